@@ -1,0 +1,31 @@
+using System.Collections.Frozen;
+
+namespace TokenService.Clients;
+
+/// <summary>A machine that may ask for tokens in its own name, as the database had it when it was read.</summary>
+internal sealed record Client
+{
+    /// <summary>The client_id.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>False: to be refused like an unknown client.</summary>
+    public required bool IsEnabled { get; init; }
+
+    /// <summary>The ways it may authenticate, RFC 6749 §2.3.2, as in RFC 8414's token_endpoint_auth_methods_supported.</summary>
+    public required FrozenSet<string> AuthenticationMethods { get; init; }
+
+    /// <summary>How long its tokens live; null for the server's default.</summary>
+    public required TimeSpan? TokenLifetime { get; init; }
+
+    /// <summary>All its secrets, dead ones too.</summary>
+    public required IReadOnlyList<ClientSecret> Secrets { get; init; }
+
+    /// <summary>What it may ask for.</summary>
+    public required IReadOnlyList<HeldScope> Scopes { get; init; }
+}
+
+/// <summary>A scope a client holds.</summary>
+/// <param name="Name">The scope-token.</param>
+/// <param name="Audience">The resource the scope belongs to.</param>
+/// <param name="IsDefault">Granted when a request names no scope.</param>
+internal sealed record HeldScope(string Name, string Audience, bool IsDefault);

@@ -1,0 +1,31 @@
+namespace TokenService.Clients;
+
+/// <summary>One secret of a client: its digest and its life.</summary>
+internal sealed record ClientSecret
+{
+    /// <summary>Bytes of UTF-8 a secret may have.</summary>
+    public const int MaximumLength = 256;
+
+    // Secrets brought from another system name no row; the database gives them ids a selector cannot have.
+    private const string ImportedPrefix = "imported_";
+
+    /// <summary>The selector inside a secret we made; <c>imported_…</c> otherwise.</summary>
+    public required string Id { get; init; }
+
+    public required SecretDigest Digest { get; init; }
+
+    public required DateTimeOffset NotBefore { get; init; }
+
+    public required DateTimeOffset? ExpiresAt { get; init; }
+
+    public required DateTimeOffset? RevokedAt { get; init; }
+
+    /// <summary>True when the secret names no row, so that only hashing can tell whether it is this one.</summary>
+    public bool IsImported => Id.StartsWith(ImportedPrefix, StringComparison.Ordinal);
+
+    public bool IsAliveAt(DateTimeOffset now) =>
+        NotBefore <= now && !(ExpiresAt <= now) && !(RevokedAt <= now);
+
+    /// <summary>A fresh id for an imported secret.</summary>
+    public static string NewImportedId() => ImportedPrefix + GeneratedSecret.NewSelector();
+}

@@ -1,0 +1,81 @@
+using System.Collections.Frozen;
+using Dapper;
+using Npgsql;
+
+namespace TokenService.Clients;
+
+/// <summary>Clients as the database has them.</summary>
+internal sealed class ClientStore(NpgsqlDataSource postgres)
+{
+    // One batch, one round trip.
+    private const string Find = """
+        select id as "Id",
+               enabled as "Enabled",
+               authentication_methods as "AuthenticationMethods",
+               token_lifetime_seconds as "TokenLifetimeSeconds"
+        from token_service.client
+        where id = @id;
+
+        select id as "Id",
+               digest as "Digest",
+               not_before as "NotBefore",
+               expires_at as "ExpiresAt",
+               revoked_at as "RevokedAt"
+        from token_service.client_secret
+        where client_id = @id
+        order by created_at desc, id;
+
+        select s.name as "Name",
+               s.audience as "Audience",
+               cs.is_default as "IsDefault"
+        from token_service.client_scope cs
+        join token_service.scope s on s.name = cs.scope
+        where cs.client_id = @id
+        order by s.name;
+        """;
+
+    /// <summary>The client, or null when there is none of that id.</summary>
+    public async Task<Client?> FindAsync(string id, CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await using var found = await connection.QueryMultipleAsync(new CommandDefinition(Find, new { id }, cancellationToken: ct));
+
+        if (await found.ReadSingleOrDefaultAsync<ClientRow>() is not { } client)
+            return null;
+        var secrets = await found.ReadAsync<SecretRow>();
+        var scopes = await found.ReadAsync<HeldScope>();
+
+        return new Client
+        {
+            Id = client.Id,
+            IsEnabled = client.Enabled,
+            AuthenticationMethods = client.AuthenticationMethods.ToFrozenSet(StringComparer.Ordinal),
+            TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            Secrets = [.. secrets.Select(ToSecret)],
+            Scopes = [.. scopes],
+        };
+    }
+
+    private static ClientSecret ToSecret(SecretRow row) => new()
+    {
+        Id = row.Id,
+        // The constraint client_secret_digest_is_argon2id lets nothing else in.
+        Digest = SecretDigest.TryParse(row.Digest, out var digest)
+            ? digest
+            : throw new InvalidOperationException($"The digest of secret {row.Id} is not one the database should accept."),
+        NotBefore = row.NotBefore,
+        ExpiresAt = row.ExpiresAt,
+        RevokedAt = row.RevokedAt,
+    };
+
+    // Properties, not a constructor, which Dapper does not match with an array.
+    private sealed record ClientRow
+    {
+        public required string Id { get; init; }
+        public required bool Enabled { get; init; }
+        public required string[] AuthenticationMethods { get; init; }
+        public required int? TokenLifetimeSeconds { get; init; }
+    }
+
+    private sealed record SecretRow(string Id, string Digest, DateTime NotBefore, DateTime? ExpiresAt, DateTime? RevokedAt);
+}

@@ -1,0 +1,26 @@
+using Microsoft.Extensions.Options;
+using TokenService.Clients;
+using TokenService.Limits;
+using TokenService.Postgres;
+
+namespace TokenService.Commands;
+
+/// <summary>The few services a command needs, from the same settings as the server's.</summary>
+internal static class CommandHost
+{
+    public static ServiceProvider Build() => new ServiceCollection()
+        .AddSingleton<IConfiguration>(new ConfigurationBuilder().AddEnvironmentVariables().Build())
+        .AddLogging()
+        .AddPostgres()
+        .AddLimits()
+        .BuildServiceProvider();
+
+    /// <summary>The digest of a secret, at the configured cost.</summary>
+    public static SecretDigest Digest(this IServiceProvider services, string secret)
+    {
+        SecretHasher.Start();
+        var cost = services.GetRequiredService<IOptions<HashingOptions>>().Value.Cost;
+        return SecretHasher.Hash(secret, cost)
+            ?? throw new StartRefusedException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
+    }
+}

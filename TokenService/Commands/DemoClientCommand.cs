@@ -1,0 +1,54 @@
+using Dapper;
+using Npgsql;
+using TokenService.Clients;
+
+namespace TokenService.Commands;
+
+/// <summary>
+/// <c>demo-client</c>: the client that <c>scripts/run</c> shows to a newcomer, with a fresh secret each time. It goes through
+/// the functions an admin's scripts use, and needs an admin's rights.
+/// </summary>
+internal static class DemoClientCommand
+{
+    private const string ClientId = "demo";
+
+    private const string Exists = "select exists (select from token_service.client where id = @ClientId)";
+
+    private const string Create = """
+        select token_service.create_client(
+            p_client_id      => @ClientId,
+            p_name           => 'Made by scripts/run',
+            p_resource       => 'https://api.example.com',
+            p_scopes         => array['invoices:read', 'invoices:write'],
+            p_secret_id      => @secretId,
+            p_digest         => @digest,
+            p_default_scopes => array['invoices:read'],
+            p_methods        => array['client_secret_basic', 'client_secret_post'])
+        """;
+
+    private const string Renew = """
+        update token_service.client_secret
+        set revoked_at = now()
+        where client_id = @ClientId
+          and revoked_at is null;
+
+        select token_service.add_secret(@ClientId, @secretId, @digest)
+        """;
+
+    public static async Task<int> RunAsync(TextWriter output)
+    {
+        await using var services = CommandHost.Build();
+        var secret = GeneratedSecret.Create();
+        var digest = services.Digest(secret.Value).ToString();
+
+        await using var connection = await services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        var exists = await connection.ExecuteScalarAsync<bool>(Exists, new { ClientId });
+        await connection.ExecuteAsync(exists ? Renew : Create, new { ClientId, secretId = secret.Selector, digest });
+        await transaction.CommitAsync();
+
+        await output.WriteLineAsync($"client_id={ClientId}");
+        await output.WriteLineAsync($"client_secret={secret.Value}");
+        return 0;
+    }
+}

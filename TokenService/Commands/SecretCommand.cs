@@ -1,0 +1,55 @@
+using System.Text;
+using TokenService.Clients;
+
+namespace TokenService.Commands;
+
+/// <summary>
+/// <c>secret new</c> and <c>secret hash</c>: what an admin puts into the database, as <c>name=value</c> lines. The secret
+/// itself goes to the client and nowhere else.
+/// </summary>
+internal static class SecretCommand
+{
+    // Of another system's secrets we cannot know how they were made; shorter ones can be guessed.
+    private const int MinimumLength = 16;
+
+    public static int New(TextWriter output)
+    {
+        var secret = GeneratedSecret.Create();
+        Print(output, secret.Selector, secret.Value);
+        output.WriteLine($"client_secret={secret.Value}");
+        return 0;
+    }
+
+    public static int Hash(TextReader input, TextWriter output, TextWriter error)
+    {
+        // One line: the newline that echo or a file adds is not part of the secret.
+        var secret = input.ReadLine() ?? "";
+        if (Defect(secret) is { } defect)
+        {
+            error.WriteLine(defect);
+            return 1;
+        }
+
+        var id = GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : ClientSecret.NewImportedId();
+        Print(output, id, secret);
+        return 0;
+    }
+
+    private static string? Defect(string secret)
+    {
+        if (secret.Length < MinimumLength)
+            return $"The secret on standard input has fewer than {MinimumLength} characters. Make one with: TokenService secret new";
+        if (Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaximumLength)
+            return $"The secret on standard input has more than {ClientSecret.MaximumLength} bytes.";
+        if (GeneratedSecret.HasPrefix(secret) && !GeneratedSecret.TryParse(secret, out _))
+            return "The secret on standard input looks like one of TokenService, but its checksum is wrong. Was it cut or mistyped?";
+        return null;
+    }
+
+    private static void Print(TextWriter output, string id, string secret)
+    {
+        using var services = CommandHost.Build();
+        output.WriteLine($"secret_id={id}");
+        output.WriteLine($"digest={services.Digest(secret)}");
+    }
+}

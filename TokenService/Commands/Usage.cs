@@ -1,0 +1,21 @@
+namespace TokenService.Commands;
+
+/// <summary>What the program can do, for a person who asked for something else.</summary>
+internal static class Usage
+{
+    private const int WrongUsage = 2;
+
+    public static int Print(TextWriter error)
+    {
+        error.WriteLine("""
+            usage: TokenService [--Setting=value …]   serve
+                   TokenService migrate               bring the database's schema to what this build needs
+                   TokenService secret new            print a fresh client secret, its id and its digest
+                   TokenService secret hash           print the id and digest of the secret on standard input
+                   TokenService demo-client           make or renew the client that scripts/run shows
+
+            Settings come from the environment too, such as ConnectionStrings__TokenService. README.md lists them.
+            """);
+        return WrongUsage;
+    }
+}

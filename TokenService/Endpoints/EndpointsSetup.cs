@@ -1,0 +1,72 @@
+using System.Net;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Options;
+using TokenService.Protocol;
+using IPNetwork = System.Net.IPNetwork;
+
+namespace TokenService.Endpoints;
+
+/// <summary>The front door: paths, what is read from a request, what is written to a response. The only room that knows HttpContext.</summary>
+internal static class EndpointsSetup
+{
+    private static readonly string[] Reading = [HttpMethods.Get, HttpMethods.Head];
+
+    public static IServiceCollection AddEndpoints(this IServiceCollection services)
+    {
+        services.AddOptions<ProxyOptions>()
+            .Configure<IConfiguration>((options, configuration) =>
+                options.Proxies = configuration.GetSection(nameof(ProxyOptions.Proxies)).Get<string[]>() ?? [])
+            .ValidateAnnotations();
+        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
+        services.Configure<KestrelServerOptions>(Limit);
+        return services
+            .AddSingleton<FormReader>()
+            .AddSingleton<FormEndpoint>()
+            .AddSingleton<TokenEndpoint>()
+            .AddSingleton<JwksEndpoint>()
+            .AddSingleton<MetadataEndpoint>();
+    }
+
+    public static void MapEndpoints(this WebApplication app)
+    {
+        app.UseForwardedHeaders();
+
+        var services = app.Services;
+        var issuer = services.GetRequiredService<Issuer>();
+        var token = services.GetRequiredService<TokenEndpoint>();
+        var jwks = services.GetRequiredService<JwksEndpoint>();
+        var metadata = services.GetRequiredService<MetadataEndpoint>();
+
+        // Every method: a wrong one is answered as an OAuth error too.
+        app.Map(issuer.Path + TokenEndpoint.Path, token.AnswerAsync);
+        app.MapMethods(issuer.Path + JwksEndpoint.Path, Reading, jwks.AnswerAsync);
+        app.MapMethods(MetadataEndpoint.PathFor(issuer), Reading, metadata.AnswerAsync);
+        app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), Reading, metadata.AnswerAsync);
+
+        app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
+        app.MapHealthChecks("/healthz/ready");
+    }
+
+    private static void TrustProxies(ForwardedHeadersOptions headers, IOptions<ProxyOptions> options)
+    {
+        headers.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto;
+        foreach (var proxy in options.Value.Proxies)
+        {
+            if (IPAddress.TryParse(proxy, out var address))
+                headers.KnownProxies.Add(address);
+            else
+                headers.KnownIPNetworks.Add(IPNetwork.Parse(proxy));
+        }
+    }
+
+    private static void Limit(KestrelServerOptions kestrel)
+    {
+        kestrel.AddServerHeader = false;
+        // FormReader refuses more than this with a proper answer. This bound is behind it, for the endpoints that read no body.
+        kestrel.Limits.MaxRequestBodySize = 2 * Form.MaximumLength;
+        kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+    }
+}

@@ -1,0 +1,23 @@
+using System.ComponentModel.DataAnnotations;
+using System.Net;
+
+namespace TokenService.Endpoints;
+
+/// <summary>The proxies in front of this server. At the root of the configuration.</summary>
+internal sealed class ProxyOptions : IValidatableObject
+{
+    /// <summary>
+    /// Addresses, or networks as <c>10.0.0.0/8</c>, of the proxies whose <c>X-Forwarded-For</c> and <c>X-Forwarded-Proto</c> are
+    /// believed. Default: loopback only. From anywhere else these headers are ignored.
+    /// </summary>
+    public string[] Proxies { get; set; } = [];
+
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
+    {
+        for (var i = 0; i < Proxies.Length; i++)
+        {
+            if (!IPAddress.TryParse(Proxies[i], out _) && !IPNetwork.TryParse(Proxies[i], out _))
+                yield return new($"Proxies:{i} must be an IP address or a network such as 10.0.0.0/8.");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.Options;
+
+namespace TokenService.Keys;
+
+/// <summary>Seals private signing keys with AES-256-GCM, so that the database alone holds nothing that can sign.</summary>
+/// <param name="Id">Which key it is; stored beside what it sealed.</param>
+/// <param name="Key">32 bytes.</param>
+internal sealed record SealingKey(string Id, byte[] Key)
+{
+    private const int KeyLength = 32;
+    private const int NonceLength = 12;
+    private const int TagLength = 16;
+
+    public static bool IsWellFormed(string base64)
+    {
+        Span<byte> key = stackalloc byte[KeyLength];
+        var isKey = Convert.TryFromBase64String(base64, key, out var length) && length == KeyLength;
+        CryptographicOperations.ZeroMemory(key);
+        return isKey;
+    }
+
+    /// <summary>Nonce, tag and ciphertext, one after the other.</summary>
+    /// <param name="plaintext">The private key.</param>
+    /// <param name="kid">Whose it is: sealed in as associated data, so that one row's key cannot be put into another.</param>
+    public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid)
+    {
+        var envelope = new byte[NonceLength + TagLength + plaintext.Length];
+        var nonce = envelope.AsSpan(0, NonceLength);
+        var tag = envelope.AsSpan(NonceLength, TagLength);
+        var ciphertext = envelope.AsSpan(NonceLength + TagLength);
+        // Random, and safe as such: a sealing key seals a handful of keys a year, far from the 2^32 that GCM allows it.
+        RandomNumberGenerator.Fill(nonce);
+        using var aes = new AesGcm(Key, TagLength);
+        aes.Encrypt(nonce, plaintext, ciphertext, tag, Encoding.UTF8.GetBytes(kid));
+        return envelope;
+    }
+
+    /// <summary>What was sealed. The caller clears it after use.</summary>
+    /// <exception cref="StartRefusedException">It was not sealed with this key, for this kid.</exception>
+    public byte[] Unseal(byte[] envelope, string kid)
+    {
+        try
+        {
+            var nonce = envelope.AsSpan(0, NonceLength);
+            var tag = envelope.AsSpan(NonceLength, TagLength);
+            var ciphertext = envelope.AsSpan(NonceLength + TagLength);
+            var plaintext = new byte[ciphertext.Length];
+            using var aes = new AesGcm(Key, TagLength);
+            aes.Decrypt(nonce, ciphertext, tag, plaintext, Encoding.UTF8.GetBytes(kid));
+            return plaintext;
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentOutOfRangeException)
+        {
+            throw new StartRefusedException(
+                $"The sealing key \"{Id}\" does not open the signing key {kid}: the value under Keys:SealingKeys:{Id} is not the one "
+                + "that sealed it, or the row was changed.", e);
+        }
+    }
+
+    // A record's own ToString would print the key into any log that is handed one of these.
+    public override string ToString() => Id;
+}
+
+/// <summary>The configured sealing keys.</summary>
+internal sealed class SealingKeys
+{
+    private readonly Dictionary<string, SealingKey> keys;
+
+    public SealingKeys(IOptions<KeyOptions> options)
+    {
+        keys = options.Value.SealingKeys.ToDictionary(
+            entry => entry.Key, entry => new SealingKey(entry.Key, Convert.FromBase64String(entry.Value)), StringComparer.Ordinal);
+        Current = keys[options.Value.SealingKeyId ?? keys.Keys.Single()];
+    }
+
+    /// <summary>The one that seals from now on.</summary>
+    public SealingKey Current { get; }
+
+    /// <exception cref="StartRefusedException">None of that id is configured.</exception>
+    public SealingKey Find(string id, string kid) =>
+        keys.TryGetValue(id, out var key)
+            ? key
+            : throw new StartRefusedException(
+                $"The signing key {kid} is sealed with the sealing key \"{id}\", which is not configured. Set Keys:SealingKeys:{id}.");
+}

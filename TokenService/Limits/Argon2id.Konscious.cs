@@ -1,0 +1,34 @@
+using KonsciousArgon2id = Konscious.Security.Cryptography.Argon2id;
+
+namespace TokenService.Limits;
+
+/// <summary>Argon2id 1.3 (RFC 9106) with one lane, by the managed package Konscious.Security.Cryptography.Argon2.</summary>
+internal static class Argon2id
+{
+    /// <summary>Nothing to find: the code is in the package.</summary>
+    public static void Initialise()
+    {
+    }
+
+    /// <summary>False when there is no memory for it.</summary>
+    public static bool TryDerive(
+        ReadOnlySpan<byte> password, ReadOnlySpan<byte> salt, int memoryKiB, int iterations, Span<byte> hash)
+    {
+        try
+        {
+            using var argon2 = new KonsciousArgon2id(password.ToArray())
+            {
+                Salt = salt.ToArray(),
+                MemorySize = memoryKiB,
+                Iterations = iterations,
+                DegreeOfParallelism = 1,
+            };
+            argon2.GetBytes(hash.Length).CopyTo(hash);
+            return true;
+        }
+        catch (OutOfMemoryException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+using System.ComponentModel.DataAnnotations;
+using TokenService.Clients;
+
+namespace TokenService.Limits;
+
+/// <summary>What a digest costs, and how much hashing may go on at once. Section <c>Hashing</c>.</summary>
+internal sealed class HashingOptions
+{
+    public const string Section = "Hashing";
+
+    /// <summary>m of new digests, 8192 to 65536 KiB. Default 19456, the OWASP recommendation for t=2.</summary>
+    [Range(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MaximumMemoryKiB, ErrorMessage = "Hashing:MemoryKiB must be 8192 to 65536 (KiB).")]
+    public int MemoryKiB { get; set; } = 19456;
+
+    /// <summary>t of new digests, 1 to 10 passes. Default 2.</summary>
+    [Range(Argon2Cost.MinimumIterations, Argon2Cost.MaximumIterations, ErrorMessage = "Hashing:Iterations must be 1 to 10 (passes).")]
+    public int Iterations { get; set; } = 2;
+
+    /// <summary>
+    /// Memory all hashing threads together may need, 64 to 16384 MiB. Default 256. Each thread is counted with the 64 MiB that
+    /// the most expensive digest the database accepts would take.
+    /// </summary>
+    [Range(64, 16384, ErrorMessage = "Hashing:MemoryBudgetMiB must be 64 to 16384 (MiB).")]
+    public int MemoryBudgetMiB { get; set; } = 256;
+
+    /// <summary>Secrets that may wait to be hashed, 1 to 10000. Default 64. One more is answered 503.</summary>
+    [Range(1, 10000, ErrorMessage = "Hashing:QueueLength must be 1 to 10000 (waiting secrets).")]
+    public int QueueLength { get; set; } = 64;
+
+    /// <summary>How long a secret may wait to be hashed, 10 ms to 1 minute. Default 2 seconds. One that waited longer is answered 503.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
+    public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>The cost of new digests.</summary>
+    public Argon2Cost Cost => new(MemoryKiB, Iterations);
+
+    /// <summary>W: as many threads as the budget feeds, one core being left to the rest of the server.</summary>
+    public int Threads(int cores) => Math.Clamp(MemoryBudgetMiB * 1024 / Argon2Cost.MaximumMemoryKiB, 1, Math.Max(1, cores - 1));
+}

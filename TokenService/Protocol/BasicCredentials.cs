@@ -1,0 +1,53 @@
+using System.Buffers;
+using System.Buffers.Text;
+
+namespace TokenService.Protocol;
+
+/// <summary>The client id and secret of an <c>Authorization: Basic</c> header: RFC 7617 §2, with the encoding of RFC 6749 §2.3.1.</summary>
+internal sealed record BasicCredentials(string ClientId, string Secret)
+{
+    private const string Scheme = "Basic";
+
+    // 128 characters of id and 256 bytes of secret, each byte percent-encoded and all of it in Base64, fit twice.
+    private const int MaximumLength = 4096;
+
+    // The alphabet and the padding, so that the decoder's tolerance of white space is never reached.
+    private static readonly SearchValues<char> Base64Characters =
+        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+
+    /// <summary>Reads the header's value. Every defect is the same invalid_client, with its cause for the log.</summary>
+    public static Result<BasicCredentials> Parse(string header)
+    {
+        var space = header.IndexOf(' ');
+        if (space < 0 || !header.AsSpan(0, space).Equals(Scheme, StringComparison.OrdinalIgnoreCase))
+            return OAuthError.InvalidClient("the Authorization header's scheme is not Basic");
+
+        var token = header.AsSpan(space).TrimStart(' ');
+        if (token.Length > MaximumLength)
+            return OAuthError.InvalidClient("the Basic credentials are too long");
+        if (token.ContainsAnyExcept(Base64Characters) || !TryDecodeBase64(token, out var decoded))
+            return OAuthError.InvalidClient("the Basic credentials are not Base64");
+
+        // RFC 6749 §2.3.1: id and secret are form-encoded before Base64, so decode each after splitting.
+        var colon = decoded.AsSpan().IndexOf((byte)':');
+        if (colon < 0)
+            return OAuthError.InvalidClient("the Basic credentials have no colon");
+        if (!FormUrlEncoding.TryDecode(decoded.AsSpan(0, colon), out var clientId) ||
+            !FormUrlEncoding.TryDecode(decoded.AsSpan(colon + 1), out var secret))
+            return OAuthError.InvalidClient("the id or secret in the Basic credentials was not form-encoded before Base64");
+
+        return new BasicCredentials(clientId, secret);
+    }
+
+    // A record's own ToString would print the secret into any log that is handed one of these.
+    public override string ToString() => $"{Scheme} {ClientId}";
+
+    private static bool TryDecodeBase64(ReadOnlySpan<char> token, out byte[] decoded)
+    {
+        decoded = new byte[Base64.GetMaxDecodedFromUtf8Length(token.Length)];
+        if (!Convert.TryFromBase64Chars(token, decoded, out var written))
+            return false;
+        Array.Resize(ref decoded, written);
+        return true;
+    }
+}

@@ -1,0 +1,58 @@
+using System.Buffers;
+
+namespace TokenService.Protocol;
+
+/// <summary>The parameters of a request body, RFC 6749 §3.2 and appendix B.</summary>
+internal sealed class Form
+{
+    /// <summary>Bytes a body may have.</summary>
+    public const int MaximumLength = 16 * 1024;
+
+    /// <summary>Parameters a body may have, those we do not know included.</summary>
+    public const int MaximumParameters = 64;
+
+    private readonly Dictionary<string, string> parameters = new(StringComparer.Ordinal);
+
+    private Form()
+    {
+    }
+
+    /// <summary>The value of a parameter; null when it is omitted or, RFC 6749 §3.2, sent without a value.</summary>
+    public string? this[string name] =>
+        parameters.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
+
+    /// <summary>Reads a whole body. Refused with invalid_request: bad encoding, a parameter that repeats, too many of them.</summary>
+    public static Result<Form> Parse(ReadOnlySequence<byte> body)
+    {
+        if (body.Length > MaximumLength)
+            return OAuthError.InvalidRequest("The body is too large.", status: 413);
+
+        return Parse(body.IsSingleSegment ? body.FirstSpan : body.ToArray());
+    }
+
+    private static Result<Form> Parse(ReadOnlySpan<byte> body)
+    {
+        var form = new Form();
+        foreach (var range in body.Split((byte)'&'))
+        {
+            var pair = body[range];
+            if (pair.IsEmpty)
+                continue;
+
+            var equals = pair.IndexOf((byte)'=');
+            var name = equals < 0 ? pair : pair[..equals];
+            var value = equals < 0 ? [] : pair[(equals + 1)..];
+            if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
+                return OAuthError.InvalidRequest("The body is not form-encoded UTF-8.");
+
+            // RFC 6749 §3.2: parameters must not be included more than once. That goes for unknown ones and empty ones too.
+            if (!form.parameters.TryAdd(decodedName, decodedValue))
+                return OAuthError.InvalidRequest("A parameter is repeated.");
+
+            if (form.parameters.Count > MaximumParameters)
+                return OAuthError.InvalidRequest("The body has too many parameters.");
+        }
+
+        return form;
+    }
+}

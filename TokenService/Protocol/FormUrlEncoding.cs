@@ -1,0 +1,48 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text;
+using System.Text.Unicode;
+
+namespace TokenService.Protocol;
+
+/// <summary>
+/// Decodes one name or value of <c>application/x-www-form-urlencoded</c> (RFC 6749 appendix B), strictly: what an encoder
+/// must encode has to be encoded, every <c>%</c> begins two hexadecimal digits, and the bytes that come out are UTF-8.
+/// </summary>
+internal static class FormUrlEncoding
+{
+    public static bool TryDecode(ReadOnlySpan<byte> encoded, [NotNullWhen(true)] out string? decoded)
+    {
+        decoded = null;
+        Span<byte> bytes = encoded.Length <= 512 ? stackalloc byte[encoded.Length] : new byte[encoded.Length];
+        var length = 0;
+        for (var i = 0; i < encoded.Length; i++)
+        {
+            switch (encoded[i])
+            {
+                case (byte)'%':
+                    if (i + 2 >= encoded.Length || !TryReadHex(encoded.Slice(i + 1, 2), out bytes[length]))
+                        return false;
+                    i += 2;
+                    break;
+                case (byte)'+':
+                    bytes[length] = (byte)' ';
+                    break;
+                case > 0x20 and < 0x7F:
+                    bytes[length] = encoded[i];
+                    break;
+                default:
+                    return false;
+            }
+            length++;
+        }
+
+        if (!Utf8.IsValid(bytes[..length]))
+            return false;
+        decoded = Encoding.UTF8.GetString(bytes[..length]);
+        return true;
+    }
+
+    private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value) =>
+        byte.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
+}

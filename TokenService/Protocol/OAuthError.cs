@@ -1,0 +1,36 @@
+namespace TokenService.Protocol;
+
+/// <summary>
+/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant and unauthorized_client cannot
+/// occur: there is no grant to be invalid, and every client may use the one there is), then two for our own failures.
+/// </summary>
+/// <param name="Code">The <c>error</c> member.</param>
+/// <param name="Status">The HTTP status.</param>
+/// <param name="Description">The <c>error_description</c> member: for the developer of the client, never an echo of its request.</param>
+/// <param name="Reason">Why, for the operator's log. Never sent to the client.</param>
+/// <param name="RetryAfter">When to ask again, where asking again may help.</param>
+internal sealed record OAuthError(string Code, int Status, string Description, string? Reason = null, TimeSpan? RetryAfter = null)
+{
+    /// <param name="description">What is wrong with the request.</param>
+    /// <param name="status">400, unless HTTP has a status that says more.</param>
+    public static OAuthError InvalidRequest(string description, int status = 400) =>
+        new("invalid_request", status, description);
+
+    // One description for every cause, so a caller cannot tell an unknown client from a wrong secret.
+    public static OAuthError InvalidClient(string reason) =>
+        new("invalid_client", 401, "Client authentication failed.", reason);
+
+    public static OAuthError UnsupportedGrantType() =>
+        new("unsupported_grant_type", 400, "The only grant_type here is client_credentials.");
+
+    public static OAuthError InvalidScope(string description) =>
+        new("invalid_scope", 400, description);
+
+    /// <summary>Too much work, or the database away. The code is borrowed from RFC 6749 §4.1.2.1, which has it for the same case.</summary>
+    public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter) =>
+        new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, retryAfter);
+
+    /// <summary>A bug. The log has the exception; the caller learns nothing. The code is RFC 6749 §4.1.2.1's.</summary>
+    public static OAuthError ServerError() =>
+        new("server_error", 500, "The server failed. Its log names this request.");
+}

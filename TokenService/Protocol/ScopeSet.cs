@@ -1,0 +1,42 @@
+using System.Buffers;
+
+namespace TokenService.Protocol;
+
+/// <summary>
+/// A scope parameter: one or more scope-tokens of RFC 6749 §3.3. Their order and repetition mean nothing, so they are kept
+/// sorted and distinct.
+/// </summary>
+internal sealed class ScopeSet
+{
+    /// <summary>Characters a scope parameter may have.</summary>
+    public const int MaximumLength = 2048;
+
+    // scope-token: %x21 / %x23-5B / %x5D-7E, that is printable ASCII but for the quotation mark and the backslash.
+    private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(
+        [.. Enumerable.Range(0x21, 0x7E - 0x21 + 1).Select(code => (char)code).Where(c => c is not ('"' or '\\'))]);
+
+    private ScopeSet(IEnumerable<string> values) =>
+        Values = [.. values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+
+    /// <summary>The scope-tokens, sorted, without repetition; at least one.</summary>
+    public IReadOnlyList<string> Values { get; }
+
+    /// <param name="values">Scope-tokens already known to be well-formed, such as those of the database.</param>
+    public static ScopeSet Of(IEnumerable<string> values) => new(values);
+
+    public static Result<ScopeSet> Parse(string scope)
+    {
+        if (scope.Length > MaximumLength)
+            return OAuthError.InvalidScope("The scope parameter is too long.");
+
+        var tokens = scope.Split(' ');
+        return tokens.All(IsToken)
+            ? new ScopeSet(tokens)
+            : OAuthError.InvalidScope("The scope parameter is not a list of scope-tokens separated by single spaces.");
+    }
+
+    /// <summary>As in a request, a response or a claim: separated by single spaces.</summary>
+    public override string ToString() => string.Join(' ', Values);
+
+    private static bool IsToken(string token) => token.Length > 0 && !token.AsSpan().ContainsAnyExcept(TokenCharacters);
+}

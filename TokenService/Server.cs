@@ -1,0 +1,81 @@
+using System.Text.Json;
+using Npgsql;
+using TokenService.Authentication;
+using TokenService.Clients;
+using TokenService.Endpoints;
+using TokenService.Keys;
+using TokenService.Limits;
+using TokenService.Postgres;
+using TokenService.Tokens;
+
+namespace TokenService;
+
+/// <summary>Puts the rooms together: the whole server, and the part of it that commands need.</summary>
+internal static class Server
+{
+    private const string DefaultUrl = "http://127.0.0.1:8080";
+
+    public static async Task<int> ServeAsync(string[] args)
+    {
+        await using var app = Build(args);
+        await StartAsync(app);
+        await app.WaitForShutdownAsync();
+        return 0;
+    }
+
+    /// <param name="args">Settings, as <c>--Issuer=…</c>.</param>
+    /// <param name="replace">What a test puts in the place of the real world: its clock.</param>
+    public static WebApplication Build(string[] args, Action<IServiceCollection>? replace = null)
+    {
+        // Settings come from the environment and the command line; appsettings.json beside the program only quiets the framework.
+        var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        if (builder.Configuration[WebHostDefaults.ServerUrlsKey] is null && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
+            builder.WebHost.UseUrls(DefaultUrl);
+        Log(builder);
+
+        builder.Services
+            .AddSingleton(TimeProvider.System)
+            .AddPostgres()
+            .AddClients()
+            .AddKeys()
+            .AddLimits()
+            .AddClientAuthentication()
+            .AddTokens()
+            .AddEndpoints();
+        replace?.Invoke(builder.Services);
+
+        var app = builder.Build();
+        Settings.Check(app.Services);
+        app.MapEndpoints();
+        return app;
+    }
+
+    /// <summary>Makes sure that all a request needs is there, then opens the door.</summary>
+    /// <exception cref="StartRefusedException">Something is not as it must be.</exception>
+    /// <exception cref="NpgsqlException">The database does not let us in.</exception>
+    public static async Task StartAsync(WebApplication app)
+    {
+        SecretHasher.Start();
+        await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
+        await app.Services.GetRequiredService<SigningKeys>().LoadAsync(CancellationToken.None);
+        await app.StartAsync();
+    }
+
+    private static void Log(WebApplicationBuilder builder)
+    {
+        builder.Logging.ClearProviders();
+        if (builder.Environment.IsDevelopment())
+        {
+            builder.Logging.AddSimpleConsole(console => console.SingleLine = true);
+            return;
+        }
+
+        builder.Logging.AddJsonConsole(console =>
+        {
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ";
+            console.UseUtcTimestamp = true;
+            console.JsonWriterOptions = new JsonWriterOptions { Indented = false };
+        });
+    }
+}

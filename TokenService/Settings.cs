@@ -1,0 +1,47 @@
+using Microsoft.Extensions.Options;
+using TokenService.Endpoints;
+using TokenService.Keys;
+using TokenService.Limits;
+using TokenService.Postgres;
+using TokenService.Tokens;
+
+namespace TokenService;
+
+/// <summary>Checks every setting before anything uses one, so that an operator sees all that is wrong at once.</summary>
+internal static class Settings
+{
+    /// <exception cref="StartRefusedException">At least one setting is wrong; a line for each.</exception>
+    public static void Check(IServiceProvider services)
+    {
+        List<string> failures =
+        [
+            .. Failures<IssuerOptions>(services),
+            .. Failures<PostgresOptions>(services),
+            .. Failures<KeyOptions>(services),
+            .. Failures<HashingOptions>(services),
+            .. Failures<TokenOptions>(services),
+            .. Failures<ProxyOptions>(services),
+        ];
+        if (failures.Count > 0)
+            throw new StartRefusedException(string.Join(Environment.NewLine, failures));
+    }
+
+    private static IEnumerable<string> Failures<T>(IServiceProvider services)
+        where T : class
+    {
+        try
+        {
+            _ = services.GetRequiredService<IOptions<T>>().Value;
+            return [];
+        }
+        catch (OptionsValidationException e)
+        {
+            return e.Failures;
+        }
+        // What the binder throws: a value of the wrong type, or a setting nobody knows. It names the setting.
+        catch (InvalidOperationException e)
+        {
+            return [e.Message];
+        }
+    }
+}

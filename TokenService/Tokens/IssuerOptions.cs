@@ -1,0 +1,28 @@
+using Microsoft.Extensions.Options;
+using TokenService.Protocol;
+
+namespace TokenService.Tokens;
+
+/// <summary>Who signs the tokens. At the root of the configuration.</summary>
+internal sealed class IssuerOptions
+{
+    /// <summary>
+    /// The issuer identifier (RFC 8414 §2): an https address without query or fragment. Required. Plain http will do in
+    /// Development, and for an address that names this machine only.
+    /// </summary>
+    public string Issuer { get; set; } = "";
+}
+
+internal sealed class IssuerValidation(IHostEnvironment environment) : IValidateOptions<IssuerOptions>
+{
+    public ValidateOptionsResult Validate(string? name, IssuerOptions options)
+    {
+        if (options.Issuer.Length == 0)
+            return ValidateOptionsResult.Fail("Issuer is missing. Set it to the https address under which clients reach this server.");
+        if (!Issuer.TryParse(options.Issuer, out var issuer))
+            return ValidateOptionsResult.Fail("Issuer must be an https address without user, query or fragment (RFC 8414 §2).");
+        if (!issuer.RequiresTls && !issuer.IsLoopback && !environment.IsDevelopment())
+            return ValidateOptionsResult.Fail("Issuer must be https: plain http is for Development and for loopback addresses.");
+        return ValidateOptionsResult.Success;
+    }
+}

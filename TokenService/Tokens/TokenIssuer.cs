@@ -1,0 +1,57 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+using TokenService.Clients;
+using TokenService.Keys;
+using TokenService.Protocol;
+
+namespace TokenService.Tokens;
+
+/// <summary>A token handed out.</summary>
+/// <param name="Jwt">The token. Never logged.</param>
+/// <param name="Id">Its jti, by which logs and revocation know it.</param>
+/// <param name="KeyId">The kid that signed it.</param>
+/// <param name="Lifetime">exp minus iat; whole seconds.</param>
+internal sealed record AccessToken(string Jwt, string Id, string KeyId, TimeSpan Lifetime)
+{
+    // A record's own ToString would print the token into any log that is handed one of these.
+    public override string ToString() => Id;
+}
+
+/// <summary>Makes JWT access tokens, RFC 9068, with the key that signs now.</summary>
+internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<TokenOptions> options, TimeProvider clock)
+{
+    private const string Type = "at+jwt"; // RFC 9068 §2.1
+    private const int IdLength = 16; // 128 random bits: unique for the life of the issuer
+
+    private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
+
+    public AccessToken Issue(Client client, Entitlement entitlement)
+    {
+        var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
+        // Readiness and the start see to it that there is one; without one this is a bug.
+        var key = keys.Ring.SigningAt(now) ?? throw new InvalidOperationException("There is no signing key.");
+        var lifetime = client.TokenLifetime ?? options.Value.Lifetime;
+        var id = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(IdLength));
+
+        var jwt = handler.CreateToken(new SecurityTokenDescriptor
+        {
+            TokenType = Type,
+            SigningCredentials = key.Credentials,
+            Issuer = issuer.Value,
+            Audience = entitlement.Audience,
+            IssuedAt = now.UtcDateTime,
+            Expires = (now + lifetime).UtcDateTime,
+            Claims = new Dictionary<string, object>
+            {
+                [JwtRegisteredClaimNames.Sub] = client.Id,
+                ["client_id"] = client.Id,
+                [JwtRegisteredClaimNames.Jti] = id,
+                ["scope"] = entitlement.Scope.ToString(),
+            },
+        });
+        return new AccessToken(jwt, id, key.Kid, lifetime);
+    }
+}

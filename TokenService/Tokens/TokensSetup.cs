@@ -1,0 +1,24 @@
+using Microsoft.Extensions.Options;
+using TokenService.Protocol;
+
+namespace TokenService.Tokens;
+
+/// <summary>What we hand out: whether a client is entitled to it, and the token itself, signed with the key that Keys names. Knows nothing of HTTP.</summary>
+internal static class TokensSetup
+{
+    public static IServiceCollection AddTokens(this IServiceCollection services)
+    {
+        services.AddOptions<TokenOptions>()
+            .BindConfiguration(TokenOptions.Section, binder => binder.ErrorOnUnknownConfiguration = true)
+            .ValidateAnnotations();
+        services.AddOptions<IssuerOptions>()
+            .Configure<IConfiguration>((options, configuration) => options.Issuer = configuration[nameof(Issuer)] ?? "");
+        services.AddSingleton<IValidateOptions<IssuerOptions>, IssuerValidation>();
+        services.AddSingleton(provider =>
+            Issuer.TryParse(provider.GetRequiredService<IOptions<IssuerOptions>>().Value.Issuer, out var issuer)
+                ? issuer
+                : throw new InvalidOperationException("The issuer was validated before it was used."));
+        services.AddSingleton<TokenIssuer>();
+        return services;
+    }
+}

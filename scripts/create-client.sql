@@ -1,0 +1,68 @@
+-- Makes a client with its first secret, and prints that secret once.
+--
+--   psql -v client_id=billing -v name='Billing service' \
+--        -v resource=https://api.example.com -v scopes='invoices:read invoices:write' \
+--        -v default_scopes='invoices:read' -f scripts/create-client.sql
+--
+--   client_id       1 to 128 letters, digits, '.', '_' and '-'
+--   name            for people
+--   resource        the API's identifier, an absolute URI; made if new
+--   scopes          what the client may ask for, separated by spaces; made if new
+--   default_scopes  which of them a request that names none gets; optional: none
+--   methods         client_secret_basic, client_secret_post or both, separated by spaces; optional: client_secret_basic
+--   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
+--                   in the environment variable TOKEN_SERVICE, or TokenService on the PATH
+
+\set ON_ERROR_STOP on
+\set QUIET on
+
+\if :{?client_id} \else \set client_id '' \endif
+\if :{?name} \else \set name '' \endif
+\if :{?resource} \else \set resource '' \endif
+\if :{?scopes} \else \set scopes '' \endif
+\if :{?default_scopes} \else \set default_scopes '' \endif
+\if :{?methods} \else \set methods client_secret_basic \endif
+
+\set made ''
+\if :{?digest}
+    \if :{?secret_id} \else \set secret_id '' \endif
+\else
+    -- The shell takes the tool's answer apart, so that the secret itself never travels to the database.
+    \set made `${TOKEN_SERVICE:-TokenService} secret new`
+    \setenv TOKEN_SERVICE_MADE :made
+    \set secret_id `printf '%s\n' "$TOKEN_SERVICE_MADE" | sed -n 's/^secret_id=//p'`
+    \set digest `printf '%s\n' "$TOKEN_SERVICE_MADE" | sed -n 's/^digest=//p'`
+    \set secret_line `printf '%s\n' "$TOKEN_SERVICE_MADE" | grep '^client_secret='`
+    \setenv TOKEN_SERVICE_MADE
+\endif
+
+begin;
+
+select token_service.create_client(
+    p_client_id      => :'client_id',
+    p_name           => :'name',
+    p_resource       => :'resource',
+    p_scopes         => string_to_array(nullif(:'scopes', ''), ' '),
+    p_secret_id      => nullif(:'secret_id', ''),
+    p_digest         => nullif(:'digest', ''),
+    p_default_scopes => string_to_array(:'default_scopes', ' '),
+    p_methods        => string_to_array(:'methods', ' ')) \g /dev/null
+
+commit;
+
+select c.id as client_id,
+       c.name,
+       array_to_string(c.authentication_methods, ' ') as methods,
+       s.audience as resource,
+       string_agg(s.name, ' ' order by s.name) as scopes,
+       string_agg(s.name, ' ' order by s.name) filter (where cs.is_default) as default_scopes
+from token_service.client c
+join token_service.client_scope cs on cs.client_id = c.id
+join token_service.scope s on s.name = cs.scope
+where c.id = :'client_id'
+group by c.id, s.audience;
+
+\if :{?secret_line}
+    \echo 'The secret, shown this once:'
+    \echo :secret_line
+\endif
