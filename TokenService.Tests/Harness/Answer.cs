@@ -1,0 +1,71 @@
+using System.Text.Json;
+using Microsoft.IdentityModel.JsonWebTokens;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>A whole response of an OAuth endpoint, and what must hold for it.</summary>
+internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> Headers, string Body)
+{
+    /// <summary>The one description of every failed authentication.</summary>
+    private const string AuthenticationFailed = "Client authentication failed.";
+
+    // Set by HTTP itself, and different each time.
+    private static readonly string[] Ignored = ["Date", "Request-Id", "Content-Length"];
+
+    public JsonElement Json => JsonElement.Parse(Body);
+
+    /// <summary>The token of a grant, read but not verified.</summary>
+    public JsonWebToken Token => new(Json.GetProperty("access_token").GetString());
+
+    public static async Task<Answer> ReadAsync(HttpResponseMessage response)
+    {
+        var headers = response.Headers.Concat(response.Content.Headers)
+            .Where(header => !Ignored.Contains(header.Key))
+            .ToDictionary(header => header.Key, header => string.Join(", ", header.Value), StringComparer.OrdinalIgnoreCase);
+        return new Answer((int)response.StatusCode, headers, await response.Content.ReadAsStringAsync());
+    }
+
+    /// <summary>Status, headers and body are those of a grant, RFC 6749 §5.1, and nothing else is there.</summary>
+    public void IsGrant(string scope, int expiresIn = 600)
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Status, Is.EqualTo(200), Body);
+            Assert.That(Headers, Is.EquivalentTo(Expected()));
+            Assert.That(Json.EnumerateObject().Select(member => member.Name),
+                Is.EqualTo(["access_token", "token_type", "expires_in", "scope"]));
+            Assert.That(Json.GetProperty("access_token").ValueKind, Is.EqualTo(JsonValueKind.String));
+            Assert.That(Json.GetProperty("token_type").GetString(), Is.EqualTo("Bearer"));
+            Assert.That(Json.GetProperty("expires_in").GetRawText(), Is.EqualTo($"{expiresIn}"));
+            Assert.That(Json.GetProperty("scope").GetString(), Is.EqualTo(scope));
+        }
+    }
+
+    /// <summary>Status, headers and body are those of an error, RFC 6749 §5.2, and nothing else is there.</summary>
+    public void IsError(int status, string code, string description, params (string Name, string Value)[] headers)
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Status, Is.EqualTo(status), Body);
+            Assert.That(Headers, Is.EquivalentTo(Expected(headers)));
+            Assert.That(Body, Is.EqualTo($$"""{"error":"{{code}}","error_description":"{{description}}"}"""));
+        }
+    }
+
+    /// <summary>The one answer to every failed authentication.</summary>
+    public void IsInvalidClient() =>
+        IsError(401, "invalid_client", AuthenticationFailed, ("WWW-Authenticate", "Basic realm=\"TokenService\", charset=\"UTF-8\""));
+
+    private static Dictionary<string, string> Expected(params (string Name, string Value)[] more)
+    {
+        var expected = new Dictionary<string, string>
+        {
+            ["Cache-Control"] = "no-store",
+            ["Pragma"] = "no-cache",
+            ["Content-Type"] = "application/json",
+        };
+        foreach (var (name, value) in more)
+            expected[name] = value;
+        return expected;
+    }
+}

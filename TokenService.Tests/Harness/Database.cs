@@ -1,0 +1,114 @@
+using Dapper;
+using Npgsql;
+using TokenService.Clients;
+using TokenService.Limits;
+using TokenService.Postgres;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>A client a test made, with its secret.</summary>
+internal sealed record TestClient(string Id, string Secret);
+
+/// <summary>One fixture's own database: a clone of a migrated template, dropped at the end.</summary>
+internal sealed class Database : IAsyncDisposable
+{
+    /// <summary>The cheapest digest the database takes: tests hash often, and are not about the cost.</summary>
+    public static readonly Argon2Cost Cheap = new(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MinimumIterations);
+
+    private static readonly string Template = NewName();
+
+    private readonly string name;
+
+    private Database(string name)
+    {
+        this.name = name;
+        ConnectionString = ConnectionTo(name);
+        Source = NpgsqlDataSource.Create(ConnectionString);
+    }
+
+    public string ConnectionString { get; }
+
+    /// <summary>As its owner.</summary>
+    public NpgsqlDataSource Source { get; }
+
+    public static async Task CreateTemplateAsync()
+    {
+        await ExecuteOnServerAsync($"create database {Template}");
+        await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
+        await new Migrator(source).MigrateAsync(Migration.All, CancellationToken.None);
+    }
+
+    public static Task DropTemplateAsync() => ExecuteOnServerAsync($"drop database {Template}");
+
+    /// <summary>A clone of the migrated template.</summary>
+    public static Task<Database> CreateAsync() => CreateAsync($"template {Template}");
+
+    /// <summary>A database no migration has seen.</summary>
+    public static Task<Database> CreateEmptyAsync() => CreateAsync("template template0");
+
+    public async ValueTask DisposeAsync()
+    {
+        await Source.DisposeAsync();
+        await ExecuteOnServerAsync($"drop database {name} with (force)");
+    }
+
+    public async Task ExecuteAsync(string sql, object? parameters = null)
+    {
+        await using var connection = await Source.OpenConnectionAsync();
+        await connection.ExecuteAsync(sql, parameters);
+    }
+
+    public async Task<T?> ReadAsync<T>(string sql, object? parameters = null)
+    {
+        await using var connection = await Source.OpenConnectionAsync();
+        return await connection.ExecuteScalarAsync<T>(sql, parameters);
+    }
+
+    /// <summary>A client made through the function an admin uses, with a generated secret.</summary>
+    public async Task<TestClient> CreateClientAsync(
+        string id,
+        string scopes = "invoices:read invoices:write",
+        string defaultScopes = "invoices:read",
+        string resource = "https://api.example.com",
+        string methods = "client_secret_basic client_secret_post")
+    {
+        var secret = GeneratedSecret.Create();
+        await ExecuteAsync(
+            """
+            select token_service.create_client(
+                @id, 'A client of a test', @resource, string_to_array(@scopes, ' '),
+                @secretId, @digest, string_to_array(@defaultScopes, ' '), string_to_array(@methods, ' '))
+            """,
+            new { id, resource, scopes, secretId = secret.Selector, digest = Digest(secret.Value), defaultScopes, methods });
+        return new TestClient(id, secret.Value);
+    }
+
+    /// <summary>One more secret for a client, under an id of its own where it is not a generated one.</summary>
+    public Task AddSecretAsync(string clientId, string secret)
+    {
+        var secretId = GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : ClientSecret.NewImportedId();
+        return ExecuteAsync(
+            "select token_service.add_secret(@clientId, @secretId, @digest)", new { clientId, secretId, digest = Digest(secret) });
+    }
+
+    public static string Digest(string secret) => SecretHasher.Hash(secret, Cheap)!.ToString();
+
+    private static async Task<Database> CreateAsync(string origin)
+    {
+        var name = NewName();
+        await ExecuteOnServerAsync($"create database {name} {origin} strategy file_copy");
+        return new Database(name);
+    }
+
+    private static string NewName() => $"tsvc_test_{Guid.NewGuid():N}";
+
+    private static string ConnectionTo(string database) =>
+        new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Database = database }.ConnectionString;
+
+    private static async Task ExecuteOnServerAsync(string sql)
+    {
+        await using var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Pooling = false }.ConnectionString);
+        await connection.ExecuteAsync(sql);
+    }
+}

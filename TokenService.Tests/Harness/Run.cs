@@ -1,0 +1,38 @@
+using Microsoft.Extensions.Options;
+using Npgsql;
+using TokenService.Limits;
+using TokenService.Postgres;
+using TokenService.Tests.Harness;
+
+[assembly: Parallelizable(ParallelScope.Fixtures)]
+[assembly: LevelOfParallelism(4)]
+
+// Outside any namespace, so that it is there for every fixture of the assembly.
+[SetUpFixture]
+#pragma warning disable CA1050 // NUnit takes a set-up fixture's namespace for its reach; this one's is everything.
+public sealed class Run
+#pragma warning restore CA1050
+{
+    private static PostgresServer? server;
+
+    /// <summary>The server, and in it the migrated database that fixtures are cloned from.</summary>
+    internal static string ConnectionString => server!.ConnectionString;
+
+    [OneTimeSetUp]
+    public async Task StartPostgres()
+    {
+        SecretHasher.Start();
+        server = await PostgresServer.StartAsync();
+        await Database.CreateTemplateAsync();
+        TestContext.Progress.WriteLine($"PostgreSQL: {server.Description}");
+    }
+
+    [OneTimeTearDown]
+    public async Task StopPostgres()
+    {
+        if (server is null)
+            return;
+        await Database.DropTemplateAsync();
+        await server.DisposeAsync();
+    }
+}

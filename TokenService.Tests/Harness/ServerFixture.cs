@@ -1,0 +1,29 @@
+namespace TokenService.Tests.Harness;
+
+/// <summary>A fixture with a database and a server of its own, both there for all its tests.</summary>
+public abstract class ServerFixture
+{
+    private protected Database Database { get; private set; } = null!;
+
+    private protected TestServer Server { get; private set; } = null!;
+
+    /// <summary>A client that may ask for invoices:read, its default, and invoices:write.</summary>
+    private protected TestClient Client { get; private set; } = null!;
+
+    private protected virtual string[] Settings => [];
+
+    [OneTimeSetUp]
+    public async Task StartServer()
+    {
+        Database = await Database.CreateAsync();
+        Client = await Database.CreateClientAsync("billing");
+        Server = await TestServer.StartAsync(Database, Settings);
+    }
+
+    [OneTimeTearDown]
+    public async Task StopServer()
+    {
+        await (Server?.DisposeAsync() ?? ValueTask.CompletedTask);
+        await (Database?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
+}

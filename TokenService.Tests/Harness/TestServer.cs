@@ -1,0 +1,97 @@
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>The real server on a real socket, as an operator starts it: nothing replaced but the clock.</summary>
+internal sealed class TestServer : IAsyncDisposable
+{
+    /// <summary>The issuer, unless a test says otherwise. The server listens elsewhere: it must believe its setting.</summary>
+    public const string Issuer = "http://127.0.0.1:8080";
+
+    private readonly WebApplication app;
+
+    private TestServer(WebApplication app, FakeClock clock, CapturedLog log)
+    {
+        this.app = app;
+        Clock = clock;
+        Log = log;
+        Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
+        Client = NewClient();
+    }
+
+    public FakeClock Clock { get; }
+
+    /// <summary>All that was logged, at any level.</summary>
+    public CapturedLog Log { get; }
+
+    public Uri Address { get; }
+
+    /// <summary>Talks to this server whatever host an address names.</summary>
+    public HttpClient Client { get; }
+
+    public IServiceProvider Services => app.Services;
+
+    /// <param name="database">Where it keeps its things.</param>
+    /// <param name="settings">Further settings, or other values of those it is started with here, as <c>Name=value</c>.</param>
+    public static Task<TestServer> StartAsync(Database database, params string[] settings) =>
+        StartAsync(database.ConnectionString, new FakeClock(), settings);
+
+    public static async Task<TestServer> StartAsync(string connectionString, FakeClock clock, params string[] settings)
+    {
+        var log = new CapturedLog();
+        string[] standard =
+        [
+            "urls=http://127.0.0.1:0",
+            $"Issuer={Issuer}",
+            $"ConnectionStrings:TokenService={connectionString}",
+            "Keys:SealingKeys:test=c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=",
+        ];
+        var app = Server.Build(
+            [.. standard.Concat(settings).Select(setting => $"--{setting}")],
+            services => services
+                .AddSingleton<TimeProvider>(clock)
+                .AddLogging(logging => logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace)));
+        try
+        {
+            await Server.StartAsync(app);
+            return new TestServer(app, clock, log);
+        }
+        catch
+        {
+            await app.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>A client with connections of its own, that talks to this server whatever host an address names.</summary>
+    public HttpClient NewClient() => new(NewHandler()) { BaseAddress = Address };
+
+    public SocketsHttpHandler NewHandler() => new()
+    {
+        ConnectCallback = async (_, ct) => await ConnectAsync(ct),
+    };
+
+    /// <summary>A bare connection, for what no HTTP client would send.</summary>
+    public async Task<NetworkStream> ConnectAsync(CancellationToken ct = default)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        await socket.ConnectAsync(IPAddress.Parse(Address.Host), Address.Port, ct);
+        return new NetworkStream(socket, ownsSocket: true);
+    }
+
+    /// <summary>Stops it as a SIGTERM does: what is in flight is finished.</summary>
+    public Task StopAsync() => app.StopAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        Client.Dispose();
+        await app.DisposeAsync();
+        Log.Dispose();
+    }
+}
