@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService;
 using TokenService.Commands;
@@ -10,17 +11,13 @@ try
         ["secret", "new"] => SecretCommand.New(Console.Out),
         ["secret", "hash"] => SecretCommand.Hash(Console.In, Console.Out, Console.Error),
         ["demo-client"] => await DemoClientCommand.RunAsync(Console.Out),
-        [] or [['-', '-', not 'h', ..], ..] => await Server.ServeAsync(args),
+        ["--help"] => Usage.Print(Console.Error),
+        [] or [['-', '-', ..], ..] => await Server.ServeAsync(args),
         _ => Usage.Print(Console.Error),
     };
 }
-catch (StartRefusedException e)
+catch (Exception e) when (e is StartRefusedException or OptionsValidationException or NpgsqlException)
 {
     await Console.Error.WriteLineAsync(e.Message);
-    return 1;
-}
-catch (NpgsqlException e)
-{
-    await Console.Error.WriteLineAsync($"The database does not do what it was asked: {e.Message}");
     return 1;
 }

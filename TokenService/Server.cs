@@ -65,6 +65,8 @@ internal static class Server
     private static void Log(WebApplicationBuilder builder)
     {
         builder.Logging.ClearProviders();
+        // At its default level this category logs whole addresses, in which a caller may have put a secret by mistake.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
         if (builder.Environment.IsDevelopment())
         {
             builder.Logging.AddSimpleConsole(console => console.SingleLine = true);

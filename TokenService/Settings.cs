@@ -7,13 +7,23 @@ using TokenService.Tokens;
 
 namespace TokenService;
 
-/// <summary>Checks every setting before anything uses one, so that an operator sees all that is wrong at once.</summary>
+/// <summary>Settings, checked before they are used.</summary>
 internal static class Settings
 {
+    /// <summary>One section of the settings.</summary>
+    /// <exception cref="StartRefusedException">At least one setting in it is wrong; a line for each.</exception>
+    public static T Get<T>(IServiceProvider services)
+        where T : class
+    {
+        Refuse(Failures<T>(services));
+        return services.GetRequiredService<IOptions<T>>().Value;
+    }
+
+    /// <summary>Checks every setting of the server before anything uses one, so that an operator sees all that is wrong at once.</summary>
     /// <exception cref="StartRefusedException">At least one setting is wrong; a line for each.</exception>
     public static void Check(IServiceProvider services)
     {
-        List<string> failures =
+        Refuse(
         [
             .. Failures<IssuerOptions>(services),
             .. Failures<PostgresOptions>(services),
@@ -21,8 +31,12 @@ internal static class Settings
             .. Failures<HashingOptions>(services),
             .. Failures<TokenOptions>(services),
             .. Failures<ProxyOptions>(services),
-        ];
-        if (failures.Count > 0)
+        ]);
+    }
+
+    private static void Refuse(IEnumerable<string> failures)
+    {
+        if (failures.Any())
             throw new StartRefusedException(string.Join(Environment.NewLine, failures));
     }
 

@@ -39,7 +39,7 @@ internal abstract class PostgresServer : IAsyncDisposable
         {
             // Testcontainers removes the container even when this process is killed.
             var container = new Testcontainers.PostgreSql.PostgreSqlBuilder("postgres:17-alpine")
-                .WithCommand("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
+                .WithCommand("-c", "max_connections=200")
                 .Build();
             await container.StartAsync();
             return new ContainerServer(container) { ConnectionString = container.GetConnectionString(), Description = "a container" };

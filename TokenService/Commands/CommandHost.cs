@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Postgres;
@@ -19,7 +18,7 @@ internal static class CommandHost
     public static SecretDigest Digest(this IServiceProvider services, string secret)
     {
         SecretHasher.Start();
-        var cost = services.GetRequiredService<IOptions<HashingOptions>>().Value.Cost;
+        var cost = Settings.Get<HashingOptions>(services).Cost;
         return SecretHasher.Hash(secret, cost)
             ?? throw new StartRefusedException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
     }

@@ -12,6 +12,9 @@ internal static class SecretCommand
     // Of another system's secrets we cannot know how they were made; shorter ones can be guessed.
     private const int MinimumLength = 16;
 
+    // What the console puts in the place of bytes it cannot decode.
+    private const char NotUtf8 = '\uFFFD';
+
     public static int New(TextWriter output)
     {
         var secret = GeneratedSecret.Create();
@@ -39,6 +42,8 @@ internal static class SecretCommand
     {
         if (secret.Length < MinimumLength)
             return $"The secret on standard input has fewer than {MinimumLength} characters. Make one with: TokenService secret new";
+        if (secret.Contains(NotUtf8))
+            return "The secret on standard input is not UTF-8.";
         if (Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaximumLength)
             return $"The secret on standard input has more than {ClientSecret.MaximumLength} bytes.";
         if (GeneratedSecret.HasPrefix(secret) && !GeneratedSecret.TryParse(secret, out _))

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using KonsciousArgon2id = Konscious.Security.Cryptography.Argon2id;
 
 namespace TokenService.Limits;
@@ -14,9 +15,10 @@ internal static class Argon2id
     public static bool TryDerive(
         ReadOnlySpan<byte> password, ReadOnlySpan<byte> salt, int memoryKiB, int iterations, Span<byte> hash)
     {
+        var copy = password.ToArray();
         try
         {
-            using var argon2 = new KonsciousArgon2id(password.ToArray())
+            using var argon2 = new KonsciousArgon2id(copy)
             {
                 Salt = salt.ToArray(),
                 MemorySize = memoryKiB,
@@ -26,9 +28,14 @@ internal static class Argon2id
             argon2.GetBytes(hash.Length).CopyTo(hash);
             return true;
         }
-        catch (OutOfMemoryException)
+        // It computes in tasks of its own, whose exceptions come wrapped.
+        catch (Exception e) when (e.GetBaseException() is OutOfMemoryException)
         {
             return false;
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(copy);
         }
     }
 }
