@@ -11,7 +11,11 @@ internal static partial class Argon2id
 
     // libsodium promises a stable ABI for these calls; 26 and 23 are the versions distributions ship now.
     private static readonly string[] FileNames =
-        ["libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib", "libsodium"];
+    [
+        "libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib",
+        "/opt/homebrew/lib/libsodium.dylib", // Homebrew's place on Apple silicon, where no loader looks
+        "libsodium",
+    ];
 
     // Here, since an assembly's resolver can be set only once, and Initialise may be called by several hosts in one process.
     static Argon2id() => NativeLibrary.SetDllImportResolver(typeof(Argon2id).Assembly, Resolve);
