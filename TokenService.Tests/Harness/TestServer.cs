@@ -42,7 +42,15 @@ internal sealed class TestServer : IAsyncDisposable
     public static Task<TestServer> StartAsync(Database database, params string[] settings) =>
         StartAsync(database.ConnectionString, new FakeClock(), settings);
 
-    public static async Task<TestServer> StartAsync(string connectionString, FakeClock clock, params string[] settings)
+    public static Task<TestServer> StartAsync(string connectionString, FakeClock clock, params string[] settings) =>
+        StartAsync(connectionString, clock, _ => { }, settings);
+
+    /// <param name="connectionString">Where it keeps its things.</param>
+    /// <param name="clock">Its time.</param>
+    /// <param name="replace">What else is put in the place of the real world.</param>
+    /// <param name="settings">As above.</param>
+    public static async Task<TestServer> StartAsync(
+        string connectionString, FakeClock clock, Action<IServiceCollection> replace, params string[] settings)
     {
         var log = new CapturedLog();
         string[] standard =
@@ -54,9 +62,9 @@ internal sealed class TestServer : IAsyncDisposable
         ];
         var app = Server.Build(
             [.. standard.Concat(settings).Select(setting => $"--{setting}")],
-            services => services
+            services => replace(services
                 .AddSingleton<TimeProvider>(clock)
-                .AddLogging(logging => logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace)));
+                .AddLogging(logging => logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace))));
         try
         {
             await Server.StartAsync(app);

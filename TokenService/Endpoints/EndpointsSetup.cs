@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -64,6 +65,8 @@ internal static class EndpointsSetup
     private static void Limit(KestrelServerOptions kestrel)
     {
         kestrel.AddServerHeader = false;
+        // Any byte becomes a character, so that a header of rubbish is refused by our code, in our words, and not by Kestrel's.
+        kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;
         // FormReader refuses more than this with a proper answer. This bound is behind it, for the endpoints that read no body.
         kestrel.Limits.MaxRequestBodySize = 2 * Form.MaximumLength;
         kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;

@@ -63,8 +63,8 @@ internal sealed partial class FormEndpoint(
     {
         var request = http.Request;
 
-        // 1. RFC 6749 §3.2: POST only.
-        if (!HttpMethods.IsPost(request.Method))
+        // 1. RFC 6749 §3.2: POST only, and RFC 9110 §9.1: spelled so.
+        if (request.Method != HttpMethods.Post)
             return OAuthError.InvalidRequest("This endpoint answers only POST.", StatusCodes.Status405MethodNotAllowed);
 
         // 2. RFC 6749 §1.6: TLS only, unless the issuer itself is a plain http address of a developer's machine.

@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
 
@@ -14,15 +15,12 @@ internal sealed class FormReader(TimeProvider clock)
         if (!IsForm(request))
             return OAuthError.InvalidRequest("The body must be application/x-www-form-urlencoded in UTF-8.", status: 415);
 
-        using var limit = new CancellationTokenSource(TimeLimit, clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, limit.Token);
+        var deadline = new Deadline(request.BodyReader);
+        await using var timer = clock.CreateTimer(
+            static deadline => ((Deadline)deadline!).Pass(), deadline, TimeLimit, Timeout.InfiniteTimeSpan);
         try
         {
-            return await ReadBodyAsync(request, either.Token);
-        }
-        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
-        {
-            return TooSlow();
+            return await ReadBodyAsync(request, deadline, ct);
         }
         // Kestrel's own judgement of a body: too slow, too large, or framed wrongly.
         catch (BadHttpRequestException e)
@@ -31,12 +29,17 @@ internal sealed class FormReader(TimeProvider clock)
             {
                 StatusCodes.Status408RequestTimeout => TooSlow(),
                 StatusCodes.Status413PayloadTooLarge => TooLarge(),
-                _ => OAuthError.InvalidRequest("The body could not be read."),
+                _ => Unreadable(),
             };
+        }
+        // So it says that a chunk's size is beyond all numbers; or the connection broke, and nobody hears the answer.
+        catch (IOException)
+        {
+            return Unreadable();
         }
     }
 
-    private static async Task<Result<Form>> ReadBodyAsync(HttpRequest request, CancellationToken ct)
+    private static async Task<Result<Form>> ReadBodyAsync(HttpRequest request, Deadline deadline, CancellationToken ct)
     {
         if (request.ContentLength > Form.MaximumLength)
             return TooLarge();
@@ -45,6 +48,13 @@ internal sealed class FormReader(TimeProvider clock)
         while (true)
         {
             var read = await body.ReadAsync(ct);
+            // A server that stops cancels reads too, and then waits for the requests it has begun: that is no reason to end one.
+            if (deadline.HasPassed)
+            {
+                body.AdvanceTo(read.Buffer.End);
+                return TooSlow();
+            }
+
             if (read.IsCompleted || read.Buffer.Length > Form.MaximumLength)
             {
                 var form = read.Buffer.Length > Form.MaximumLength ? TooLarge() : Form.Parse(read.Buffer);
@@ -59,10 +69,26 @@ internal sealed class FormReader(TimeProvider clock)
     private static bool IsForm(HttpRequest request) =>
         MediaTypeHeaderValue.TryParse(request.ContentType, out var type)
         && type.MediaType.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
-        && (type.Charset.Length == 0 || type.Charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase))
+        && (type.Charset.Length == 0 || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase))
         && request.Headers.ContentEncoding.Count == 0;
 
     private static OAuthError TooLarge() => OAuthError.InvalidRequest("The body is too large.", status: 413);
 
+    private static OAuthError Unreadable() => OAuthError.InvalidRequest("The body could not be read.");
+
     private static OAuthError TooSlow() => OAuthError.InvalidRequest("The body took too long to arrive.", status: 408);
+
+    /// <summary>Ends a read that waits, and leaves the pipe in order for Kestrel, as a cancelled token would not.</summary>
+    private sealed class Deadline(PipeReader body)
+    {
+        private volatile bool hasPassed;
+
+        public bool HasPassed => hasPassed;
+
+        public void Pass()
+        {
+            hasPassed = true;
+            body.CancelPendingRead();
+        }
+    }
 }

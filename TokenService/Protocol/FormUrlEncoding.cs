@@ -43,6 +43,12 @@ internal static class FormUrlEncoding
         return true;
     }
 
-    private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value) =>
-        byte.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
+    // The digits are looked at first, since the parser takes a NUL behind one for an end.
+    private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value)
+    {
+        value = 0;
+        return char.IsAsciiHexDigit((char)digits[0])
+            && char.IsAsciiHexDigit((char)digits[1])
+            && byte.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
+    }
 }

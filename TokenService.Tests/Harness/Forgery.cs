@@ -1,0 +1,70 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.IdentityModel.Tokens;
+using TokenService.Keys;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>A token taken apart, to be spoiled in one place and put together again.</summary>
+internal sealed class Forgery(string jwt)
+{
+    private readonly JsonObject header = Part(jwt, 0);
+    private readonly JsonObject payload = Part(jwt, 1);
+
+    /// <summary>The private key this server signs with, for forgeries that have nothing wrong but what a test puts there.</summary>
+    public static ECDsa KeyOf(TestServer server)
+    {
+        var ring = server.Services.GetRequiredService<SigningKeys>().Ring;
+        return ((ECDsaSecurityKey)ring.SigningAt(server.Clock.GetUtcNow())!.Credentials.Key).ECDsa;
+    }
+
+    public Forgery WithHeader(string name, JsonNode value)
+    {
+        header[name] = value;
+        return this;
+    }
+
+    public Forgery WithClaim(string name, JsonNode value)
+    {
+        payload[name] = value;
+        return this;
+    }
+
+    public Forgery WithoutClaim(string name)
+    {
+        payload.Remove(name);
+        return this;
+    }
+
+    public string SignedBy(ECDsa key, DSASignatureFormat format = DSASignatureFormat.IeeeP1363FixedFieldConcatenation) =>
+        Signed(input => key.SignData(input, HashAlgorithmName.SHA256, format));
+
+    public string SignedWith(byte[] secret) => Signed(input => HMACSHA256.HashData(secret, input));
+
+    public string Unsigned() => Signed(_ => []);
+
+    /// <summary>The signature of the token it was made from.</summary>
+    public string WithOldSignature() => Signed(_ => Base64Url.DecodeFromChars(jwt.Split('.')[2]));
+
+    /// <summary>The signature of the token it was made from, one bit of it turned over.</summary>
+    public string WithDamagedSignature()
+    {
+        var signature = Base64Url.DecodeFromChars(jwt.Split('.')[2]);
+        signature[^1] ^= 1;
+        return Signed(_ => signature);
+    }
+
+    private string Signed(Func<byte[], byte[]> sign)
+    {
+        var input = $"{Encode(header)}.{Encode(payload)}";
+        return $"{input}.{Base64Url.EncodeToString(sign(Encoding.ASCII.GetBytes(input)))}";
+    }
+
+    private static JsonObject Part(string jwt, int index) =>
+        JsonNode.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[index]))!.AsObject();
+
+    private static string Encode(JsonObject part) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(part.ToJsonString()));
+}

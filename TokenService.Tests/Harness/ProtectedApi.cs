@@ -1,0 +1,68 @@
+using System.Security.Claims;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>
+/// An API that takes our tokens, with a verifier nobody here wrote: ASP.NET Core's, told where the issuer is, who it is itself
+/// and what type of token it wants, and otherwise left as it comes, its clock included.
+/// </summary>
+internal sealed class ProtectedApi : IAsyncDisposable
+{
+    private readonly WebApplication app;
+
+    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Services.AddAuthorization();
+        builder.Services.AddAuthentication().AddJwtBearer(options =>
+        {
+            options.Authority = issuer;
+            options.Audience = audience;
+            options.RequireHttpsMetadata = issuer.StartsWith("https:", StringComparison.Ordinal);
+            options.TokenValidationParameters.ValidTypes = ["at+jwt"];
+            options.BackchannelHttpHandler = wayToIssuer;
+            // Only looks on.
+            options.Events = new JwtBearerEvents { OnAuthenticationFailed = context => Task.FromResult(Failure = context.Exception) };
+        });
+        app = builder.Build();
+        app.MapGet("/", (ClaimsPrincipal caller) => caller.Claims.ToDictionary(claim => claim.Type, claim => claim.Value))
+            .RequireAuthorization();
+    }
+
+    /// <summary>Why the verifier refused a token; null while it refused none.</summary>
+    public Exception? Failure { get; private set; }
+
+    public static Task<ProtectedApi> StartAsync(TestServer server, string audience = "https://api.example.com") =>
+        StartAsync(TestServer.Issuer, server.NewHandler(), audience);
+
+    public static async Task<ProtectedApi> StartAsync(
+        string issuer, HttpMessageHandler wayToIssuer, string audience = "https://api.example.com")
+    {
+        var api = new ProtectedApi(issuer, audience, wayToIssuer);
+        await api.app.StartAsync();
+        return api;
+    }
+
+    /// <param name="authorization">The Authorization header; null for none.</param>
+    /// <param name="query">Behind the path.</param>
+    public async Task<Answer> GetAsync(string? authorization, string query = "")
+    {
+        Failure = null;
+        using var client = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) };
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/" + query);
+        if (authorization is not null)
+            request.Headers.TryAddWithoutValidation("Authorization", authorization);
+        using var response = await client.SendAsync(request);
+        return await Answer.ReadAsync(response);
+    }
+
+    public ValueTask DisposeAsync() => app.DisposeAsync();
+}

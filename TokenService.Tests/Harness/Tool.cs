@@ -1,0 +1,47 @@
+using System.Diagnostics;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>What a program left behind.</summary>
+internal sealed record Tool(int ExitCode, string Output, string Error)
+{
+    // Far from what any of them takes: a hanging program fails its test, rather than hang the run.
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
+
+    /// <summary>TokenService as it was built, for <c>dotnet</c> to run.</summary>
+    public static string Assembly { get; } = typeof(Server).Assembly.Location;
+
+    /// <summary>Runs TokenService as an operator does.</summary>
+    /// <param name="args">The command line.</param>
+    /// <param name="input">All of its standard input.</param>
+    /// <param name="environment">Settings, as in <c>ConnectionStrings__TokenService</c>.</param>
+    public static Task<Tool> TokenServiceAsync(string[] args, string input = "", params (string Name, string Value)[] environment) =>
+        RunAsync("dotnet", [Assembly, .. args], input, environment);
+
+    public static async Task<Tool> RunAsync(
+        string program, string[] args, string input = "", params (string Name, string Value)[] environment)
+    {
+        var start = new ProcessStartInfo(program, args)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var (name, value) in environment)
+            start.Environment[name] = value;
+
+        using var process = Process.Start(start)!;
+        using var limit = new CancellationTokenSource(Limit);
+        await using var kill = limit.Token.Register(() => process.Kill(entireProcessTree: true));
+        await process.StandardInput.WriteAsync(input);
+        process.StandardInput.Close();
+        var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
+        var error = process.StandardError.ReadToEndAsync(CancellationToken.None);
+        await process.WaitForExitAsync(CancellationToken.None);
+        return new Tool(process.ExitCode, await output, await error);
+    }
+
+    /// <summary>The value of a <c>name=value</c> line of the output.</summary>
+    public string Value(string name) =>
+        Output.Split('\n').Single(line => line.StartsWith(name + '=', StringComparison.Ordinal))[(name.Length + 1)..];
+}

@@ -1,0 +1,89 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc6749;
+
+/// <summary>What is asked for is granted whole or refused, and the answer always says what was granted.</summary>
+[TestFixture, Rfc(6749, "3.3")]
+public sealed class AccessTokenScope : ServerFixture
+{
+    private const string Malformed = "The scope parameter is not a list of scope-tokens separated by single spaces.";
+    private const string NotHeld = "A scope is unknown or not held by this client.";
+
+    [Rfc(6749, "3.3b"), Rfc(6749, "3.3d")]
+    [TestCase("invoices:read", "invoices:read")]
+    [TestCase("invoices:write", "invoices:write")]
+    [TestCase("invoices:read invoices:write", "invoices:read invoices:write")]
+    [TestCase("invoices:write invoices:read", "invoices:read invoices:write")]
+    [TestCase("invoices:write invoices:read invoices:write", "invoices:read invoices:write")]
+    public async Task What_a_client_asks_for_and_holds_is_granted(string asked, string granted)
+    {
+        var answer = await TokenRequestBuilder.For(Client).WithScope(asked).SendAsync(Server);
+
+        answer.IsGrant(granted);
+        Assert.That(answer.Token.GetClaim("scope").Value, Is.EqualTo(granted));
+    }
+
+    [Test, Rfc(6749, "3.3c"), Rfc(6749, "10.3c")]
+    public async Task A_client_that_asks_for_nothing_gets_its_defaults_and_no_more()
+    {
+        (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
+        (await TokenRequestBuilder.For(Client).WithScope("").SendAsync(Server)).IsGrant("invoices:read");
+    }
+
+    [Test, Rfc(6749, "3.3c")]
+    public async Task A_client_without_defaults_must_ask()
+    {
+        var client = await Database.CreateClientAsync("reports", defaultScopes: "");
+
+        (await TokenRequestBuilder.For(client).SendAsync(Server))
+            .IsError(400, "invalid_scope", "This client has no default scopes: name the scopes you want.");
+        (await TokenRequestBuilder.For(client).WithScope("invoices:read").SendAsync(Server)).IsGrant("invoices:read");
+    }
+
+    [Rfc(6749, "3.3a")]
+    [TestCase(" ")]
+    [TestCase(" invoices:read")]
+    [TestCase("invoices:read ")]
+    [TestCase("invoices:read  invoices:write")]
+    [TestCase("invoices:read\tinvoices:write")]
+    [TestCase("invoices:read\ninvoices:write")]
+    [TestCase("\"invoices:read\"")]
+    [TestCase("invoices\\read")]
+    [TestCase("invoices:read\0")]
+    [TestCase("rechnungen:prüfen")]
+    public async Task A_malformed_scope_is_refused(string scope) =>
+        (await TokenRequestBuilder.For(Client).WithScope(scope).SendAsync(Server)).IsError(400, "invalid_scope", Malformed);
+
+    // Unknown, and known but held by another: alike, so that nobody can list the scopes of others.
+    [Rfc(6749, "3.3f"), Rfc(6749, "3.3a")]
+    [TestCase("unknown")]
+    [TestCase("secrets:read")]
+    [TestCase("invoices:read unknown")]
+    [TestCase("secrets:read invoices:read")]
+    [TestCase("Invoices:read")]
+    [TestCase("invoices:rea")]
+    [TestCase("invoices:*")]
+    [TestCase("invoices:read,invoices:write")]
+    [TestCase("openid")]
+    public async Task A_scope_the_client_does_not_hold_is_refused_not_left_out(string scope)
+    {
+        await Database.ExecuteAsync(
+            "insert into token_service.scope (name, audience) values ('secrets:read', 'https://api.example.com') on conflict do nothing");
+
+        (await TokenRequestBuilder.For(Client).WithScope(scope).SendAsync(Server)).IsError(400, "invalid_scope", NotHeld);
+    }
+
+    [Test]
+    public async Task A_scope_has_at_most_2048_characters()
+    {
+        // 15 scopes of 127 characters, one of 128, and the spaces between them.
+        string[] scopes = [.. Enumerable.Range('a', 15).Select(c => new string((char)c, 127)), new string('z', 128)];
+        var scope = string.Join(' ', scopes);
+        Assert.That(scope, Has.Length.EqualTo(2048));
+        var client = await Database.CreateClientAsync("long", scopes: scope, defaultScopes: "");
+
+        (await TokenRequestBuilder.For(client).WithScope(scope).SendAsync(Server)).IsGrant(scope);
+        (await TokenRequestBuilder.For(client).WithScope(scope + "z").SendAsync(Server))
+            .IsError(400, "invalid_scope", "The scope parameter is too long.");
+    }
+}

@@ -1,0 +1,161 @@
+using System.Text;
+using TokenService.Protocol;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc6749;
+
+/// <summary>The Authorization header of HTTP Basic: id and secret, each form-encoded, a colon between them, all in Base64.</summary>
+[TestFixture, Rfc(6749, "2.3.1"), Rfc(6749, "2.3.1b")]
+public sealed class BasicCredentialsSyntax
+{
+    // RFC 6749 §2.3.1's own example.
+    [Test]
+    public void The_example_of_the_RFC_is_read() =>
+        Assert.That(Parsed("Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
+            Is.EqualTo(new BasicCredentials("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw")));
+
+    [TestCase("id:secret", "id", "secret")]
+    [TestCase("id:", "id", "")]
+    [TestCase(":secret", "", "secret")]
+    [TestCase(":", "", "")]
+    [TestCase("id::", "id", ":", Description = "split at the first colon")]
+    [TestCase("id:a:b", "id", "a:b")]
+    [TestCase("i%3Ad:s", "i:d", "s", Description = "split before decoding")]
+    [TestCase("id:a%3Ab", "id", "a:b")]
+    [TestCase("i+d:a+b", "i d", "a b")]
+    [TestCase("id:a%2Bb", "id", "a+b")]
+    [TestCase("id:a%20b", "id", "a b")]
+    [TestCase("id:a%25b", "id", "a%b")]
+    [TestCase("id:%252B", "id", "%2B", Description = "decoded once")]
+    [TestCase("id:%c3%a9%E2%82%AC", "id", "é€")]
+    [TestCase("id:e%CC%81", "id", "e\u0301", Description = "not normalised")]
+    [TestCase("id:a=b&c", "id", "a=b&c", Description = "there are no pairs here")]
+    [TestCase("id:%00", "id", "\0")]
+    public void Id_and_secret_are_split_and_then_decoded(string wire, string id, string secret) =>
+        Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo(new BasicCredentials(id, secret)));
+
+    // RFC 9110 §11.1: the scheme has no case; one or more spaces follow it.
+    [TestCase("Basic {0}")]
+    [TestCase("basic {0}")]
+    [TestCase("BASIC {0}")]
+    [TestCase("bAsIc   {0}")]
+    public void The_scheme_is_read_as_HTTP_has_it(string header) =>
+        Assert.That(Parsed(Formatted(header)), Is.EqualTo(new BasicCredentials("id", "secret")));
+
+    [TestCase("")]
+    [TestCase("Basic")]
+    [TestCase("{0}")]
+    [TestCase(" {0}")]
+    [TestCase("Basic{0}")]
+    [TestCase("Basic\t{0}")]
+    [TestCase("Basic\u00A0{0}")]
+    [TestCase("Basic:{0}")]
+    [TestCase("Basics {0}")]
+    [TestCase("Bas\u0131c {0}", Description = "a dotless i is no i")]
+    [TestCase("Bearer {0}")]
+    [TestCase("Digest {0}")]
+    public void Another_scheme_is_refused(string header) =>
+        Assert.That(Refused(Formatted(header)), Is.EqualTo("the Authorization header's scheme is not Basic"));
+
+    [TestCase("Basic {0} ")]
+    [TestCase("Basic {0}, Basic {0}", Description = "two headers that a proxy joined")]
+    [TestCase("Basic {0} {0}")]
+    [TestCase("Basic \t{0}")]
+    [TestCase("Basic {0}\r\n")]
+    [TestCase("Basic \"{0}\"")]
+    [TestCase("Basic aWQ6c2Vj\ncmV0")]
+    [TestCase("Basic aWQ6c2Vj cmV0", Description = "white space inside")]
+    [TestCase("Basic aWQ6cw", Description = "without its padding")]
+    [TestCase("Basic aWQ6cw=")]
+    [TestCase("Basic aWQ6cw===")]
+    [TestCase("Basic =aWQ6cw=")]
+    [TestCase("Basic aWQ6cw==aWQ6", Description = "padding inside")]
+    [TestCase("Basic aWQ6c", Description = "a digit too many")]
+    [TestCase("Basic ====")]
+    [TestCase("Basic aWQ6Pz8_", Description = "the alphabet of base64url")]
+    [TestCase("Basic aWQ6Pj4-")]
+    [TestCase("Basic id:secret", Description = "not encoded at all")]
+    [TestCase("Basic aWQ6c2VjcmV0\u00E9")]
+    [TestCase("Basic aWQ6c2VjcmV0\0")]
+    public void What_is_not_Base64_is_refused(string header) =>
+        Assert.That(Refused(Formatted(header)), Is.EqualTo("the Basic credentials are not Base64"));
+
+    [TestCase("")]
+    [TestCase("idsecret")]
+    [TestCase("id%3Asecret", Description = "an encoded colon divides nothing")]
+    public void Credentials_without_a_colon_are_refused(string wire) =>
+        Assert.That(Refused("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo("the Basic credentials have no colon"));
+
+    [TestCase("id:100%")]
+    [TestCase("id:%zz")]
+    [TestCase("id:%4")]
+    [TestCase("i%d:secret")]
+    [TestCase("id:a b", Description = "a space as it is")]
+    [TestCase("i d:secret")]
+    [TestCase("id:é", Description = "UTF-8 as it is, what RFC 7617 alone would ask for")]
+    [TestCase("é:secret")]
+    [TestCase("id:%E9", Description = "Latin-1")]
+    [TestCase("id:%C0%80")]
+    [TestCase("id:%ED%A0%80")]
+    [TestCase("id:a\0b")]
+    [TestCase("id:a\nb")]
+    [TestCase("id:a\u007Fb")]
+    public void What_was_not_form_encoded_is_refused(string wire) =>
+        Assert.That(Refused("Basic " + TokenRequestBuilder.Base64(wire)),
+            Is.EqualTo("the id or secret in the Basic credentials was not form-encoded before Base64"));
+
+    // A deliberate leniency: RFC 4648 §3.5 lets a decoder overlook what a careless encoder left in the unused bits.
+    [Test]
+    public void The_unused_bits_of_Base64_mean_nothing() =>
+        Assert.That(Parsed("Basic aWQ6cx=="), Is.EqualTo(Parsed("Basic aWQ6cw==")));
+
+    [Test]
+    public void Every_byte_that_should_have_been_encoded_is_refused()
+    {
+        var accepted = Enumerable.Range(0, 256).Where(b =>
+            !BasicCredentials.Parse("Basic " + Convert.ToBase64String([.. "id:"u8, (byte)b])).Refused(out _, out _));
+
+        Assert.That(accepted, Is.EqualTo(Enumerable.Range(0x21, 0x7E - 0x21 + 1).Except(['%'])));
+    }
+
+    [Test]
+    public void At_most_4096_characters_of_Base64_are_read()
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Parsed($"Basic {OfLength(4096)}").Secret, Has.Length.EqualTo((4096 / 4 * 3) - 3));
+            Assert.That(Refused($"Basic {OfLength(4100)}"), Is.EqualTo("the Basic credentials are too long"));
+        }
+
+        static string OfLength(int length) => TokenRequestBuilder.Base64("id:" + new string('s', (length / 4 * 3) - 3));
+    }
+
+    [Test]
+    public void The_longest_id_and_secret_there_can_be_fit_with_every_byte_encoded()
+    {
+        var id = string.Concat(Enumerable.Repeat("%61", 128));
+        var secret = string.Concat(Enumerable.Repeat("%F0%9F%94%91", 64));
+
+        Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64($"{id}:{secret}")),
+            Is.EqualTo(new BasicCredentials(new string('a', 128), string.Concat(Enumerable.Repeat("🔑", 64)))));
+    }
+
+    [Test, Rfc(6749, "10.3b")]
+    public void They_print_without_the_secret() =>
+        Assert.That(new BasicCredentials("id", "secret").ToString(), Is.EqualTo("Basic id"));
+
+    private static string Formatted(string header) =>
+        header.Replace("{0}", Convert.ToBase64String(Encoding.ASCII.GetBytes("id:secret")), StringComparison.Ordinal);
+
+    private static BasicCredentials Parsed(string header) =>
+        BasicCredentials.Parse(header).Refused(out var error, out var basic) ? throw new AssertionException(error.Reason!) : basic;
+
+    /// <summary>Why, for the log; the caller always sees the same.</summary>
+    private static string? Refused(string header)
+    {
+        if (!BasicCredentials.Parse(header).Refused(out var error, out _))
+            return null;
+        Assert.That(error, Is.EqualTo(OAuthError.InvalidClient(error.Reason!)));
+        return error.Reason;
+    }
+}

@@ -1,0 +1,177 @@
+using TokenService.Clients;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc6749;
+
+/// <summary>Whatever is wrong with a client's authentication, the answer is one and the same.</summary>
+[TestFixture, Rfc(6749, "5.2"), Rfc(6749, "5.2f")]
+public sealed class FailedAuthentication : ServerFixture
+{
+    private static readonly TimeSpan Instant = TimeSpan.FromMicroseconds(1); // PostgreSQL's
+
+    [Test, Rfc(6749, "5.2b")]
+    public async Task A_wrong_secret_in_the_header() =>
+        (await TokenRequestBuilder.For(Client with { Secret = "wrong" }).SendAsync(Server)).IsInvalidClient();
+
+    [Test, Rfc(6749, "5.2c")]
+    public async Task A_wrong_secret_in_the_body() =>
+        (await TokenRequestBuilder.ByPost(Client with { Secret = "wrong" }).SendAsync(Server)).IsInvalidClient();
+
+    [TestCase("unknown")]
+    [TestCase("BILLING")]
+    [TestCase("billing ")]
+    [TestCase("billing\0")]
+    [TestCase("-billing")]
+    [TestCase("b\u0131lling")]
+    [TestCase("' or true --")]
+    [TestCase("*")]
+    public async Task An_unknown_client(string id)
+    {
+        (await TokenRequestBuilder.For(Client with { Id = id }).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.For(new TestClient(id, "imported")).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.ByPost(Client with { Id = id }).SendAsync(Server)).IsInvalidClient();
+    }
+
+    [Test]
+    public async Task A_disabled_client()
+    {
+        var client = await Database.CreateClientAsync("disabled");
+        await Database.AddSecretAsync(client.Id, "imported");
+        await Database.ExecuteAsync("update token_service.client set enabled = false where id = @Id", client);
+
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.For(client with { Secret = "imported" }).SendAsync(Server)).IsInvalidClient();
+        await Database.ExecuteAsync("update token_service.client set enabled = true where id = @Id", client);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsGrant("invoices:read");
+    }
+
+    [Test]
+    public async Task A_secret_of_another_client([Values] bool imported)
+    {
+        var other = await Database.CreateClientAsync($"other-{imported}");
+        await Database.AddSecretAsync(other.Id, "the secret of another");
+
+        (await TokenRequestBuilder.For(Client with { Secret = imported ? "the secret of another" : other.Secret }).SendAsync(Server))
+            .IsInvalidClient();
+    }
+
+    [Test]
+    public async Task A_secret_that_only_names_the_right_row()
+    {
+        var forged = GeneratedSecret.Create();
+        await Database.ExecuteAsync(
+            "update token_service.client_secret set id = @Selector where client_id = @Id",
+            new { forged.Selector, (await Database.CreateClientAsync("forged")).Id });
+
+        (await TokenRequestBuilder.For(new TestClient("forged", forged.Value)).SendAsync(Server)).IsInvalidClient();
+    }
+
+    // One character changed, lost, added, swapped; all known by the checksum.
+    [Test]
+    public async Task A_damaged_secret()
+    {
+        var secret = Client.Secret;
+        string[] damaged =
+        [
+            secret[..^1], secret + "0", secret + " ", secret[..5], secret.ToUpperInvariant()[..5] + secret[5..], secret.Replace('_', '-'),
+            .. Enumerable.Range(5, secret.Length - 5).Select(at => $"{secret[..at]}{(secret[at] == 'x' ? 'y' : 'x')}{secret[(at + 1)..]}"),
+        ];
+
+        foreach (var value in damaged)
+            (await TokenRequestBuilder.For(Client with { Secret = value }).SendAsync(Server)).IsInvalidClient();
+    }
+
+    [Test]
+    public async Task A_secret_before_its_time([Values] bool imported)
+    {
+        var from = Server.Clock.GetUtcNow() + TimeSpan.FromHours(1);
+        var client = await ClientAsync(imported, "not_before", from);
+        AdvanceTo(from - Instant);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+
+        AdvanceTo(from);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsGrant("invoices:read");
+    }
+
+    [Test]
+    public async Task A_secret_after_its_time([Values("expires_at", "revoked_at")] string end, [Values] bool imported)
+    {
+        var until = Server.Clock.GetUtcNow() + TimeSpan.FromHours(1);
+        var client = await ClientAsync(imported, end, until);
+        AdvanceTo(until - Instant);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsGrant("invoices:read");
+
+        AdvanceTo(until);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+    }
+
+    [Test]
+    public async Task A_dead_secret_does_not_take_a_live_one_with_it()
+    {
+        var client = await ClientAsync(imported: true, "revoked_at", Server.Clock.GetUtcNow());
+        var live = GeneratedSecret.Create().Value;
+        await Database.AddSecretAsync(client.Id, live);
+
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.For(client with { Secret = live }).SendAsync(Server)).IsGrant("invoices:read");
+    }
+
+    [TestCase("Bearer {0}")]
+    [TestCase("Digest username=\"billing\"")]
+    [TestCase("Negotiate {0}")]
+    [TestCase("DPoP {0}")]
+    [TestCase("{0}")]
+    [TestCase("Basic")]
+    [TestCase("Basic {0}, Basic {0}")]
+    [TestCase("Basic {0}=")]
+    [TestCase("Basic !{0}")]
+    [TestCase("Basic billing:secret")]
+    [TestCase("Basic YmlsbGluZw==", Description = "no colon")]
+    [TestCase("Basic Og==", Description = "a colon alone")]
+    [TestCase("Basic YmlsbGluZzo=", Description = "no secret")]
+    [TestCase("Basic OnNlY3JldA==", Description = "no id")]
+    [TestCase("Basic YmlsbGluZzr/", Description = "a byte that is not UTF-8")]
+    [TestCase("Basic YmlsbGluZzol", Description = "a percent sign at the end")]
+    public async Task A_malformed_Authorization_header(string header)
+    {
+        var authorization = header.Replace("{0}", TokenRequestBuilder.Base64($"{Client.Id}:{Client.Secret}"), StringComparison.Ordinal);
+        (await TokenRequestBuilder.Anonymous().WithAuthorization(authorization).SendAsync(Server)).IsInvalidClient();
+    }
+
+    [Test]
+    public async Task Credentials_that_are_too_long()
+    {
+        (await TokenRequestBuilder.For(Client with { Secret = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.ByPost(Client with { Secret = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.ByPost(Client with { Id = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
+    }
+
+    /// <summary>A client whose only secret has this date.</summary>
+    private async Task<TestClient> ClientAsync(bool imported, string column, DateTimeOffset date)
+    {
+        var client = await Database.CreateClientAsync($"c{Guid.NewGuid():N}");
+        if (imported)
+        {
+            await Database.ExecuteAsync("delete from token_service.client_secret where client_id = @Id", client);
+            client = client with { Secret = "imported" };
+            await Database.AddSecretAsync(client.Id, client.Secret);
+        }
+
+        await Database.ExecuteAsync(
+            $"update token_service.client_secret set {column} = @date where client_id = @Id", new { client.Id, date });
+        return client;
+    }
+
+    [Test]
+    public async Task Bytes_in_the_header_that_are_not_UTF8()
+    {
+        await using var wire = await Wire.OpenAsync(Server);
+        await wire.SendAsync(
+            "POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\n"
+            + "Authorization: Basic \u00FF\u00FE\nContent-Length: 0\n\n");
+
+        (await wire.ReadAnswerAsync()).IsInvalidClient();
+    }
+
+    private void AdvanceTo(DateTimeOffset instant) => Server.Clock.Advance(instant - Server.Clock.GetUtcNow());
+}

@@ -1,0 +1,202 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc6749;
+
+/// <summary>What a request to the token endpoint must be before anybody asks who sent it.</summary>
+[TestFixture, Rfc(6749, "3.2")]
+public sealed class TokenEndpointRequest : ServerFixture
+{
+    private const string NotAForm = "The body must be application/x-www-form-urlencoded in UTF-8.";
+    private const string InQuery = "Credentials must not be in the query. Treat them as leaked.";
+
+    [Rfc(6749, "3.2a")]
+    [TestCase("GET")]
+    [TestCase("PUT")]
+    [TestCase("PATCH")]
+    [TestCase("DELETE")]
+    [TestCase("OPTIONS")]
+    [TestCase("TRACE")]
+    [TestCase("PROPFIND")]
+    [TestCase("POSTS")]
+    public async Task Another_method_than_POST_is_refused(string method) =>
+        (await TokenRequestBuilder.For(Client).WithMethod(new HttpMethod(method)).SendAsync(Server))
+            .IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
+
+    [Test, Rfc(6749, "3.2a")]
+    public async Task HEAD_is_refused_as_GET_is_but_without_a_body()
+    {
+        var get = await TokenRequestBuilder.For(Client).WithMethod(HttpMethod.Get).SendAsync(Server);
+        var head = await TokenRequestBuilder.For(Client).WithMethod(HttpMethod.Head).SendAsync(Server);
+
+        Assert.That(head.Body, Is.Empty);
+        (head with { Body = get.Body }).IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
+    }
+
+    [Test, Rfc(6749, "3.2a")]
+    public async Task A_header_cannot_make_another_method_a_POST() =>
+        (await TokenRequestBuilder.For(Client).WithMethod(HttpMethod.Put).WithHeader("X-HTTP-Method-Override", "POST").SendAsync(Server))
+            .IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
+
+    [Rfc(6749, "3.2b")]
+    [TestCase("scope")]
+    [TestCase("client_id")]
+    [TestCase("client_secret")]
+    [TestCase("client_assertion")]
+    [TestCase("whatever")]
+    public async Task A_parameter_without_a_value_counts_as_omitted(string name) =>
+        (await TokenRequestBuilder.For(Client).With(name, "").SendAsync(Server)).IsGrant("invoices:read");
+
+    [Test, Rfc(6749, "3.2b")]
+    public async Task A_grant_type_without_a_value_counts_as_omitted() =>
+        (await TokenRequestBuilder.For(Client).WithBody("grant_type=").SendAsync(Server))
+            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+
+    [Rfc(6749, "3.2c")]
+    [TestCase("whatever", "x")]
+    [TestCase("username", "billing")]
+    [TestCase("redirect_uri", "https://client.example.com/callback")]
+    [TestCase("Scope", "invoices:write")]
+    [TestCase("GRANT_TYPE", "password")]
+    [TestCase("%00 \r\n", "\uFFFD")]
+    [TestCase("", "x")]
+    public async Task An_unknown_parameter_is_ignored(string name, string value) =>
+        (await TokenRequestBuilder.For(Client).With(name, value).SendAsync(Server)).IsGrant("invoices:read");
+
+    [Rfc(6749, "3.2d")]
+    [TestCase("grant_type", "client_credentials")]
+    [TestCase("scope", "invoices:read")]
+    [TestCase("client_id", "billing")]
+    [TestCase("client_secret", "x")]
+    [TestCase("whatever", "x")]
+    [TestCase("whatever", "")]
+    public async Task A_repeated_parameter_is_refused(string name, string value) =>
+        (await TokenRequestBuilder.For(Client).Without(name).With(name, value).With(name, value).SendAsync(Server))
+            .IsError(400, "invalid_request", "A parameter is repeated.");
+
+    [Test, Rfc(6749, "3.2e")]
+    public async Task The_advertised_token_endpoint_has_no_fragment()
+    {
+        using var response = await Server.Client.GetAsync("/.well-known/oauth-authorization-server");
+        var metadata = await Answer.ReadAsync(response);
+
+        var endpoint = new Uri(metadata.Json.GetProperty("token_endpoint").GetString()!);
+        Assert.That((endpoint.AbsoluteUri, endpoint.Fragment), Is.EqualTo(($"{TestServer.Issuer}/token", "")));
+    }
+
+    [Rfc(6749, "3.2f")]
+    [TestCase("application/x-www-form-urlencoded")]
+    [TestCase("application/x-www-form-urlencoded; charset=utf-8")]
+    [TestCase("application/x-www-form-urlencoded;charset=UTF-8")]
+    [TestCase("application/x-www-form-urlencoded; charset=\"utf-8\"")]
+    [TestCase("application/x-www-form-urlencoded; charset=\"UTF-8\"")]
+    [TestCase("APPLICATION/X-WWW-FORM-URLENCODED")]
+    [TestCase("application/x-www-form-urlencoded; boundary=x")]
+    public async Task A_form_is_a_form_however_HTTP_lets_it_be_named(string contentType) =>
+        (await TokenRequestBuilder.For(Client).WithContentType(contentType).SendAsync(Server)).IsGrant("invoices:read");
+
+    [Rfc(6749, "3.2f")]
+    [TestCase(null)]
+    [TestCase("application/json")]
+    [TestCase("multipart/form-data; boundary=x")]
+    [TestCase("text/plain")]
+    [TestCase("application/x-www-form-urlencoded-not")]
+    [TestCase("application/x-www-form-urlencoded+json")]
+    [TestCase("application/*")]
+    [TestCase("*/*")]
+    [TestCase("x-www-form-urlencoded")]
+    [TestCase("application/x-www-form-urlencoded, application/json")]
+    [TestCase("application/x-www-form-urlencoded; charset=iso-8859-1")]
+    [TestCase("application/x-www-form-urlencoded; charset=utf-16")]
+    [TestCase("application/x-www-form-urlencoded; charset=utf-7")]
+    [TestCase("application/x-www-form-urlencoded;;;=")]
+    [TestCase(";")]
+    public async Task Another_media_type_is_refused(string? contentType) =>
+        (await TokenRequestBuilder.For(Client).WithContentType(contentType).SendAsync(Server)).IsError(415, "invalid_request", NotAForm);
+
+    [Rfc(6749, "3.2f")]
+    [TestCase("gzip")]
+    [TestCase("br")]
+    [TestCase("identity")]
+    public async Task A_coded_body_is_refused(string coding)
+    {
+        await using var wire = await Wire.OpenAsync(Server);
+        await wire.SendAsync($"{Wire.Head(Client)}Content-Encoding: {coding}\nContent-Length: 29\n\ngrant_type=client_credentials");
+
+        (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", NotAForm);
+    }
+
+    [Test, Rfc(6749, "3.2f")]
+    public async Task A_form_that_is_sent_with_two_content_types_is_refused()
+    {
+        await using var wire = await Wire.OpenAsync(Server);
+        await wire.SendAsync($"{Wire.Head(Client)}Content-Type: text/plain\nContent-Length: 29\n\ngrant_type=client_credentials");
+
+        (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", NotAForm);
+    }
+
+    [Rfc(6749, "B")]
+    [TestCase("grant_type=client_credentials&x=%")]
+    [TestCase("grant_type=client_credentials&x=%zz")]
+    [TestCase("grant_type=client_credentials&x=%FF")]
+    [TestCase("grant_type=client_credentials&%C0%80=x")]
+    [TestCase("grant_type=client_credentials&x=€")]
+    [TestCase("grant_type=client_credentials\r\n")]
+    [TestCase("{\"grant_type\":\"client_credentials\"}\n")]
+    public async Task A_body_that_is_badly_encoded_is_refused(string body) =>
+        (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
+            .IsError(400, "invalid_request", "The body is not form-encoded UTF-8.");
+
+    [Test]
+    public async Task More_than_64_parameters_are_refused() =>
+        (await TokenRequestBuilder.For(Client).WithBody(string.Join('&', Enumerable.Range(0, 65).Select(n => $"p{n}"))).SendAsync(Server))
+            .IsError(400, "invalid_request", "The body has too many parameters.");
+
+    [TestCase("")]
+    [TestCase("&")]
+    [TestCase("x")]
+    [TestCase("scope=invoices:read")]
+    public async Task A_body_without_a_grant_type_is_refused(string body) =>
+        (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
+            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+
+    [Rfc(6749, "2.3.1d")]
+    [TestCase("client_id=billing")]
+    [TestCase("client_secret=x")]
+    [TestCase("client_secret")]
+    [TestCase("client_secret=")]
+    [TestCase("client_id=billing&client_secret=x")]
+    [TestCase("client_assertion=x")]
+    [TestCase("client_assertion_type=x")]
+    [TestCase("x=y&client%5Fsecret=x")]
+    [TestCase("Client_Secret=x")]
+    [TestCase("client_secret=x&client_secret=y")]
+    [TestCase("client_secret=%FF%")]
+    public async Task Credentials_in_the_query_are_refused_whatever_else_there_is(string query) =>
+        (await TokenRequestBuilder.For(Client).WithPath($"/token?{query}").SendAsync(Server)).IsError(400, "invalid_request", InQuery);
+
+    [Test, Rfc(6749, "2.3.1d")]
+    public async Task Credentials_only_in_the_query_are_no_authentication() =>
+        (await TokenRequestBuilder.Anonymous().WithPath($"/token?client_id={Client.Id}&client_secret={Client.Secret}").SendAsync(Server))
+            .IsError(400, "invalid_request", InQuery);
+
+    [Test]
+    public async Task Nothing_else_in_the_query_is_read() =>
+        (await TokenRequestBuilder.For(Client).WithBody("").WithPath("/token?grant_type=client_credentials").SendAsync(Server))
+            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+
+    [TestCase("?")]
+    [TestCase("?%")]
+    [TestCase("?x=%FF")]
+    [TestCase("?client_id%00=x")]
+    public async Task Nothing_else_in_the_query_does_harm(string query) =>
+        (await TokenRequestBuilder.For(Client).WithPath("/token" + query).SendAsync(Server)).IsGrant("invoices:read");
+
+    [Test, Rfc(6749, "3.2a")]
+    public async Task A_method_is_compared_with_its_case()
+    {
+        await using var wire = await Wire.OpenAsync(Server);
+        await wire.SendAsync($"{Wire.Head(Client, method: "pOST")}Content-Length: 29\n\ngrant_type=client_credentials");
+
+        (await wire.ReadAnswerAsync()).IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
+    }
+}

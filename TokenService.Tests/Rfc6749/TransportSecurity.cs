@@ -1,0 +1,39 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc6749;
+
+/// <summary>A server whose issuer is https takes credentials over TLS only; a proxy on loopback may end the TLS.</summary>
+[TestFixture, Rfc(6749, "1.6")]
+public sealed class TransportSecurity : ServerFixture
+{
+    private const string Refused = "This endpoint answers only over TLS.";
+
+    private protected override string[] Settings => ["Issuer=https://as.example.com"];
+
+    [Test]
+    public async Task Plain_HTTP_is_refused() =>
+        (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsError(400, "invalid_request", Refused);
+
+    [TestCase("http")]
+    [TestCase("https, http")]
+    [TestCase("ftp")]
+    [TestCase("")]
+    public async Task Plain_HTTP_behind_a_proxy_is_refused(string scheme) =>
+        (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", scheme).SendAsync(Server))
+            .IsError(400, "invalid_request", Refused);
+
+    [TestCase("https")]
+    [TestCase("HTTPS")]
+    public async Task TLS_that_a_trusted_proxy_ended_is_TLS(string scheme) =>
+        (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", scheme).SendAsync(Server)).IsGrant("invoices:read");
+
+    // It does not ask for the body with 100 Continue: the credentials in it are never read.
+    [Test]
+    public async Task Plain_HTTP_is_refused_before_the_body_is_sent()
+    {
+        await using var wire = await Wire.OpenAsync(Server);
+        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: 29\nExpect: 100-continue\n\n");
+
+        Assert.That(await wire.ReadLineAsync(), Is.EqualTo("HTTP/1.1 400 Bad Request"));
+    }
+}
