@@ -1,0 +1,118 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc7517;
+
+/// <summary>How long verifiers may keep what they read here, and how they ask whether it changed.</summary>
+[TestFixture("/.well-known/jwks.json", "application/jwk-set+json")]
+[TestFixture("/.well-known/oauth-authorization-server", "application/json")]
+[TestFixture("/.well-known/openid-configuration", "application/json")]
+[Rfc(9111, "D"), Rfc(9110, "13.1.2")]
+public sealed class Caching(string path, string contentType) : ServerFixture
+{
+    private string etag = null!;
+
+    private Dictionary<string, string> CacheHeaders => new() { ["Cache-Control"] = "public, max-age=300", ["ETag"] = etag };
+
+    private Dictionary<string, string> DocumentHeaders => new(CacheHeaders) { ["Content-Type"] = contentType };
+
+    [OneTimeSetUp]
+    public async Task ReadTag() => etag = (await Server.GetAsync(path)).Headers["ETag"];
+
+    [Test]
+    public async Task A_document_may_be_kept_for_five_minutes_and_has_a_strong_tag()
+    {
+        var answer = await Server.GetAsync(path);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Headers, Is.EquivalentTo(DocumentHeaders));
+            Assert.That(etag, Does.Match("^\"[A-Za-z0-9_-]{22}\"$"));
+        }
+    }
+
+    [TestCase("{0}")]
+    [TestCase("W/{0}", Description = "RFC 9110 §13.1.2: compared weakly.")]
+    [TestCase("*")]
+    [TestCase("\"other\", {0}")]
+    [TestCase("{0},\"other\"")]
+    [TestCase("\"other\" , W/\"more\" ,{0}")]
+    [TestCase("\"a, b\", {0}")]
+    [TestCase("\"\", {0}")]
+    public async Task Who_has_it_is_told_so_in_a_few_bytes(string ifNoneMatch)
+    {
+        foreach (var method in new[] { HttpMethod.Get, HttpMethod.Head })
+            IsNotModified(await Server.SendAsync(method, path, ("If-None-Match", string.Format(null, ifNoneMatch, etag))));
+    }
+
+    [Test]
+    public async Task The_tags_may_come_in_several_headers() =>
+        IsNotModified(await Server.GetAsync(path, ("If-None-Match", "\"other\""), ("If-None-Match", etag)));
+
+    [TestCase("\"other\"")]
+    [TestCase("W/\"other\"")]
+    [TestCase("\"*\"")]
+    [TestCase("")]
+    [TestCase("nonsense")]
+    [TestCase("{1}", Description = "Not a tag: it has no quotation marks.")]
+    [TestCase("\"{1}x\"")]
+    [TestCase("\"x{1}\"")]
+    public async Task Who_has_another_gets_it_all(string ifNoneMatch)
+    {
+        var answer = await Server.GetAsync(path, ("If-None-Match", string.Format(null, ifNoneMatch, etag, etag.Trim('"'))));
+
+        IsWhole(answer);
+        Assert.That(answer.Body, Is.EqualTo((await Server.GetAsync(path)).Body));
+    }
+
+    // RFC 9110 §13.1.3: a date is of no account here, since there is no Last-Modified.
+    [Test]
+    public async Task A_date_is_no_condition() =>
+        IsWhole(await Server.GetAsync(path, ("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT")));
+
+    [Test, Rfc(9110, "9.3.2")]
+    public async Task HEAD_answers_as_GET_but_for_the_body()
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Head, path);
+        using var response = await Server.Client.SendAsync(request);
+        var answer = await Answer.ReadAsync(response);
+
+        IsWhole(answer);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Body, Is.Empty);
+            Assert.That(response.Content.Headers.ContentLength, Is.EqualTo((await Server.GetAsync(path)).Body.Length));
+        }
+    }
+
+    [Test]
+    public async Task Nothing_but_reading_is_allowed([Values("POST", "PUT", "PATCH", "DELETE", "OPTIONS")] string method)
+    {
+        var answer = await Server.SendAsync(new HttpMethod(method), path);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Status, Is.EqualTo(405));
+            Assert.That(answer.Headers, Is.EquivalentTo(new Dictionary<string, string> { ["Allow"] = "GET, HEAD" }));
+            Assert.That(answer.Body, Is.Empty);
+        }
+    }
+
+    private void IsWhole(Answer answer)
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Status, Is.EqualTo(200));
+            Assert.That(answer.Headers, Is.EquivalentTo(DocumentHeaders));
+        }
+    }
+
+    private void IsNotModified(Answer answer)
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Status, Is.EqualTo(304));
+            Assert.That(answer.Headers, Is.EquivalentTo(CacheHeaders));
+            Assert.That(answer.Body, Is.Empty);
+        }
+    }
+}

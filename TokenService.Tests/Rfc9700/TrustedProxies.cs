@@ -1,0 +1,108 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc9700;
+
+/// <summary>TLS ends in a proxy. Whose word is taken for it. What comes without any is in Rfc6749/TransportSecurity.</summary>
+[TestFixture, Rfc(9700, "4.13"), Rfc(6749, "1.6")]
+public sealed class TrustedProxies
+{
+    /// <summary>The address a request is made to come from: a test has no other than its own.</summary>
+    private const string PeerHeader = "Test-Peer";
+
+    private Database database = null!;
+    private TestClient client = null!;
+    private TestServer server = null!;
+
+    [OneTimeSetUp]
+    public async Task StartServer()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+        server = await TestServer.StartAsync(
+            database.ConnectionString,
+            new FakeClock(),
+            services => services.AddSingleton<IStartupFilter, PeerFilter>(),
+            "Issuer=https://id.example.com",
+            "Proxies:0=192.0.2.0/24",
+            "Proxies:1=203.0.113.7",
+            "Proxies:2=2001:db8:1::/48");
+    }
+
+    [OneTimeTearDown]
+    public async Task StopServer()
+    {
+        await (server?.DisposeAsync() ?? ValueTask.CompletedTask);
+        await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
+
+    [Test]
+    public async Task Of_several_words_the_last_is_the_proxys_own()
+    {
+        (await From("127.0.0.1", "http, https").SendAsync(server)).IsGrant("invoices:read");
+        IsRefused(await From("127.0.0.1", "https, http").SendAsync(server));
+    }
+
+    [TestCase("X-Forwarded-Scheme", "https")]
+    [TestCase("X-Forwarded-Ssl", "on")]
+    [TestCase("Forwarded", "proto=https")]
+    [TestCase("X-Url-Scheme", "https")]
+    [TestCase("Front-End-Https", "on")]
+    public async Task No_other_header_will_do(string name, string value) =>
+        IsRefused(await TokenRequestBuilder.For(client).WithHeader(name, value).SendAsync(server));
+
+    [TestCase("127.0.0.1")]
+    [TestCase("::1")]
+    [TestCase("192.0.2.1")]
+    [TestCase("192.0.2.255")]
+    [TestCase("203.0.113.7")]
+    [TestCase("2001:db8:1::9")]
+    [TestCase("::ffff:203.0.113.7", Description = "How a socket for both families writes it.")]
+    [TestCase("::ffff:192.0.2.1")]
+    public async Task A_listed_proxy_is_believed(string peer) =>
+        (await From(peer).SendAsync(server)).IsGrant("invoices:read");
+
+    [TestCase("192.0.3.1")]
+    [TestCase("203.0.113.8")]
+    [TestCase("10.0.0.1", Description = "Private is not trusted.")]
+    [TestCase("2001:db8:2::9")]
+    [TestCase("::ffff:203.0.113.8")]
+    public async Task Nobody_else_is(string peer) => IsRefused(await From(peer).SendAsync(server));
+
+    [Test]
+    public async Task An_address_that_a_stranger_claims_does_not_make_it_a_proxy([Values("127.0.0.1", "203.0.113.7")] string claimed) =>
+        IsRefused(await From("198.51.100.1").WithHeader("X-Forwarded-For", claimed).SendAsync(server));
+
+    // Neither credentials nor body are looked at, so the answer tells nothing of them.
+    [Test]
+    public async Task Whatever_came_by_plain_http_gets_the_same_answer()
+    {
+        IsRefused(await TokenRequestBuilder.For(client with { Secret = "wrong" }).SendAsync(server));
+        IsRefused(await TokenRequestBuilder.Anonymous().SendAsync(server));
+        IsRefused(await TokenRequestBuilder.For(client).WithBody("%%%").SendAsync(server));
+        IsRefused(await TokenRequestBuilder.For(client).WithContentType("text/plain").SendAsync(server));
+    }
+
+    private TokenRequestBuilder From(string peer, string proto = "https") =>
+        TokenRequestBuilder.For(client).WithHeader(PeerHeader, peer).WithHeader("X-Forwarded-Proto", proto);
+
+    private static void IsRefused(Answer answer) =>
+        answer.IsError(400, "invalid_request", "This endpoint answers only over TLS.");
+
+    private sealed class PeerFilter : IStartupFilter
+    {
+        public Action<IApplicationBuilder> Configure(Action<IApplicationBuilder> next) => app =>
+        {
+            app.Use((http, then) =>
+            {
+                if (http.Request.Headers[PeerHeader] is [{ } peer])
+                    http.Connection.RemoteIpAddress = IPAddress.Parse(peer);
+                return then(http);
+            });
+            next(app);
+        };
+    }
+}
