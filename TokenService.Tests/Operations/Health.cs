@@ -1,0 +1,158 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Operations;
+
+/// <summary>What an orchestrator is told, and what clients are, as the database goes away and comes back.</summary>
+[TestFixture]
+public sealed class Health
+{
+    private Database database = null!;
+    private TestClient client = null!;
+    private Wire wire = null!;
+    private TestServer server = null!;
+
+    [SetUp]
+    public async Task StartServer()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+        wire = new Wire(database.ConnectionString);
+        server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
+    }
+
+    [TearDown]
+    public async Task StopServer()
+    {
+        await server.DisposeAsync();
+        wire.Dispose();
+        await database.DisposeAsync();
+    }
+
+    [Test]
+    public async Task A_server_with_its_database_is_live_and_ready()
+    {
+        await IsAsync("/healthz/live", 200, "Healthy");
+        await IsAsync("/healthz/ready", 200, "Healthy");
+    }
+
+    [Test]
+    public async Task A_server_without_its_database_is_live_and_not_ready()
+    {
+        wire.Cut();
+
+        await IsAsync("/healthz/live", 200, "Healthy");
+        await IsAsync("/healthz/ready", 503, "Unhealthy");
+    }
+
+    [Test]
+    public async Task A_database_that_comes_back_is_used_again()
+    {
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+
+        // The first meets a connection that died, the second gets none.
+        wire.Cut();
+        await IsUnavailableAsync();
+        await IsUnavailableAsync();
+
+        wire.Mend();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        await IsAsync("/healthz/ready", 200, "Healthy");
+    }
+
+    private async Task IsUnavailableAsync() =>
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+
+    private async Task IsAsync(string path, int status, string body)
+    {
+        using var response = await server.Client.GetAsync(path);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((int)response.StatusCode, Is.EqualTo(status));
+            Assert.That(await response.Content.ReadAsStringAsync(), Is.EqualTo(body));
+            Assert.That(response.Headers.CacheControl?.NoStore, Is.True);
+        }
+    }
+
+    /// <summary>A wire to PostgreSQL that can be cut.</summary>
+    private sealed class Wire : IDisposable
+    {
+        private readonly TcpListener door = new(IPAddress.Loopback, 0);
+        private readonly ConcurrentBag<Socket> open = [];
+        private readonly NpgsqlConnectionStringBuilder target;
+        private volatile bool isCut;
+
+        public Wire(string connectionString)
+        {
+            target = new NpgsqlConnectionStringBuilder(connectionString);
+            door.Start();
+            _ = AcceptAsync();
+        }
+
+        public string ConnectionString => new NpgsqlConnectionStringBuilder(target.ConnectionString)
+        {
+            Host = "127.0.0.1",
+            Port = ((IPEndPoint)door.LocalEndpoint).Port,
+        }.ConnectionString;
+
+        public void Cut()
+        {
+            isCut = true;
+            while (open.TryTake(out var socket))
+                socket.Dispose();
+        }
+
+        public void Mend() => isCut = false;
+
+        public void Dispose()
+        {
+            Cut();
+            door.Dispose();
+        }
+
+        private async Task AcceptAsync()
+        {
+            while (true)
+            {
+                var near = await door.AcceptSocketAsync();
+                if (isCut)
+                {
+                    near.Dispose();
+                    continue;
+                }
+
+                var far = await ConnectAsync();
+                open.Add(near);
+                open.Add(far);
+                _ = CopyAsync(near, far);
+                _ = CopyAsync(far, near);
+            }
+        }
+
+        private async Task<Socket> ConnectAsync()
+        {
+            if (!target.Host!.StartsWith('/'))
+            {
+                var tcp = new Socket(SocketType.Stream, ProtocolType.Tcp);
+                await tcp.ConnectAsync(target.Host, target.Port);
+                return tcp;
+            }
+
+            var unix = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await unix.ConnectAsync(new UnixDomainSocketEndPoint($"{target.Host}/.s.PGSQL.{target.Port}"));
+            return unix;
+        }
+
+        private static async Task CopyAsync(Socket from, Socket to)
+        {
+            await using var source = new NetworkStream(from);
+            await using var sink = new NetworkStream(to);
+            await source.CopyToAsync(sink);
+            to.Shutdown(SocketShutdown.Send);
+        }
+    }
+}

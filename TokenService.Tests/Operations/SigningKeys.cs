@@ -1,0 +1,264 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Dapper;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+using TokenService.Keys;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Operations;
+
+/// <summary>Where signing keys come from, and how servers agree on them.</summary>
+[TestFixture]
+public sealed class SigningKeysOfServers
+{
+    private Database database = null!;
+    private TestClient client = null!;
+
+    [SetUp]
+    public async Task CreateDatabase()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+    }
+
+    [TearDown]
+    public async Task DropDatabase() => await database.DisposeAsync();
+
+    [Test, CancelAfter(30_000)]
+    public async Task Servers_that_start_at_once_agree_on_one_key(CancellationToken ct)
+    {
+        // All are held up before they can look for a key, then let go together.
+        await using var holder = await database.Source.OpenConnectionAsync(ct);
+        await using var hold = await holder.BeginTransactionAsync(ct);
+        await holder.ExecuteAsync("lock table token_service.signing_key in access exclusive mode");
+        var starting = Enumerable.Range(0, 3).Select(_ => Task.Run(() => TestServer.StartAsync(database), ct)).ToArray();
+        while (await WaitingAsync() < starting.Length)
+            ct.ThrowIfCancellationRequested();
+        await hold.CommitAsync(ct);
+        var servers = await Task.WhenAll(starting);
+
+        Assert.That(await KeyCountAsync(), Is.EqualTo(1));
+        foreach (var issuing in servers)
+        {
+            var token = (await TokenRequestBuilder.For(client).SendAsync(issuing)).Token;
+            foreach (var verifying in servers)
+                Assert.That(await VerifiesAsync(verifying, token.EncodedToken), Is.True);
+        }
+
+        foreach (var server in servers)
+            await server.DisposeAsync();
+    }
+
+    [Test]
+    public async Task A_restart_signs_with_the_same_key()
+    {
+        var before = await TokenAsync();
+        var after = await TokenAsync();
+
+        Assert.That(after.Kid, Is.EqualTo(before.Kid));
+        Assert.That(await KeyCountAsync(), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task The_private_key_is_in_the_database_only_sealed()
+    {
+        await using var server = await TestServer.StartAsync(database);
+        var key = server.Services.GetRequiredService<Keys.SigningKeys>().Ring.SigningAt(server.Clock.GetUtcNow())!;
+        var d = ((ECDsaSecurityKey)key.Credentials.Key).ECDsa.ExportParameters(includePrivateParameters: true).D!;
+
+        var sealedKey = await database.ReadAsync<byte[]>("select sealed_private_key from token_service.signing_key");
+        var row = await database.ReadAsync<string>("select signing_key::text from token_service.signing_key");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(sealedKey.AsSpan().IndexOf(d), Is.Negative);
+            Assert.That(row, Does.Not.Contain(Convert.ToHexStringLower(d)).And.Not.Contain(Base64UrlEncoder.Encode(d)));
+        }
+    }
+
+    [Test]
+    public async Task A_sealing_key_that_is_missing_stops_the_start()
+    {
+        var kid = (await TokenAsync($"Keys:SealingKeys:old={NewKey()}", "Keys:SealingKeyId=old")).Kid;
+
+        Assert.That(
+            () => TestServer.StartAsync(database),
+            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+                $"The signing key {kid} is sealed with the sealing key \"old\", which is not configured. Set Keys:SealingKeys:old."));
+    }
+
+    [Test]
+    public async Task A_sealing_key_with_another_value_stops_the_start()
+    {
+        var kid = (await TokenAsync()).Kid;
+
+        Assert.That(
+            () => TestServer.StartAsync(database, $"Keys:SealingKeys:test={NewKey()}"),
+            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+                $"The sealing key \"test\" does not open the signing key {kid}: the value under Keys:SealingKeys:test is not the one "
+                + "that sealed it, or the row was changed."));
+    }
+
+    [Test]
+    public async Task A_further_sealing_key_leaves_the_keys_sealed_before_it_open()
+    {
+        var before = await TokenAsync();
+        var after = await TokenAsync($"Keys:SealingKeys:next={NewKey()}", "Keys:SealingKeyId=next");
+
+        Assert.That(after.Kid, Is.EqualTo(before.Kid));
+    }
+
+    private async Task<JsonWebToken> TokenAsync(params string[] settings)
+    {
+        await using var server = await TestServer.StartAsync(database, settings);
+        return (await TokenRequestBuilder.For(client).SendAsync(server)).Token;
+    }
+
+    private Task<int> WaitingAsync() =>
+        database.ReadAsync<int>(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'");
+
+    private Task<int> KeyCountAsync() => database.ReadAsync<int>("select count(*) from token_service.signing_key");
+
+    private static async Task<bool> VerifiesAsync(TestServer server, string token)
+    {
+        var jwks = new JsonWebKeySet(await server.Client.GetStringAsync("/.well-known/jwks.json"));
+        var result = await new JsonWebTokenHandler().ValidateTokenAsync(token, new TokenValidationParameters
+        {
+            IssuerSigningKeys = jwks.GetSigningKeys(),
+            ValidIssuer = TestServer.Issuer,
+            ValidAudience = "https://api.example.com",
+            ValidateLifetime = false, // the clock of these servers is not the verifier's
+        });
+        return result.IsValid;
+    }
+
+    private static string NewKey() => Convert.ToBase64String(RandomNumberGenerator.GetBytes(32));
+}
+
+/// <summary>Which key signs, and which are published, at an instant.</summary>
+[TestFixture]
+public sealed class KeyRings
+{
+    private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    // Published at 10, signs from 20 until 30, gone after 40.
+    [TestCase(9, null, false)]
+    [TestCase(10, null, true)]
+    [TestCase(19, null, true)]
+    [TestCase(20, "key", true)]
+    [TestCase(29, "key", true)]
+    [TestCase(30, null, true)]
+    [TestCase(39, null, true)]
+    [TestCase(40, null, false)]
+    public void A_key_is_published_then_signs_then_is_published_only_then_is_gone(int now, string? signing, bool published) =>
+        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 20, 30, 40));
+
+    [TestCase(1_000_000, "key", true)]
+    [TestCase(9, null, false)]
+    public void A_key_without_an_end_stays(int now, string? signing, bool published) =>
+        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 10));
+
+    [Test]
+    public void A_key_that_is_gone_does_not_sign_even_if_its_date_says_so() =>
+        IsAt(40, null, [], Key("key", 10, 20, 50, 40));
+
+    [Test]
+    public void A_key_that_is_not_published_does_not_sign() =>
+        IsAt(25, null, [], Key("key", 30, 20));
+
+    [TestCase(19, "old")]
+    [TestCase(20, "new")]
+    [TestCase(30, "new")]
+    public void The_key_that_began_last_signs(int now, string signing) =>
+        IsAt(now, signing, ["new", "old"], Key("old", 0, 0, 25, 100), Key("new", 10, 20, 50, 100));
+
+    // Replicas must agree without asking each other.
+    [Test]
+    public void Of_two_that_began_together_the_same_one_signs_whatever_their_order()
+    {
+        IsAt(5, "a", ["a", "b"], Key("a", 0, 0), Key("b", 0, 0));
+        IsAt(5, "a", ["a", "b"], Key("b", 0, 0), Key("a", 0, 0));
+    }
+
+    [Test]
+    public void Without_keys_none_signs() => IsAt(0, null, []);
+
+    private static void IsAt(int now, string? signing, string[] published, params SigningKey[] keys)
+    {
+        var ring = new KeyRing(keys);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(ring.SigningAt(At(now))?.Kid, Is.EqualTo(signing));
+            Assert.That(ring.PublishedAt(At(now)).Select(key => key.Kid), Is.EqualTo(published));
+        }
+    }
+
+    private static SigningKey Key(string kid, int publishedAt, int signsFrom, int? signsUntil = null, int? goneAfter = null) => new()
+    {
+        Kid = kid,
+        Algorithm = EcKeyPair.Algorithm,
+        PublicJwk = JsonElement.Parse("{}"),
+        Credentials = new SigningCredentials(new SymmetricSecurityKey(new byte[32]), SecurityAlgorithms.HmacSha256),
+        PublishedAt = At(publishedAt),
+        SignsFrom = At(signsFrom),
+        SignsUntil = signsUntil is { } until ? At(until) : null,
+        GoneAfter = goneAfter is { } gone ? At(gone) : null,
+    };
+
+    private static DateTimeOffset At(int second) => Start.AddSeconds(second);
+}
+
+/// <summary>The seal of a private key: AES-256-GCM, bound to the kid.</summary>
+[TestFixture]
+public sealed class Sealing
+{
+    private const string Kid = "the kid";
+
+    private static readonly byte[] Plaintext = Encoding.ASCII.GetBytes("a private key, such as PKCS #8 has it");
+
+    private readonly SealingKey key = new("test", RandomNumberGenerator.GetBytes(32));
+
+    [Test]
+    public void What_was_sealed_is_unsealed() =>
+        Assert.That(key.Unseal(key.Seal(Plaintext, Kid), Kid), Is.EqualTo(Plaintext));
+
+    [Test]
+    public void A_seal_is_never_made_twice()
+    {
+        var seals = Enumerable.Range(0, 100).Select(_ => Convert.ToHexString(key.Seal(Plaintext, Kid)[..12]));
+        Assert.That(seals, Is.Unique, "the nonce");
+    }
+
+    [Test]
+    public void Another_kid_is_refused() => IsRefused(key, key.Seal(Plaintext, Kid), "another kid");
+
+    [Test]
+    public void Another_key_is_refused() =>
+        IsRefused(new SealingKey("test", RandomNumberGenerator.GetBytes(32)), key.Seal(Plaintext, Kid), Kid);
+
+    [Test]
+    public void A_changed_byte_is_refused_wherever_it_is()
+    {
+        var envelope = key.Seal(Plaintext, Kid);
+        for (var i = 0; i < envelope.Length; i++)
+        {
+            envelope[i] ^= 1;
+            IsRefused(key, envelope, Kid);
+            envelope[i] ^= 1;
+        }
+    }
+
+    [Test]
+    public void A_cut_envelope_is_refused_wherever_it_was_cut()
+    {
+        var envelope = key.Seal(Plaintext, Kid);
+        for (var length = 0; length < envelope.Length; length++)
+            IsRefused(key, envelope[..length], Kid);
+    }
+
+    private static void IsRefused(SealingKey key, byte[] envelope, string kid) =>
+        Assert.That(() => key.Unseal(envelope, kid), Throws.TypeOf<StartRefusedException>());
+}
