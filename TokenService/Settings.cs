@@ -1,3 +1,5 @@
+using System.ComponentModel;
+using System.Reflection;
 using Microsoft.Extensions.Options;
 using TokenService.Endpoints;
 using TokenService.Keys;
@@ -12,37 +14,42 @@ internal static class Settings
 {
     /// <summary>One section of the settings.</summary>
     /// <exception cref="StartRefusedException">At least one setting in it is wrong; a line for each.</exception>
-    public static T Get<T>(IServiceProvider services)
+    public static T Get<T>(IServiceProvider services, string section)
         where T : class
     {
-        Refuse(Failures<T>(services));
+        Refuse(Failures<T>(services, section));
         return services.GetRequiredService<IOptions<T>>().Value;
     }
 
     /// <summary>Checks every setting of the server before anything uses one, so that an operator sees all that is wrong at once.</summary>
     /// <exception cref="StartRefusedException">At least one setting is wrong; a line for each.</exception>
-    public static void Check(IServiceProvider services)
-    {
-        Refuse(
-        [
-            .. Failures<IssuerOptions>(services),
-            .. Failures<PostgresOptions>(services),
-            .. Failures<KeyOptions>(services),
-            .. Failures<HashingOptions>(services),
-            .. Failures<TokenOptions>(services),
-            .. Failures<ProxyOptions>(services),
-        ]);
-    }
+    public static void Check(IServiceProvider services) => Refuse(
+    [
+        .. Failures<IssuerOptions>(services),
+        .. Failures<PostgresOptions>(services),
+        .. Failures<KeyOptions>(services, KeyOptions.Section),
+        .. Failures<HashingOptions>(services, HashingOptions.Section),
+        .. Failures<TokenOptions>(services, TokenOptions.Section),
+        .. Failures<ProxyOptions>(services),
+    ]);
 
-    private static void Refuse(IEnumerable<string> failures)
+    private static void Refuse(List<string> failures)
     {
-        if (failures.Any())
+        if (failures.Count > 0)
             throw new StartRefusedException(string.Join(Environment.NewLine, failures));
     }
 
-    private static IEnumerable<string> Failures<T>(IServiceProvider services)
+    private static List<string> Failures<T>(IServiceProvider services, string? section = null)
         where T : class
     {
+        // First the shape, since the binder's own messages repeat values, which may be secrets.
+        if (section is not null)
+        {
+            var misfits = Misfits(typeof(T), services.GetRequiredService<IConfiguration>().GetSection(section)).ToList();
+            if (misfits.Count > 0)
+                return misfits;
+        }
+
         try
         {
             _ = services.GetRequiredService<IOptions<T>>().Value;
@@ -50,12 +57,30 @@ internal static class Settings
         }
         catch (OptionsValidationException e)
         {
-            return e.Failures;
+            return [.. e.Failures];
         }
-        // What the binder throws: a value of the wrong type, or a setting nobody knows. It names the setting.
-        catch (InvalidOperationException e)
+    }
+
+    private static IEnumerable<string> Misfits(Type options, IConfigurationSection section)
+    {
+        foreach (var setting in section.GetChildren())
         {
-            return [e.Message];
+            var property = options.GetProperty(setting.Key, BindingFlags.Public | BindingFlags.Instance | BindingFlags.IgnoreCase);
+            var misfit = property is { CanWrite: true } ? Misfit(property.PropertyType, setting) : "is not a setting";
+            if (misfit is not null)
+                yield return $"{setting.Path} {misfit}.";
         }
+    }
+
+    private static string? Misfit(Type type, IConfigurationSection setting)
+    {
+        var parts = setting.GetChildren().ToList();
+        if (type == typeof(Dictionary<string, string>))
+            return setting.Value is null && parts.All(part => part.Value is not null) ? null : $"must be set by id, as {setting.Path}:<id>";
+        if (parts.Count == 0 && TypeDescriptor.GetConverter(type).IsValid(setting.Value ?? ""))
+            return null;
+        if (type == typeof(TimeSpan))
+            return "must be a time such as 00:05:00";
+        return type == typeof(int) ? "must be a whole number" : "must be one value";
     }
 }

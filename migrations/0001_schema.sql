@@ -28,7 +28,8 @@ create table token_service.client (
 
     constraint client_pkey primary key (id),
     -- Only characters that form-encoding leaves alone, so that a client cannot get them wrong in HTTP Basic.
-    constraint client_id_grammar check (id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'),
+    -- One that looks like a secret is a secret pasted into the wrong place.
+    constraint client_id_grammar check (id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' and id !~ '^tsvc_'),
     constraint client_name_length check (char_length(name) between 1 and 200),
     constraint client_authentication_methods_known check (
         cardinality(authentication_methods) > 0

@@ -16,7 +16,7 @@ begin
     -- Locks the client: two admins adding at once count each other's imported secrets.
     perform from client where id = p_client_id for update;
     if not found then
-        raise exception 'There is no client "%".', p_client_id
+        raise exception 'There is no client "%".', regexp_replace(p_client_id, '^tsvc_.*', 'tsvc_…')
             using errcode = 'no_data_found', hint = 'Make it with scripts/create-client.sql.';
     end if;
 
@@ -87,6 +87,12 @@ declare
     v_scope text;
     v_owner text;
 begin
+    if p_client_id like 'tsvc\_%' then
+        raise exception 'The client_id looks like a secret.'
+            using errcode = 'check_violation',
+            hint = 'Choose another client_id. If that was a secret, treat it as leaked.';
+    end if;
+
     if p_client_id is null or p_client_id !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' then
         raise exception 'The client_id is outside the grammar.'
             using errcode = 'check_violation',

@@ -26,6 +26,8 @@
 \set made ''
 \if :{?digest}
     \if :{?secret_id} \else \set secret_id '' \endif
+\elif :{?secret_id}
+    \set digest ''
 \else
     -- The shell takes the tool's answer apart, so that the secret itself never travels to the database.
     \set made `${TOKEN_SERVICE:-TokenService} secret new`

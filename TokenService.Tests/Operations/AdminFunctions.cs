@@ -56,6 +56,9 @@ public sealed class AdminFunctions
     [
         .. Refused("p_client_id", ["null", "''", "'-a'", "'.a'", "'a b'", "'a:b'", "'a/b'", "'é'", "E'a\\n'", "repeat('a', 129)"],
             PostgresErrorCodes.CheckViolation, "The client_id is outside the grammar.", ClientIdGrammar),
+        .. Refused("p_client_id", ["'tsvc_BBBBBBBBBBBB'"],
+            PostgresErrorCodes.CheckViolation, "The client_id looks like a secret.",
+            "Choose another client_id. If that was a secret, treat it as leaked."),
         .. Refused("p_client_id", ["'billing'"],
             PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".", "Choose another client_id."),
         .. Refused("p_name", ["null", "''", "repeat('a', 201)"],
@@ -89,6 +92,8 @@ public sealed class AdminFunctions
     [
         .. Refused("p_client_id", ["'nobody'"],
             PostgresErrorCodes.NoDataFound, "There is no client \"nobody\".", "Make it with scripts/create-client.sql."),
+        .. Refused("p_client_id", ["'tsvc_BBBBBBBBBBBB'"],
+            PostgresErrorCodes.NoDataFound, "There is no client \"tsvc_…\".", "Make it with scripts/create-client.sql."),
         .. RefusedSecretsOf("billing"),
     ];
 

@@ -106,6 +106,14 @@ public sealed class CreateClientScript : ServerFixture
             message, hint);
 
     [Test]
+    public async Task A_secret_id_without_its_digest_is_refused() =>
+        IsRefused(
+            await PsqlAsync([], ["client_id=spoiled", "name=x", "resource=https://spoiled.example.com", "scopes=spoiled", $"secret_id={Imported}"]),
+            "The digest of client \"spoiled\" is not an Argon2id digest.",
+            "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
+            + "Never store a secret itself: if one was pasted here, treat it as leaked.");
+
+    [Test]
     public async Task Without_any_variable_the_first_is_asked_for() =>
         IsRefused(
             await PsqlAsync([], []),

@@ -63,6 +63,25 @@ public sealed class Health
         await IsAsync("/healthz/ready", 200, "Healthy");
     }
 
+    [Test]
+    public async Task A_database_that_lets_nobody_in_is_away()
+    {
+        await using var server = await TestServer.StartAsync(database);
+        await using var admin = NpgsqlDataSource.Create(Run.ConnectionString);
+        var name = new NpgsqlConnectionStringBuilder(database.ConnectionString).Database;
+        await using var close = admin.CreateCommand(
+            $"alter database {name} allow_connections false; "
+            + $"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+        await close.ExecuteNonQueryAsync();
+
+        // The first meets a connection that died, the second is not let in.
+        for (var i = 0; i < 2; i++)
+        {
+            (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
+                503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        }
+    }
+
     private async Task IsUnavailableAsync() =>
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));

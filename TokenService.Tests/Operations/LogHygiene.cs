@@ -35,6 +35,7 @@ public sealed class LogHygiene : ServerFixture
             [
                 TokenRequestBuilder.For(client), TokenRequestBuilder.ByPost(client),
                 TokenRequestBuilder.For(client).With("client_secret", secret), TokenRequestBuilder.For(client).WithScope("unheld"),
+                TokenRequestBuilder.For(new TestClient(secret, client.Id)), TokenRequestBuilder.ByPost(new TestClient(secret, client.Id)),
                 TokenRequestBuilder.For(client with { Id = "nobody" }), TokenRequestBuilder.ByPost(client).With("client_secret", secret),
                 TokenRequestBuilder.ByPost(client).With("client_assertion", secret),
                 TokenRequestBuilder.Anonymous().WithAuthorization($"Bearer {secret}"),

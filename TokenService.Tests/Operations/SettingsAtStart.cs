@@ -124,13 +124,24 @@ public sealed class SettingsAtStart
             IsRefused("Proxies:1 must be an IP address or a network such as 10.0.0.0/8.", "Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
     }
 
-    [TestCase("Hashing:MemoryKib2=1", "'MemoryKib2'")]
-    [TestCase("Tokens:LifeTme=00:01:00", "'LifeTme'")]
-    [TestCase("Keys:MaxAge=00:01:00", "'MaxAge'")]
-    [TestCase("Hashing:QueueLength=many", "'Hashing:QueueLength'")]
-    [TestCase("Tokens:Lifetime=long", "'Tokens:Lifetime'")]
-    public void A_setting_nobody_knows_or_can_read_is_named(string setting, string name) =>
-        Assert.That(Refusal([.. Valid, setting]), Does.Contain(name));
+    [TestCase("Hashing:MemoryKib2=1", "Hashing:MemoryKib2 is not a setting.")]
+    [TestCase("Hashing:Cost=1", "Hashing:Cost is not a setting.")]
+    [TestCase("Tokens:LifeTme=00:01:00", "Tokens:LifeTme is not a setting.")]
+    [TestCase("Hashing:QueueLength=many", "Hashing:QueueLength must be a whole number.")]
+    [TestCase("Hashing:QueueLength:0=1", "Hashing:QueueLength must be a whole number.")]
+    [TestCase("Tokens:Lifetime=long", "Tokens:Lifetime must be a time such as 00:05:00.")]
+    [TestCase("Tokens:Lifetime=00:01:00.5", "Tokens:Lifetime must be whole seconds.")]
+    [TestCase("Keys:SealingKeys=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
+    [TestCase("Keys:SealingKeys:a:b=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
+    public void A_setting_nobody_knows_or_can_read_is_named_without_its_value(string setting, string message) =>
+        IsRefused(message, setting);
+
+    [Test]
+    public void A_single_proxy_may_go_without_a_number()
+    {
+        IsTaken("Proxies=127.0.0.2");
+        IsRefused("Proxies:0 must be an IP address or a network such as 10.0.0.0/8.", "Proxies=10");
+    }
 
     [Test]
     public void All_that_is_wrong_is_said_at_once() =>

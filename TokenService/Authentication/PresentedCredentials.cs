@@ -68,7 +68,8 @@ internal abstract record PresentedCredentials(string ClientId, string Secret)
 
     private static Result<PresentedCredentials> Check(PresentedCredentials presented)
     {
-        if (!Protocol.ClientId.IsWellFormed(presented.ClientId))
+        // A secret in the place of the id, as when the two are swapped, must not get into the log as an id.
+        if (!Protocol.ClientId.IsWellFormed(presented.ClientId) || GeneratedSecret.HasPrefix(presented.ClientId))
             return OAuthError.InvalidClient("the client_id is not one a client can have");
         // RFC 6749 §2.3.1: an omitted secret is the empty one, which no client has.
         if (presented.Secret.Length == 0 || Encoding.UTF8.GetByteCount(presented.Secret) > ClientSecret.MaximumLength)

@@ -26,6 +26,8 @@ internal sealed record ClientSecret
     public bool IsAliveAt(DateTimeOffset now) =>
         NotBefore <= now && !(ExpiresAt <= now) && !(RevokedAt <= now);
 
+    public override string ToString() => Id;
+
     /// <summary>A fresh id for an imported secret.</summary>
     public static string NewImportedId() => ImportedPrefix + GeneratedSecret.NewSelector();
 }

@@ -18,7 +18,7 @@ internal static class CommandHost
     public static SecretDigest Digest(this IServiceProvider services, string secret)
     {
         SecretHasher.Start();
-        var cost = Settings.Get<HashingOptions>(services).Cost;
+        var cost = Settings.Get<HashingOptions>(services, HashingOptions.Section).Cost;
         return SecretHasher.Hash(secret, cost)
             ?? throw new StartRefusedException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
     }

@@ -54,7 +54,8 @@ internal static class SecretCommand
     private static void Print(TextWriter output, string id, string secret)
     {
         using var services = CommandHost.Build();
+        var digest = services.Digest(secret); // may refuse, so before anything is said
         output.WriteLine($"secret_id={id}");
-        output.WriteLine($"digest={services.Digest(secret)}");
+        output.WriteLine($"digest={digest}");
     }
 }

@@ -17,8 +17,7 @@ internal static class EndpointsSetup
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
         services.AddOptions<ProxyOptions>()
-            .Configure<IConfiguration>((options, configuration) =>
-                options.Proxies = configuration.GetSection(nameof(ProxyOptions.Proxies)).Get<string[]>() ?? [])
+            .Configure<IConfiguration>((options, configuration) => options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))))
             .ValidateAnnotations();
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
         services.Configure<KestrelServerOptions>(Limit);
@@ -49,6 +48,10 @@ internal static class EndpointsSetup
         app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
         app.MapHealthChecks("/healthz/ready");
     }
+
+    // A single one may go without its number.
+    private static string[] Several(IConfigurationSection section) =>
+        section.Value is { } one ? [one] : section.Get<string[]>() ?? [];
 
     private static void TrustProxies(ForwardedHeadersOptions headers, IOptions<ProxyOptions> options)
     {

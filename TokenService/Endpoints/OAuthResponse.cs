@@ -54,7 +54,11 @@ internal static class OAuthResponse
 internal sealed record ErrorResponse(string Error, string ErrorDescription);
 
 /// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
-internal sealed record TokenResponse(string AccessToken, string TokenType, long ExpiresIn, string Scope);
+internal sealed record TokenResponse(string AccessToken, string TokenType, long ExpiresIn, string Scope)
+{
+    // A record's own ToString would print the token into any log that is handed one of these.
+    public override string ToString() => $"{TokenType} {Scope}";
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(ErrorResponse))]

@@ -16,8 +16,12 @@ internal sealed class ProxyOptions : IValidatableObject
     {
         for (var i = 0; i < Proxies.Length; i++)
         {
-            if (!IPAddress.TryParse(Proxies[i], out _) && !IPNetwork.TryParse(Proxies[i], out _))
+            if (!IsAddress(Proxies[i]) && !IPNetwork.TryParse(Proxies[i], out _))
                 yield return new($"Proxies:{i} must be an IP address or a network such as 10.0.0.0/8.");
         }
     }
+
+    // The parser alone would read 10 as 0.0.0.10.
+    private static bool IsAddress(string value) =>
+        IPAddress.TryParse(value, out _) && (value.Contains(':', StringComparison.Ordinal) || value.Count(c => c == '.') == 3);
 }

@@ -6,7 +6,7 @@ internal static class KeysSetup
     public static IServiceCollection AddKeys(this IServiceCollection services)
     {
         services.AddOptions<KeyOptions>()
-            .BindConfiguration(KeyOptions.Section, binder => binder.ErrorOnUnknownConfiguration = true)
+            .BindConfiguration(KeyOptions.Section)
             .ValidateAnnotations();
         services.AddSingleton<SealingKeys>();
         services.AddSingleton<SigningKeyStore>();

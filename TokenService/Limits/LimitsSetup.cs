@@ -6,7 +6,7 @@ internal static class LimitsSetup
     public static IServiceCollection AddLimits(this IServiceCollection services)
     {
         services.AddOptions<HashingOptions>()
-            .BindConfiguration(HashingOptions.Section, binder => binder.ErrorOnUnknownConfiguration = true)
+            .BindConfiguration(HashingOptions.Section)
             .ValidateAnnotations();
         services.AddSingleton<HashingThreads>();
         return services;

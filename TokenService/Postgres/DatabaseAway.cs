@@ -5,8 +5,9 @@ namespace TokenService.Postgres;
 /// <summary>Tells a database that is away, which is foreseen, from a statement it refused, which is a bug.</summary>
 internal static class DatabaseAway
 {
-    // PostgreSQL's classes of error in which the server itself is the trouble: connection, resources, an operator stopping it.
-    private static readonly string[] Classes = ["08", "53", "57", "58"];
+    // PostgreSQL's classes of error in which not the statement is the trouble: connection, login, no such database, resources,
+    // not in a state for it, an operator stopping it, the system below it.
+    private static readonly string[] Classes = ["08", "28", "3D", "53", "55", "57", "58"];
 
     public static bool IsTheCauseOf(Exception exception) => exception switch
     {

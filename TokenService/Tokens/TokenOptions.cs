@@ -3,11 +3,18 @@ using System.ComponentModel.DataAnnotations;
 namespace TokenService.Tokens;
 
 /// <summary>What tokens are like where a client does not say otherwise. Section <c>Tokens</c>.</summary>
-internal sealed class TokenOptions
+internal sealed class TokenOptions : IValidatableObject
 {
     public const string Section = "Tokens";
 
     /// <summary>How long a token lives, 1 minute to 1 day, whole seconds. Default 10 minutes.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "1.00:00:00", ErrorMessage = "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.")]
     public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(10);
+
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
+    {
+        // exp and expires_in are whole seconds (RFC 7519 §2, RFC 6749 §5.1).
+        if (Lifetime.Ticks % TimeSpan.TicksPerSecond != 0)
+            yield return new("Tokens:Lifetime must be whole seconds.");
+    }
 }

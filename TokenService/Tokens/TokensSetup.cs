@@ -9,7 +9,7 @@ internal static class TokensSetup
     public static IServiceCollection AddTokens(this IServiceCollection services)
     {
         services.AddOptions<TokenOptions>()
-            .BindConfiguration(TokenOptions.Section, binder => binder.ErrorOnUnknownConfiguration = true)
+            .BindConfiguration(TokenOptions.Section)
             .ValidateAnnotations();
         services.AddOptions<IssuerOptions>()
             .Configure<IConfiguration>((options, configuration) => options.Issuer = configuration[nameof(Issuer)] ?? "");
