@@ -76,7 +76,12 @@ internal static class Settings
     {
         var parts = setting.GetChildren().ToList();
         if (type == typeof(Dictionary<string, string>))
-            return setting.Value is null && parts.All(part => part.Value is not null) ? null : $"must be set by id, as {setting.Path}:<id>";
+        {
+            return setting.Value is null && parts.All(part => part.Value is not null && !part.GetChildren().Any())
+                ? null
+                : $"must be set by id, as {setting.Path}:<id>";
+        }
+
         if (parts.Count == 0 && TypeDescriptor.GetConverter(type).IsValid(setting.Value ?? ""))
             return null;
         if (type == typeof(TimeSpan))
