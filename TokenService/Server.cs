@@ -6,6 +6,7 @@ using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Telemetry;
 using TokenService.Tokens;
 
 namespace TokenService;
@@ -37,6 +38,7 @@ internal static class Server
         builder.Services
             .AddSingleton(TimeProvider.System)
             .AddPostgres()
+            .AddTelemetry()
             .AddClients()
             .AddKeys()
             .AddLimits()
@@ -58,7 +60,8 @@ internal static class Server
     {
         SecretHasher.Start();
         await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
-        await app.Services.GetRequiredService<SigningKeys>().LoadAsync(CancellationToken.None);
+        await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+        app.Services.ObserveKeys();
         await app.StartAsync();
     }
 

@@ -81,10 +81,12 @@ comment on column token_service.client_secret.created_at is 'When it was added.'
 
 
 create table token_service.resource (
-    audience   text        not null,
-    created_at timestamptz not null default now(),
+    audience    text        not null,
+    signing_alg text,
+    created_at  timestamptz not null default now(),
 
     constraint resource_pkey primary key (audience),
+    constraint resource_signing_alg_known check (signing_alg in ('ES256', 'ES384', 'RS256', 'PS256')),
     -- RFC 8707 §2: an absolute URI without a fragment.
     constraint resource_audience_is_absolute_uri check (
         audience ~ '^[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x3B\x3D\x3F-\x5B\x5D\x5F\x61-\x7A\x7E]+$'
@@ -94,6 +96,8 @@ create table token_service.resource (
 
 comment on table token_service.resource is 'An API that takes our tokens.';
 comment on column token_service.resource.audience is 'Its identifier: the aud of tokens for it, shared with no other API (RFC 9068 §5).';
+comment on column token_service.resource.signing_alg is
+    'What tokens for it are signed with, for an API that verifies nothing else (RFC 9068 §2.1); null: the server''s default.';
 comment on column token_service.resource.created_at is 'When it was made.';
 
 
@@ -137,15 +141,19 @@ comment on column token_service.client_scope.created_at is 'When it was granted.
 
 
 create table token_service.signing_key (
-    kid                text        not null,
-    alg                text        not null,
-    public_jwk         jsonb       not null,
-    sealed_private_key bytea       not null,
-    sealing_key_id     text        not null,
-    published_at       timestamptz not null,
-    signs_from         timestamptz not null,
-    signs_until        timestamptz,
-    gone_after         timestamptz,
+    kid                   text        not null,
+    alg                   text        not null,
+    public_jwk            jsonb       not null,
+    sealed_private_key    bytea,
+    sealing_key_id        text        not null,
+    published_at          timestamptz not null,
+    known_from            timestamptz not null,
+    signs_from            timestamptz not null,
+    signs_until           timestamptz,
+    gone_after            timestamptz,
+    withdrawn_at          timestamptz,
+    jwks_max_age_seconds  integer     not null,
+    longest_token_seconds integer     not null default 0,
 
     constraint signing_key_pkey primary key (kid),
     constraint signing_key_alg_known check (alg in ('ES256', 'ES384', 'RS256', 'PS256')),
@@ -155,17 +163,69 @@ create table token_service.signing_key (
         and not public_jwk ?| array['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
     ),
     constraint signing_key_dates_in_order check (
-        signs_from >= published_at and signs_until > signs_from and gone_after >= signs_until
-    )
+        known_from >= published_at and signs_from >= published_at and signs_until >= signs_from
+    ),
+    -- The private half of a key that is not yet to go is never lost.
+    constraint signing_key_can_sign check (sealed_private_key is not null or gone_after is not null),
+    constraint signing_key_jwks_max_age_range check (jwks_max_age_seconds between 1 and 86400),
+    constraint signing_key_longest_token_range check (longest_token_seconds between 0 and 86400)
 );
 
-comment on table token_service.signing_key is 'What tokens are signed with. A key''s life is a row of absolute dates: published, signs, published only, gone.';
+comment on table token_service.signing_key is
+    'What tokens are signed with. A key''s life is a row of absolute dates: published, signs, published only, gone.';
 comment on column token_service.signing_key.kid is 'The JWK thumbprint (RFC 7638), so it is never used twice.';
 comment on column token_service.signing_key.alg is 'The one algorithm it signs with (RFC 7518 §3.1).';
 comment on column token_service.signing_key.public_jwk is 'The public half as the JWKS shows it (RFC 7517 §4).';
-comment on column token_service.signing_key.sealed_private_key is 'PKCS #8 under AES-256-GCM, kid as associated data: nonce (12 bytes), tag (16), ciphertext.';
+comment on column token_service.signing_key.sealed_private_key is
+    'PKCS #8 under AES-256-GCM, kid as associated data: nonce (12 bytes), tag (16), ciphertext. Null once it is gone.';
 comment on column token_service.signing_key.sealing_key_id is 'Which configured sealing key opens it.';
 comment on column token_service.signing_key.published_at is 'In the JWKS from this instant.';
-comment on column token_service.signing_key.signs_from is 'Signs from this instant.';
-comment on column token_service.signing_key.signs_until is 'Signs no more at and after this instant; null: no end is set.';
-comment on column token_service.signing_key.gone_after is 'Out of the JWKS at and after this instant; null: no end is set.';
+comment on column token_service.signing_key.known_from is
+    'Every verifier has it from this instant: whoever had fetched the JWKS without it has had to fetch it again.';
+comment on column token_service.signing_key.signs_from is
+    'Signs from this instant: not before known_from, unless there is no other key that could sign.';
+comment on column token_service.signing_key.signs_until is 'Signs no more at and after this instant; null: until it has a successor.';
+comment on column token_service.signing_key.gone_after is
+    'Out of the JWKS at and after this instant: when its last token is dead. Kept by trigger.';
+comment on column token_service.signing_key.withdrawn_at is 'When it was withdrawn as compromised; null: it was not.';
+comment on column token_service.signing_key.jwks_max_age_seconds is
+    'While this is the newest key, no JWKS is served that may be cached for longer.';
+comment on column token_service.signing_key.longest_token_seconds is
+    'High-water mark: no token it has signed lives longer. Raised before the first such token is signed.';
+
+
+-- The one place that decides when a key is gone, whoever changes its dates.
+create function token_service.set_signing_key_gone_after() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    new.gone_after := coalesce(
+        new.withdrawn_at,
+        -- A quarter of an hour more, for a replica that learns late that the key has ended, and for clocks that differ.
+        new.signs_until + make_interval(secs => new.longest_token_seconds) + interval '15 minutes');
+    return new;
+end
+$$;
+
+comment on function token_service.set_signing_key_gone_after() is 'Keeps signing_key.gone_after.';
+
+create trigger signing_key_gone_after before insert or update on token_service.signing_key
+    for each row execute function token_service.set_signing_key_gone_after();
+
+
+-- Tells every replica that listens what has changed; it reads the rest from the tables.
+create function token_service.notify_change() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    perform pg_notify('token_service', tg_table_name);
+    return null;
+end
+$$;
+
+comment on function token_service.notify_change() is 'NOTIFY token_service with the table''s name.';
+
+create trigger signing_key_notify after insert or update or delete on token_service.signing_key
+    for each statement execute function token_service.notify_change();

@@ -8,7 +8,9 @@ internal sealed class FakeClock : TimeProvider
     private DateTimeOffset now;
 
     /// <summary>Starts a minute ahead of real time, on a whole second: what SQL dated <c>now()</c> is in the past.</summary>
-    public FakeClock() => now = DateTimeOffset.FromUnixTimeSeconds(System.GetUtcNow().ToUnixTimeSeconds() + 60);
+    /// <param name="offset">How far this clock is from the others.</param>
+    public FakeClock(TimeSpan offset = default) =>
+        now = DateTimeOffset.FromUnixTimeSeconds(System.GetUtcNow().ToUnixTimeSeconds() + 60) + offset;
 
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 

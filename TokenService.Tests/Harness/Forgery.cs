@@ -15,10 +15,13 @@ internal sealed class Forgery(string jwt)
     private readonly JsonObject payload = Part(jwt, 1);
 
     /// <summary>The private key this server signs with, for forgeries that have nothing wrong but what a test puts there.</summary>
-    public static ECDsa KeyOf(TestServer server)
+    public static async Task<ECDsa> KeyOfAsync(TestServer server)
     {
-        var ring = server.Services.GetRequiredService<SigningKeys>().Ring;
-        return ((ECDsaSecurityKey)ring.SigningAt(server.Clock.GetUtcNow())!.Credentials.Key).ECDsa;
+        var keys = server.Services.GetRequiredService<SigningKeys>();
+        var signer = await keys.SignerAsync(algorithm: null, lifetime: TimeSpan.Zero, CancellationToken.None);
+        return signer.Refused(out var error, out var key)
+            ? throw new InvalidOperationException(error.Reason)
+            : ((ECDsaSecurityKey)key.Credentials.Key).ECDsa;
     }
 
     public Forgery WithHeader(string name, JsonNode value)

@@ -136,6 +136,7 @@ public sealed class AdminFunctions
                 [$"'billing', 'CCCCCCCCCCCC', {Digest}, ''", $"'billing', 'CCCCCCCCCCCC', {Digest}, repeat('x', 201)"])),
         .. Rows("client_secret (client_id, id, digest, not_before, expires_at)",
             ("client_secret_expires_after_start", [$"'billing', 'CCCCCCCCCCCC', {Digest}, now(), now()"])),
+        .. Rows("resource (audience, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
         .. Rows("resource (audience)",
             ("resource_pkey", ["'https://api.example.com'"]),
             ("resource_audience_is_absolute_uri",
@@ -149,21 +150,28 @@ public sealed class AdminFunctions
             ("client_scope_pkey", ["'billing', 'parcels:read'"]),
             ("client_scope_client_fkey", ["'nobody', 'parcels:read'"]),
             ("client_scope_scope_fkey", ["'billing', 'nothing'"])),
-        .. Rows("signing_key (sealed_private_key, sealing_key_id, kid, alg, public_jwk, published_at, signs_from, signs_until, gone_after)",
-            ("signing_key_pkey", ["'', 'test', 'used', 'ES256', '{}', now(), now(), null, null"]),
+        .. Rows(
+            "signing_key (sealing_key_id, sealed_private_key, kid, alg, public_jwk, published_at, known_from, signs_from, signs_until, "
+            + "jwks_max_age_seconds, longest_token_seconds)",
+            ("signing_key_pkey", ["'test', '', 'used', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_alg_known",
-                ["'', 'test', 'a', 'none', '{}', now(), now(), null, null", "'', 'test', 'a', 'HS256', '{}', now(), now(), null, null"]),
+                ["'test', '', 'a', 'none', '{}', now(), now(), now(), null, 300, 0", "'test', '', 'a', 'HS256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_public_jwk_is_public",
                 [
-                    "'', 'test', 'a', 'ES256', '[]', now(), now(), null, null",
-                    .. PrivateMembers.Select(member => $$"""'', 'test', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), null, null"""),
+                    "'test', '', 'a', 'ES256', '[]', now(), now(), now(), null, 300, 0",
+                    .. PrivateMembers.Select(member => $$"""'test', '', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), now(), null, 300, 0"""),
                 ]),
             ("signing_key_dates_in_order",
                 [
-                    "'', 'test', 'a', 'ES256', '{}', now(), now() - interval '1 second', null, null",
-                    "'', 'test', 'a', 'ES256', '{}', now(), now(), now(), null",
-                    "'', 'test', 'a', 'ES256', '{}', now(), now(), now() + interval '2 seconds', now() + interval '1 second'",
-                ])),
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now() - interval '1 second', null, 300, 0",
+                    "'test', '', 'a', 'ES256', '{}', now(), now() - interval '1 second', now(), null, 300, 0",
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), now() - interval '1 second', 300, 0",
+                ]),
+            ("signing_key_can_sign", ["'test', null, 'a', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
+            ("signing_key_jwks_max_age_range",
+                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 0, 0", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 86401, 0"]),
+            ("signing_key_longest_token_range",
+                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401"])),
     ];
 
     [OneTimeSetUp]
@@ -174,8 +182,9 @@ public sealed class AdminFunctions
         await database.ExecuteAsync($"select token_service.add_secret('billing', 'UsedUsedUsed', {Digest})");
         await database.ExecuteAsync(
             """
-            insert into token_service.signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, signs_from)
-            values ('used', 'ES256', '{}', '', 'test', now(), now())
+            insert into token_service.signing_key (
+                kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
+            values ('used', 'ES256', '{}', '', 'test', now(), now(), now(), 300)
             """);
     }
 

@@ -133,7 +133,7 @@ public sealed class Commands
                 "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
                     + "such as Host=127.0.0.1;Database=token_service;Username=token_service.",
                 "Keys:SealingKeys is empty. Set Keys:SealingKeys:<id> to 32 random bytes in Base64, "
-                    + "such as openssl rand -base64 32 prints.",
+                    + "such as openssl rand -base64 32 prints, or Keys:SealingKeyFiles:<id> to a file that holds them.",
             ]));
         }
     }

@@ -28,7 +28,7 @@ public sealed class SigningKeysOfServers
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [Test, CancelAfter(30_000)]
-    public async Task Servers_that_start_at_once_agree_on_one_key(CancellationToken ct)
+    public async Task Servers_that_start_at_once_agree_on_the_keys(CancellationToken ct)
     {
         // All are held up before they can look for a key, then let go together.
         await using var holder = await database.Source.OpenConnectionAsync(ct);
@@ -40,7 +40,7 @@ public sealed class SigningKeysOfServers
         await hold.CommitAsync(ct);
         var servers = await Task.WhenAll(starting);
 
-        Assert.That(await KeyCountAsync(), Is.EqualTo(1));
+        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one that signs, one that is next");
         foreach (var issuing in servers)
         {
             var token = (await TokenRequestBuilder.For(client).SendAsync(issuing)).Token;
@@ -59,18 +59,17 @@ public sealed class SigningKeysOfServers
         var after = await TokenAsync();
 
         Assert.That(after.Kid, Is.EqualTo(before.Kid));
-        Assert.That(await KeyCountAsync(), Is.EqualTo(1));
+        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one that signs, one that is next");
     }
 
     [Test]
     public async Task The_private_key_is_in_the_database_only_sealed()
     {
         await using var server = await TestServer.StartAsync(database);
-        var key = server.Services.GetRequiredService<Keys.SigningKeys>().Ring.SigningAt(server.Clock.GetUtcNow())!;
-        var d = ((ECDsaSecurityKey)key.Credentials.Key).ECDsa.ExportParameters(includePrivateParameters: true).D!;
+        var d = (await Forgery.KeyOfAsync(server)).ExportParameters(includePrivateParameters: true).D!;
 
-        var sealedKey = await database.ReadAsync<byte[]>("select sealed_private_key from token_service.signing_key");
-        var row = await database.ReadAsync<string>("select signing_key::text from token_service.signing_key");
+        var sealedKey = await database.ReadAsync<byte[]>("select string_agg(sealed_private_key, '') from token_service.signing_key");
+        var row = await database.ReadAsync<string>("select string_agg(signing_key::text, ' ') from token_service.signing_key");
         using (Assert.EnterMultipleScope())
         {
             Assert.That(sealedKey.AsSpan().IndexOf(d), Is.Negative);
@@ -86,7 +85,8 @@ public sealed class SigningKeysOfServers
         Assert.That(
             () => TestServer.StartAsync(database),
             Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
-                $"The signing key {kid} is sealed with the sealing key \"old\", which is not configured. Set Keys:SealingKeys:old."));
+                $"The signing key {kid} is sealed with the sealing key \"old\", which is not configured. "
+                + "Set Keys:SealingKeys:old or Keys:SealingKeyFiles:old."));
     }
 
     [Test]
@@ -97,7 +97,7 @@ public sealed class SigningKeysOfServers
         Assert.That(
             () => TestServer.StartAsync(database, $"Keys:SealingKeys:test={NewKey()}"),
             Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
-                $"The sealing key \"test\" does not open the signing key {kid}: the value under Keys:SealingKeys:test is not the one "
+                $"The sealing key \"test\" does not open the signing key {kid}: the value configured under that id is not the one "
                 + "that sealed it, or the row was changed."));
     }
 
@@ -145,53 +145,84 @@ public sealed class KeyRings
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
     // Published at 10, signs from 20 until 30, gone after 40.
-    [TestCase(9, null, false)]
-    [TestCase(10, null, true)]
-    [TestCase(19, null, true)]
-    [TestCase(20, "key", true)]
+    [TestCase(9, SigningKeyState.Next)]
+    [TestCase(10, SigningKeyState.Next)]
+    [TestCase(19, SigningKeyState.Next)]
+    [TestCase(20, SigningKeyState.Signing)]
+    [TestCase(29, SigningKeyState.Signing)]
+    [TestCase(30, SigningKeyState.Retiring)]
+    [TestCase(39, SigningKeyState.Retiring)]
+    [TestCase(40, SigningKeyState.Gone)]
+    public void A_key_is_next_then_signs_then_retires_then_is_gone(int now, object state)
+    {
+        var key = Key("key", 10, 20, 30, 40);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(key.StateAt(At(now)), Is.EqualTo(state));
+            Assert.That((key with { WithdrawnAt = At(0) }).StateAt(At(now)), Is.EqualTo(SigningKeyState.Withdrawn));
+        }
+    }
+
     [TestCase(29, "key", true)]
     [TestCase(30, null, true)]
     [TestCase(39, null, true)]
     [TestCase(40, null, false)]
-    public void A_key_is_published_then_signs_then_is_published_only_then_is_gone(int now, string? signing, bool published) =>
+    public void A_key_that_has_ended_signs_no_more_and_is_published_until_it_is_gone(int now, string? signing, bool published) =>
         IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 20, 30, 40));
-
-    [TestCase(1_000_000, "key", true)]
-    [TestCase(9, null, false)]
-    public void A_key_without_an_end_stays(int now, string? signing, bool published) =>
-        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 10));
-
-    [Test]
-    public void A_key_that_is_gone_does_not_sign_even_if_its_date_says_so() =>
-        IsAt(40, null, [], Key("key", 10, 20, 50, 40));
-
-    [Test]
-    public void A_key_that_is_not_published_does_not_sign() =>
-        IsAt(25, null, [], Key("key", 30, 20));
 
     [TestCase(19, "old")]
     [TestCase(20, "new")]
     [TestCase(30, "new")]
     public void The_key_that_began_last_signs(int now, string signing) =>
-        IsAt(now, signing, ["new", "old"], Key("old", 0, 0, 25, 100), Key("new", 10, 20, 50, 100));
+        IsAt(now, signing, ["old", "new"], Key("old", 0, 0, 25, 100), Key("new", 10, 20, 50, 100));
+
+    // As on a replica whose clock is behind the one that made the first key.
+    [TestCase(0, "a")]
+    [TestCase(10, "a")]
+    [TestCase(20, "b")]
+    public void Before_any_has_begun_the_first_to_come_signs(int now, string signing) =>
+        IsAt(now, signing, ["a", "b"], Key("b", 5, 20), Key("a", 5, 10));
+
+    [Test]
+    public void A_withdrawn_key_neither_signs_nor_is_published() =>
+        IsAt(15, "next", ["next"], Key("withdrawn", 0, 0) with { WithdrawnAt = At(15) }, Key("next", 0, 20));
+
+    // An algorithm that is new here: its first key is published, and until it signs another algorithm's does.
+    [TestCase(19, "old")]
+    [TestCase(20, "new")]
+    public void Until_the_wanted_algorithm_has_begun_another_signs(int now, string signing)
+    {
+        var ring = new KeyRing([Key("old", 0, 0), Key("new", 10, 20) with { Algorithm = "RS256" }]);
+        Assert.That(ring.SigningAt(At(now), "RS256")?.Kid, Is.EqualTo(signing));
+    }
 
     // Replicas must agree without asking each other.
     [Test]
     public void Of_two_that_began_together_the_same_one_signs_whatever_their_order()
     {
-        IsAt(5, "a", ["a", "b"], Key("a", 0, 0), Key("b", 0, 0));
-        IsAt(5, "a", ["a", "b"], Key("b", 0, 0), Key("a", 0, 0));
+        IsAt(5, "b", ["a", "b"], Key("a", 0, 0), Key("b", 0, 0));
+        IsAt(5, "b", ["a", "b"], Key("b", 0, 0), Key("a", 0, 0));
     }
 
     [Test]
     public void Without_keys_none_signs() => IsAt(0, null, []);
+
+    // The newest key says how long the one after it will wait.
+    [TestCase(60, 60, 60)]
+    [TestCase(60, 30, 30)]
+    [TestCase(30, 60, 30)]
+    public void The_JWKS_is_kept_no_longer_than_the_next_key_waits(int configured, int newest, int served) =>
+        Assert.That(
+            new KeyRing([Key("old", 0, 0), Key("new", 1, 20) with { JwksMaxAge = TimeSpan.FromSeconds(newest) }])
+                .JwksMaxAge(TimeSpan.FromSeconds(configured)),
+            Is.EqualTo(TimeSpan.FromSeconds(served)));
 
     private static void IsAt(int now, string? signing, string[] published, params SigningKey[] keys)
     {
         var ring = new KeyRing(keys);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(ring.SigningAt(At(now))?.Kid, Is.EqualTo(signing));
+            Assert.That(ring.SigningAt(At(now), "ES256")?.Kid, Is.EqualTo(signing));
             Assert.That(ring.PublishedAt(At(now)).Select(key => key.Kid), Is.EqualTo(published));
         }
     }
@@ -199,10 +230,11 @@ public sealed class KeyRings
     private static SigningKey Key(string kid, int publishedAt, int signsFrom, int? signsUntil = null, int? goneAfter = null) => new()
     {
         Kid = kid,
-        Algorithm = EcKeyPair.Algorithm,
+        Algorithm = "ES256",
         PublicJwk = JsonElement.Parse("{}"),
-        Credentials = new SigningCredentials(new SymmetricSecurityKey(new byte[32]), SecurityAlgorithms.HmacSha256),
         PublishedAt = At(publishedAt),
+        KnownFrom = At(publishedAt),
+        JwksMaxAge = TimeSpan.FromMinutes(5),
         SignsFrom = At(signsFrom),
         SignsUntil = signsUntil is { } until ? At(until) : null,
         GoneAfter = goneAfter is { } gone ? At(gone) : null,

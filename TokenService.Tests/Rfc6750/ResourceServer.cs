@@ -22,6 +22,7 @@ public sealed class ResourceServer : ServerFixture
     {
         api = await ProtectedApi.StartAsync(Server);
         token = await IssueAsync(Server);
+        RealKey = await Forgery.KeyOfAsync(Server);
     }
 
     [OneTimeTearDown]
@@ -151,7 +152,7 @@ public sealed class ResourceServer : ServerFixture
             (test, jwt) => jwt.WithHeader("jku", "http://127.0.0.1:1/jwks.json").SignedBy(test.foreignKey));
     }
 
-    private ECDsa RealKey => Forgery.KeyOf(Server);
+    private ECDsa RealKey { get; set; } = null!;
 
     private string PublicPem => RealKey.ExportSubjectPublicKeyInfoPem();
 

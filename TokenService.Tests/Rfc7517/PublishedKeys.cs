@@ -8,6 +8,10 @@ namespace TokenService.Tests.Rfc7517;
 [TestFixture, Rfc(7517, "4"), Rfc(7517, "5")]
 public sealed class PublishedKeys : ServerFixture
 {
+    // The set is in the order in which the keys sign.
+    private const int Signing = 0;
+    private const int Next = 1;
+
     [Test, Rfc(7517, "8.5.1")]
     public async Task The_set_has_the_media_type_of_a_JWK_set()
     {
@@ -22,9 +26,9 @@ public sealed class PublishedKeys : ServerFixture
     }
 
     [Test, Rfc(7517, "4.2/4.5"), Rfc(7517, "5"), Rfc(8725, "3.1")]
-    public async Task A_key_has_these_members_and_no_private_one()
+    public async Task A_key_has_these_members_and_no_private_one([Values(Signing, Next)] int which)
     {
-        var key = (await PublishedKey.ReadAllAsync(Server)).Single();
+        var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
         using (Assert.EnterMultipleScope())
         {
@@ -39,9 +43,9 @@ public sealed class PublishedKeys : ServerFixture
 
     // RFC 7518 §6.2.1.2: leading zeros are kept.
     [Test, Rfc(8725, "3.4")]
-    public async Task Its_point_is_on_the_curve_and_written_in_full()
+    public async Task Its_point_is_on_the_curve_and_written_in_full([Values(Signing, Next)] int which)
     {
-        var key = (await PublishedKey.ReadAllAsync(Server)).Single();
+        var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
         using (Assert.EnterMultipleScope())
         {
@@ -53,9 +57,9 @@ public sealed class PublishedKeys : ServerFixture
 
     // A thumbprint is the key's own, so that no other key ever has it.
     [Test, Rfc(7517, "4.2/4.5")]
-    public async Task Its_kid_is_its_thumbprint()
+    public async Task Its_kid_is_its_thumbprint([Values(Signing, Next)] int which)
     {
-        var key = (await PublishedKey.ReadAllAsync(Server)).Single();
+        var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
         Assert.That(key.Kid, Is.EqualTo(key.Thumbprint));
     }
@@ -79,7 +83,7 @@ public sealed class PublishedKeys : ServerFixture
 
     [Test, Rfc(7517, "4.2/4.5")]
     public Task The_database_takes_no_kid_twice() =>
-        Violates("signing_key_pkey", "insert into token_service.signing_key select * from token_service.signing_key");
+        Violates("signing_key_pkey", "insert into token_service.signing_key select * from token_service.signing_key limit 1");
 
     [Test, Rfc(9068, "2.1a"), Rfc(8725, "3.2"), Rfc(8725, "3.5")]
     public Task The_database_takes_no_algorithm_that_is_none_symmetric_or_old(

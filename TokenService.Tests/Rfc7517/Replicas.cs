@@ -1,3 +1,5 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7517;
@@ -27,20 +29,18 @@ public sealed class Replicas : ServerFixture
     public async Task A_set_that_changed_has_another_tag_and_every_key_its_own_kid()
     {
         await using var database = await Database.CreateAsync();
-        var clock = new FakeClock();
-        clock.Advance(TimeSpan.FromDays(-1));
-        await using var before = await TestServer.StartAsync(database.ConnectionString, clock);
-        var old = await before.GetAsync(Jwks);
-        // It may sign no more, so the next server to start makes another.
-        await database.ExecuteAsync("update token_service.signing_key set signs_until = signs_from + interval '1 hour'");
+        await using var server = await TestServer.StartAsync(database);
+        var old = await server.GetAsync(Jwks);
 
-        await using var after = await TestServer.StartAsync(database);
+        // By then the next key has begun to sign and has been given a successor.
+        server.Clock.Advance(TimeSpan.FromDays(31));
+        await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
 
-        var kids = (await PublishedKey.ReadAllAsync(after)).Select(key => key.Kid).ToList();
+        var kids = (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid).ToList();
         using (Assert.EnterMultipleScope())
         {
             Assert.That(kids, Has.Count.EqualTo(2).And.Unique);
-            Assert.That((await after.GetAsync(Jwks)).Headers["ETag"], Is.Not.EqualTo(old.Headers["ETag"]));
+            Assert.That((await server.GetAsync(Jwks)).Headers["ETag"], Is.Not.EqualTo(old.Headers["ETag"]));
         }
     }
 
@@ -50,7 +50,6 @@ public sealed class Replicas : ServerFixture
         await using var database = await Database.CreateAsync();
         await using var stranger = await TestServer.StartAsync(database);
 
-        Assert.That((await PublishedKey.ReadAllAsync(stranger)).Single().Kid,
-            Is.Not.EqualTo((await PublishedKey.ReadAllAsync(Server))[0].Kid));
+        Assert.That((await PublishedKey.ReadAllAsync(stranger)).Concat(await PublishedKey.ReadAllAsync(Server)).Select(key => key.Kid), Is.Unique);
     }
 }

@@ -84,8 +84,16 @@ public sealed class TokensMade : ServerFixture
     private async Task<IReadOnlyList<JsonWebToken>> ManyAsync()
     {
         var client = await Server.Services.GetRequiredService<ClientStore>().FindAsync(Client.Id, CancellationToken.None);
-        var entitlement = new Entitlement(ScopeSet.Of(["invoices:read"]), "https://api.example.com");
+        var entitlement = new Entitlement(ScopeSet.Of(["invoices:read"]), "https://api.example.com", SigningAlgorithm: null);
         var issuer = Server.Services.GetRequiredService<TokenIssuer>();
-        return [.. Enumerable.Range(0, 300).Select(_ => new JsonWebToken(issuer.Issue(client!, entitlement).Jwt))];
+        var tokens = new List<JsonWebToken>();
+        while (tokens.Count < 300)
+        {
+            var issued = await issuer.IssueAsync(client!, entitlement, CancellationToken.None);
+            Assert.That(issued.Refused(out _, out var token), Is.False);
+            tokens.Add(new JsonWebToken(token!.Jwt));
+        }
+
+        return tokens;
     }
 }

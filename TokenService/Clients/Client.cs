@@ -27,5 +27,6 @@ internal sealed record Client
 /// <summary>A scope a client holds.</summary>
 /// <param name="Name">The scope-token.</param>
 /// <param name="Audience">The resource the scope belongs to.</param>
+/// <param name="SigningAlgorithm">What tokens for that resource are signed with; null for the server's default.</param>
 /// <param name="IsDefault">Granted when a request names no scope.</param>
-internal sealed record HeldScope(string Name, string Audience, bool IsDefault);
+internal sealed record HeldScope(string Name, string Audience, string? SigningAlgorithm, bool IsDefault);

@@ -27,9 +27,11 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
         select s.name as "Name",
                s.audience as "Audience",
+               r.signing_alg as "SigningAlgorithm",
                cs.is_default as "IsDefault"
         from token_service.client_scope cs
         join token_service.scope s on s.name = cs.scope
+        join token_service.resource r on r.audience = s.audience
         where cs.client_id = @id
         order by s.name;
         """;

@@ -1,6 +1,8 @@
 using TokenService.Clients;
+using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Telemetry;
 
 namespace TokenService.Commands;
 
@@ -10,7 +12,10 @@ internal static class CommandHost
     public static ServiceProvider Build() => new ServiceCollection()
         .AddSingleton<IConfiguration>(new ConfigurationBuilder().AddEnvironmentVariables().Build())
         .AddLogging()
+        .AddSingleton(TimeProvider.System)
         .AddPostgres()
+        .AddTelemetry()
+        .AddKeys()
         .AddLimits()
         .BuildServiceProvider();
 

@@ -21,7 +21,7 @@ internal sealed partial class FormEndpoint(
     /// <param name="http">The request and its response.</param>
     /// <param name="type">How the answer is written.</param>
     /// <param name="decide">What this endpoint does for a client that has proved who it is.</param>
-    public async Task AnswerAsync<T>(HttpContext http, JsonTypeInfo<T> type, Func<HttpContext, Client, Form, Result<T>> decide)
+    public async Task AnswerAsync<T>(HttpContext http, JsonTypeInfo<T> type, Func<HttpContext, Client, Form, ValueTask<Result<T>>> decide)
     {
         var result = await AnswerAsync(http, decide);
         if (http.RequestAborted.IsCancellationRequested)
@@ -37,7 +37,7 @@ internal sealed partial class FormEndpoint(
         await OAuthResponse.RefuseAsync(http, error);
     }
 
-    private async Task<Result<T>> AnswerAsync<T>(HttpContext http, Func<HttpContext, Client, Form, Result<T>> decide)
+    private async Task<Result<T>> AnswerAsync<T>(HttpContext http, Func<HttpContext, Client, Form, ValueTask<Result<T>>> decide)
     {
         try
         {
@@ -59,7 +59,7 @@ internal sealed partial class FormEndpoint(
         }
     }
 
-    private async Task<Result<T>> StepAsync<T>(HttpContext http, Func<HttpContext, Client, Form, Result<T>> decide)
+    private async Task<Result<T>> StepAsync<T>(HttpContext http, Func<HttpContext, Client, Form, ValueTask<Result<T>>> decide)
     {
         var request = http.Request;
 
@@ -91,7 +91,7 @@ internal sealed partial class FormEndpoint(
             return error with { Reason = $"{presented}: {error.Reason}" };
 
         // 7. What this endpoint is for.
-        return decide(http, client, form);
+        return await decide(http, client, form);
     }
 
     private static partial class Log

@@ -9,9 +9,9 @@ internal sealed partial class TokenEndpoint(FormEndpoint endpoint, TokenIssuer i
 {
     public const string Path = "/token";
 
-    public Task AnswerAsync(HttpContext http) => endpoint.AnswerAsync(http, OAuthJson.Default.TokenResponse, Grant);
+    public Task AnswerAsync(HttpContext http) => endpoint.AnswerAsync(http, OAuthJson.Default.TokenResponse, GrantAsync);
 
-    private Result<TokenResponse> Grant(HttpContext http, Client client, Form form)
+    private async ValueTask<Result<TokenResponse>> GrantAsync(HttpContext http, Client client, Form form)
     {
         // 1. RFC 6749 §4.4.2: the grant and the scope asked for.
         if (TokenRequest.Read(form).Refused(out var error, out var request))
@@ -22,7 +22,8 @@ internal sealed partial class TokenEndpoint(FormEndpoint endpoint, TokenIssuer i
             return error with { Reason = $"{client.Id}: {error.Description}" };
 
         // 3. RFC 9068 §2: the token.
-        var token = issuer.Issue(client, entitlement);
+        if ((await issuer.IssueAsync(client, entitlement, http.RequestAborted)).Refused(out error, out var token))
+            return error;
         Log.Issued(logger, http.TraceIdentifier, token.Id, client.Id, entitlement.Audience, entitlement.Scope, token.KeyId);
 
         // 4. RFC 6749 §5.1: the answer, which always says what was granted.

@@ -13,6 +13,9 @@ internal sealed class KeyOptions : IValidatableObject
     /// </summary>
     public Dictionary<string, string> SealingKeys { get; set; } = [];
 
+    /// <summary>The same, for keys that are in files: the paths of files with the Base64 in them, by id.</summary>
+    public Dictionary<string, string> SealingKeyFiles { get; set; } = [];
+
     /// <summary>The id of the sealing key that seals from now on. May be left out while there is only one.</summary>
     public string? SealingKeyId { get; set; }
 
@@ -20,27 +23,57 @@ internal sealed class KeyOptions : IValidatableObject
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00", ErrorMessage = "Keys:JwksMaxAge must be 00:00:01 to 1.00:00:00.")]
     public TimeSpan JwksMaxAge { get; set; } = TimeSpan.FromMinutes(5);
 
+    /// <summary>
+    /// What tokens are signed with, where a resource does not ask for another: ES256 (default), ES384, RS256 or PS256. A change
+    /// takes effect once every verifier has the new algorithm's first key.
+    /// </summary>
+    [AllowedValues("ES256", "ES384", "RS256", "PS256", ErrorMessage = "Keys:Algorithm must be ES256, ES384, RS256 or PS256.")]
+    public string Algorithm { get; set; } = "ES256";
+
+    /// <summary>Bits of new RSA keys: 2048, 3072 (default) or 4096.</summary>
+    [AllowedValues(2048, 3072, 4096, ErrorMessage = "Keys:RsaKeySize must be 2048, 3072 or 4096 (bits).")]
+    public int RsaKeySize { get; set; } = 3072;
+
+    /// <summary>How long a key signs, 1 hour to 400 days. Default 30 days.</summary>
+    [Range(typeof(TimeSpan), "01:00:00", "400.00:00:00", ErrorMessage = "Keys:SigningPeriod must be 01:00:00 to 400.00:00:00.")]
+    public TimeSpan SigningPeriod { get; set; } = TimeSpan.FromDays(30);
+
+    /// <summary>The sealing keys of both kinds, in Base64.</summary>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file may not be read.</exception>
+    public IEnumerable<(string Id, string Base64)> AllSealingKeys() =>
+        SealingKeys.Select(entry => (entry.Key, entry.Value))
+            .Concat(SealingKeyFiles.Select(entry => (entry.Key, File.ReadAllText(entry.Value).Trim())));
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
-        if (SealingKeys.Count == 0)
+        var ids = SealingKeys.Keys.Concat(SealingKeyFiles.Keys).ToList();
+        if (ids.Count == 0)
         {
             yield return new("Keys:SealingKeys is empty. Set Keys:SealingKeys:<id> to 32 random bytes in Base64, "
-                + "such as openssl rand -base64 32 prints.");
+                + "such as openssl rand -base64 32 prints, or Keys:SealingKeyFiles:<id> to a file that holds them.");
         }
 
-        foreach (var (id, value) in SealingKeys)
+        foreach (var (id, path) in SealingKeyFiles.Where(entry => !File.Exists(entry.Value)))
+            yield return new($"Keys:SealingKeyFiles:{id} names {path}, which is not there or may not be read.");
+        if (!SealingKeyFiles.Values.All(File.Exists))
+            yield break;
+
+        foreach (var (id, base64) in AllSealingKeys())
         {
             if (id.Length > 64 || !id.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-'))
                 yield return new("Keys:SealingKeys has an id that is not 1 to 64 letters, digits, '.', '_' and '-'.");
 
             // The value is a secret, so the message does not show it.
-            else if (!SealingKey.IsWellFormed(value))
+            else if (!SealingKey.IsWellFormed(base64))
                 yield return new($"Keys:SealingKeys:{id} must be 32 bytes in Base64.");
         }
 
-        if (SealingKeyId is { } current && !SealingKeys.ContainsKey(current))
+        if (ids.Distinct(StringComparer.Ordinal).Count() < ids.Count)
+            yield return new("Keys:SealingKeys and Keys:SealingKeyFiles have an id in common.");
+        else if (SealingKeyId is { } current && !ids.Contains(current))
             yield return new("Keys:SealingKeyId must be the id of one of Keys:SealingKeys.");
-        else if (SealingKeyId is null && SealingKeys.Count > 1)
+        else if (SealingKeyId is null && ids.Count > 1)
             yield return new("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.");
     }
 }

@@ -1,6 +1,9 @@
+using Microsoft.Extensions.Options;
+using TokenService.Telemetry;
+
 namespace TokenService.Keys;
 
-/// <summary>What we sign with: which key signs now, which are published. Kept in Postgres, sealed. Knows nothing of tokens, clients or HTTP.</summary>
+/// <summary>What we sign with: which key signs now, which are published, when the next one comes. Kept in Postgres, sealed. Knows nothing of tokens, clients or HTTP.</summary>
 internal static class KeysSetup
 {
     public static IServiceCollection AddKeys(this IServiceCollection services)
@@ -11,7 +14,20 @@ internal static class KeysSetup
         services.AddSingleton<SealingKeys>();
         services.AddSingleton<SigningKeyStore>();
         services.AddSingleton<SigningKeys>();
-        services.AddHealthChecks().AddCheck<SigningKeys>("signing-key");
+        services.AddSingleton<KeyRotation>();
+        services.AddHostedService(provider => provider.GetRequiredService<KeyRotation>());
+        services.AddHealthChecks().AddCheck<SigningKeyHealth>("signing-key");
         return services;
+    }
+
+    /// <summary>Gauges of the default algorithm's signing key.</summary>
+    public static void ObserveKeys(this IServiceProvider services)
+    {
+        var keys = services.GetRequiredService<SigningKeys>();
+        var algorithm = services.GetRequiredService<IOptions<KeyOptions>>().Value.Algorithm;
+        var clock = services.GetRequiredService<TimeProvider>();
+        services.GetRequiredService<Metrics>().ObserveSigningKeys(
+            age: () => (clock.GetUtcNow() - keys.Ring.SigningAt(clock.GetUtcNow(), algorithm)?.SignsFrom)?.TotalSeconds,
+            untilNextStep: () => (keys.Ring.NextStepAfter(clock.GetUtcNow()) - clock.GetUtcNow())?.TotalSeconds);
     }
 }

@@ -54,7 +54,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
         catch (Exception e) when (e is CryptographicException or ArgumentOutOfRangeException)
         {
             throw new StartRefusedException(
-                $"The sealing key \"{Id}\" does not open the signing key {kid}: the value under Keys:SealingKeys:{Id} is not the one "
+                $"The sealing key \"{Id}\" does not open the signing key {kid}: the value configured under that id is not the one "
                 + "that sealed it, or the row was changed.", e);
         }
     }
@@ -63,25 +63,28 @@ internal sealed record SealingKey(string Id, byte[] Key)
     public override string ToString() => Id;
 }
 
-/// <summary>The configured sealing keys.</summary>
-internal sealed class SealingKeys
-{
-    private readonly Dictionary<string, SealingKey> keys;
+/// <summary>A private signing key as the database has it.</summary>
+/// <param name="Kid">Whose private half it is.</param>
+/// <param name="Envelope">Nonce, tag and ciphertext.</param>
+/// <param name="SealingKeyId">Which sealing key opens it.</param>
+internal sealed record SealedKey(string Kid, byte[] Envelope, string SealingKeyId);
 
-    public SealingKeys(IOptions<KeyOptions> options)
-    {
-        keys = options.Value.SealingKeys.ToDictionary(
-            entry => entry.Key, entry => new SealingKey(entry.Key, Convert.FromBase64String(entry.Value)), StringComparer.Ordinal);
-        Current = keys[options.Value.SealingKeyId ?? keys.Keys.Single()];
-    }
+/// <summary>The configured sealing keys.</summary>
+internal sealed class SealingKeys(IOptions<KeyOptions> options)
+{
+    // Read when first used: a command that only looks at keys does without.
+    private readonly Lazy<Dictionary<string, SealingKey>> keys = new(() => options.Value.AllSealingKeys().ToDictionary(
+        entry => entry.Id, entry => new SealingKey(entry.Id, Convert.FromBase64String(entry.Base64)), StringComparer.Ordinal));
 
     /// <summary>The one that seals from now on.</summary>
-    public SealingKey Current { get; }
+    public SealingKey Current => keys.Value[options.Value.SealingKeyId ?? keys.Value.Keys.Single()];
 
-    /// <exception cref="StartRefusedException">None of that id is configured.</exception>
-    public SealingKey Find(string id, string kid) =>
-        keys.TryGetValue(id, out var key)
-            ? key
+    /// <summary>The private half as PKCS #8. The caller clears it after use.</summary>
+    /// <exception cref="StartRefusedException">The sealing key it takes is not configured, or is another.</exception>
+    public byte[] Unseal(SealedKey key) =>
+        keys.Value.TryGetValue(key.SealingKeyId, out var sealingKey)
+            ? sealingKey.Unseal(key.Envelope, key.Kid)
             : throw new StartRefusedException(
-                $"The signing key {kid} is sealed with the sealing key \"{id}\", which is not configured. Set Keys:SealingKeys:{id}.");
+                $"The signing key {key.Kid} is sealed with the sealing key \"{key.SealingKeyId}\", which is not configured. "
+                + $"Set Keys:SealingKeys:{key.SealingKeyId} or Keys:SealingKeyFiles:{key.SealingKeyId}.");
 }

@@ -1,10 +1,27 @@
-using System.Security.Cryptography;
 using System.Text.Json;
-using Microsoft.IdentityModel.Tokens;
 
 namespace TokenService.Keys;
 
-/// <summary>A key that signs tokens, and the absolute dates of its life: published, signs, published only, gone.</summary>
+/// <summary>Where a key is in its life.</summary>
+internal enum SigningKeyState
+{
+    /// <summary>Published, and to sign.</summary>
+    Next,
+
+    /// <summary>Signs.</summary>
+    Signing,
+
+    /// <summary>Signs no more, and is published until its last token is dead.</summary>
+    Retiring,
+
+    /// <summary>Not published any more.</summary>
+    Gone,
+
+    /// <summary>Taken out of its life as compromised.</summary>
+    Withdrawn,
+}
+
+/// <summary>The public half of a key that signs tokens, and the absolute dates of its life.</summary>
 internal sealed record SigningKey
 {
     /// <summary>The JWK thumbprint (RFC 7638): the same for the same key, so never used for two.</summary>
@@ -13,64 +30,49 @@ internal sealed record SigningKey
     /// <summary>The one algorithm it signs with (RFC 8725 §3.1).</summary>
     public required string Algorithm { get; init; }
 
-    /// <summary>The public half, as the JWKS shows it.</summary>
+    /// <summary>As the JWKS shows it.</summary>
     public required JsonElement PublicJwk { get; init; }
-
-    /// <summary>What a token handler signs with.</summary>
-    public required SigningCredentials Credentials { get; init; }
 
     /// <summary>In the JWKS from this instant.</summary>
     public required DateTimeOffset PublishedAt { get; init; }
 
+    /// <summary>Every verifier has it from this instant.</summary>
+    public required DateTimeOffset KnownFrom { get; init; }
+
     /// <summary>Signs from this instant.</summary>
     public required DateTimeOffset SignsFrom { get; init; }
 
-    /// <summary>Signs no more at and after this instant; null: no end is set.</summary>
+    /// <summary>Signs no more at and after this instant; null: until it has a successor.</summary>
     public DateTimeOffset? SignsUntil { get; init; }
 
     /// <summary>Out of the JWKS at and after this instant; null: no end is set.</summary>
     public DateTimeOffset? GoneAfter { get; init; }
 
-    public bool SignsAt(DateTimeOffset now) => SignsFrom <= now && !(SignsUntil <= now);
+    /// <summary>When it was withdrawn as compromised.</summary>
+    public DateTimeOffset? WithdrawnAt { get; init; }
 
-    public bool IsPublishedAt(DateTimeOffset now) => PublishedAt <= now && !(GoneAfter <= now);
-}
+    /// <summary>While it is the newest, no JWKS is served that may be cached for longer.</summary>
+    public required TimeSpan JwksMaxAge { get; init; }
 
-/// <summary>The key pair of a <see cref="SigningKey"/>: made, written as PKCS #8 and JWK, read back. ES256 (RFC 7518 §3.4).</summary>
-internal static class EcKeyPair
-{
-    public const string Algorithm = SecurityAlgorithms.EcdsaSha256;
+    /// <summary>High-water mark: no token it has signed lives longer.</summary>
+    public TimeSpan LongestToken { get; init; }
 
-    public static ECDsa Create() => ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    /// <summary>The id of the sealing key that opens its private half; null once that is destroyed.</summary>
+    public string? SealedBy { get; init; }
 
-    /// <exception cref="CryptographicException">The bytes are not a PKCS #8 key of an elliptic curve.</exception>
-    public static ECDsa Read(ReadOnlySpan<byte> pkcs8)
+    public bool HasBegunAt(DateTimeOffset now) => SignsFrom <= now;
+
+    public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now;
+
+    // By what is known, not by PublishedAt: a replica whose clock is behind shows a key it knows.
+    public bool IsPublishedAt(DateTimeOffset now) => WithdrawnAt is null && !(GoneAfter <= now);
+
+    public SigningKeyState StateAt(DateTimeOffset now) => this switch
     {
-        var pair = ECDsa.Create();
-        pair.ImportPkcs8PrivateKey(pkcs8, out _);
-        return pair;
-    }
-
-    /// <summary>The public JWK: RFC 7517 §4 with the members of RFC 7518 §6.2.1. No private member is ever at hand here.</summary>
-    public static JsonElement PublicJwk(ECDsa pair)
-    {
-        var point = pair.ExportParameters(includePrivateParameters: false).Q;
-        var jwk = new JsonWebKey
-        {
-            Kty = JsonWebAlgorithmsKeyTypes.EllipticCurve,
-            Crv = JsonWebKeyECTypes.P256,
-            X = Base64UrlEncoder.Encode(point.X),
-            Y = Base64UrlEncoder.Encode(point.Y),
-        };
-        return JsonSerializer.SerializeToElement(new Dictionary<string, string>
-        {
-            ["kty"] = jwk.Kty,
-            ["use"] = JsonWebKeyUseNames.Sig,
-            ["alg"] = Algorithm,
-            ["kid"] = Base64UrlEncoder.Encode(jwk.ComputeJwkThumbprint()),
-            ["crv"] = jwk.Crv,
-            ["x"] = jwk.X,
-            ["y"] = jwk.Y,
-        });
-    }
+        { WithdrawnAt: not null } => SigningKeyState.Withdrawn,
+        _ when !IsPublishedAt(now) => SigningKeyState.Gone,
+        _ when HasEndedAt(now) => SigningKeyState.Retiring,
+        _ when HasBegunAt(now) => SigningKeyState.Signing,
+        _ => SigningKeyState.Next,
+    };
 }

@@ -1,73 +1,201 @@
 using System.Security.Cryptography;
 using System.Text.Json;
 using Dapper;
-using Microsoft.IdentityModel.Tokens;
+using Microsoft.Extensions.Options;
 using Npgsql;
 
 namespace TokenService.Keys;
 
-/// <summary>Signing keys as the database has them, private halves sealed.</summary>
-internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sealingKeys)
+/// <summary>Signing keys as the database has them, private halves sealed. Decides nothing.</summary>
+internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sealingKeys, IOptions<KeyOptions> options)
 {
-    // An arbitrary number, the same in every build: whoever makes a signing key locks it.
+    // An arbitrary number, the same in every build: whoever changes signing keys locks it.
     private const long LockId = 0x6B6579735F5F7376; // "keys__sv"
 
-    // The first key is dated back by this, so that a replica whose clock is behind may sign with it too.
-    private static readonly TimeSpan ClockSkew = TimeSpan.FromMinutes(1);
+    // More than any plan has, so that a plan that never ends ends here.
+    private const int MostSteps = 100;
+
+    // A key gone for longer than any JWKS may be kept does not matter any more.
+    private static readonly TimeSpan Remembered = TimeSpan.FromDays(1);
 
     private const string Load = """
         select kid as "Kid",
-               alg as "Alg",
+               alg as "Algorithm",
                public_jwk::text as "PublicJwk",
-               sealed_private_key as "SealedPrivateKey",
-               sealing_key_id as "SealingKeyId",
                published_at as "PublishedAt",
+               known_from as "KnownFrom",
                signs_from as "SignsFrom",
                signs_until as "SignsUntil",
-               gone_after as "GoneAfter"
+               gone_after as "GoneAfter",
+               withdrawn_at as "WithdrawnAt",
+               jwks_max_age_seconds as "JwksMaxAgeSeconds",
+               longest_token_seconds as "LongestTokenSeconds",
+               case when sealed_private_key is not null then sealing_key_id end as "SealedBy"
         from token_service.signing_key
         where gone_after is null
-           or gone_after > @now
+           or gone_after > @goneAfter
+        """;
+
+    private const string LoadSealed = """
+        select kid as "Kid",
+               sealed_private_key as "Envelope",
+               sealing_key_id as "SealingKeyId"
+        from token_service.signing_key
+        where sealed_private_key is not null
+        """;
+
+    private const string WantedByResources = """
+        select distinct signing_alg
+        from token_service.resource
+        where signing_alg is not null
         """;
 
     private const string Insert = """
-        insert into token_service.signing_key
-            (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, signs_from)
-        values
-            (@kid, @alg, @publicJwk::jsonb, @sealedPrivateKey, @sealingKeyId, @from, @from)
+        insert into token_service.signing_key (
+            kid, alg, public_jwk, sealed_private_key, sealing_key_id,
+            published_at, known_from, signs_from, jwks_max_age_seconds, longest_token_seconds)
+        values (
+            @kid, @Algorithm, @publicJwk::jsonb, @envelope, @sealingKeyId,
+            @publishedAt, @knownFrom, @signsFrom, @jwksMaxAgeSeconds, @longestTokenSeconds)
         """;
 
-    /// <summary>
-    /// All keys not gone. Where none may sign, as at the very first start, one is made that signs at once: nobody can hold a JWKS
-    /// without it yet. One replica does so, the others wait for the lock and find it.
-    /// </summary>
-    public async Task<KeyRing> LoadOrCreateAsync(DateTimeOffset now, CancellationToken ct)
+    // A key that has not begun by then never signs.
+    private const string End = """
+        update token_service.signing_key
+        set signs_until = @until,
+            signs_from = least(signs_from, @until)
+        where kid = @kid
+        """;
+
+    private const string Raise = """
+        update token_service.signing_key
+        set longest_token_seconds = @seconds
+        where kid = @kid
+          and longest_token_seconds < @seconds
+        """;
+
+    // Until then a replica opens it, to be sure of what it publishes. The hour is for clocks that differ.
+    private const string Erase = """
+        update token_service.signing_key
+        set sealed_private_key = null
+        where sealed_private_key is not null
+          and gone_after < @now - interval '1 hour'
+        """;
+
+    private const string Reseal = """
+        update token_service.signing_key
+        set sealed_private_key = @envelope,
+            sealing_key_id = @sealingKeyId
+        where kid = @kid
+        """;
+
+    /// <summary>All keys that still matter.</summary>
+    public async Task<KeyRing> LoadAsync(DateTimeOffset now, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, transaction, cancellationToken: ct));
+        return await LoadAsync(connection, now, ct);
+    }
 
-        var ring = await LoadAsync(connection, now, ct);
-        if (ring.SigningAt(now) is null)
+    /// <summary>The private halves there are, sealed.</summary>
+    public async Task<IReadOnlyList<SealedKey>> LoadSealedAsync(CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        return [.. await connection.QueryAsync<SealedKey>(new(LoadSealed, cancellationToken: ct))];
+    }
+
+    /// <summary>The algorithms that resources ask for.</summary>
+    public async Task<IReadOnlyList<string>> WantedByResourcesAsync(CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        return [.. await connection.QueryAsync<string>(new(WantedByResources, cancellationToken: ct))];
+    }
+
+    /// <summary>
+    /// Does what is due, step by step, under a lock that one replica at a time holds. What is due is asked for anew inside, so the
+    /// replica that comes second finds it done.
+    /// </summary>
+    /// <param name="now">The instant to look at.</param>
+    /// <param name="due">The next steps for a ring; empty when nothing is due.</param>
+    /// <param name="ct">Ends the wait for the lock.</param>
+    /// <returns>The steps that were taken.</returns>
+    public async Task<IReadOnlyList<KeyStep>> TakeStepsAsync(
+        DateTimeOffset now, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
+    {
+        var taken = new List<KeyStep>();
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, cancellationToken: ct));
+        while (taken.Count < MostSteps && due(await LoadAsync(connection, now, ct)) is { Count: > 0 } steps)
         {
-            await CreateAsync(connection, now, ct);
-            ring = await LoadAsync(connection, now, ct);
+            foreach (var step in steps)
+                await TakeAsync(connection, step, ct);
+            taken.AddRange(steps);
         }
 
         await transaction.CommitAsync(ct);
-        return ring;
+        return taken;
     }
 
-    private async Task<KeyRing> LoadAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken ct)
+    /// <summary>Raises the high-water mark of a key's tokens, before one that lives longer is signed.</summary>
+    public Task RaiseLongestTokenAsync(string kid, TimeSpan lifetime, CancellationToken ct) =>
+        ExecuteAsync(Raise, new { kid, seconds = (int)lifetime.TotalSeconds }, ct);
+
+    /// <summary>Destroys the private halves of keys that are gone.</summary>
+    public Task EraseAsync(DateTimeOffset now, CancellationToken ct) =>
+        ExecuteAsync(Erase, new { now = now.UtcDateTime }, ct);
+
+    /// <summary>Seals every private half with the current sealing key.</summary>
+    /// <returns>The kids of those that were sealed with another.</returns>
+    public async Task<IReadOnlyList<string>> RewrapAsync(CancellationToken ct)
     {
-        var rows = await connection.QueryAsync<Row>(new(Load, new { now = now.UtcDateTime }, cancellationToken: ct));
-        return new KeyRing(rows.Select(Open));
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, cancellationToken: ct));
+
+        var others = (await connection.QueryAsync<SealedKey>(new(LoadSealed, cancellationToken: ct)))
+            .Where(key => key.SealingKeyId != sealingKeys.Current.Id)
+            .ToList();
+        foreach (var key in others)
+        {
+            var privateKey = sealingKeys.Unseal(key);
+            try
+            {
+                await connection.ExecuteAsync(new(Reseal, new
+                {
+                    kid = key.Kid,
+                    envelope = sealingKeys.Current.Seal(privateKey, key.Kid),
+                    sealingKeyId = sealingKeys.Current.Id,
+                }, cancellationToken: ct));
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(privateKey);
+            }
+        }
+
+        await transaction.CommitAsync(ct);
+        return [.. others.Select(key => key.Kid)];
     }
 
-    private async Task CreateAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken ct)
+    private static async Task<KeyRing> LoadAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken ct)
     {
-        using var pair = EcKeyPair.Create();
-        var publicJwk = EcKeyPair.PublicJwk(pair);
+        var rows = await connection.QueryAsync<Row>(new(Load, new { goneAfter = (now - Remembered).UtcDateTime }, cancellationToken: ct));
+        return new KeyRing(rows.Select(ToKey));
+    }
+
+    private Task TakeAsync(NpgsqlConnection connection, KeyStep step, CancellationToken ct) => step switch
+    {
+        KeyStep.Make make => MakeAsync(connection, make, ct),
+        KeyStep.End end => connection.ExecuteAsync(
+            new(End, new { kid = end.Kid, until = end.Until.UtcDateTime }, cancellationToken: ct)),
+        _ => throw new InvalidOperationException($"There is no way to take the step {step}."),
+    };
+
+    private async Task MakeAsync(NpgsqlConnection connection, KeyStep.Make make, CancellationToken ct)
+    {
+        var algorithm = SigningAlgorithm.Of(make.Algorithm);
+        using var pair = algorithm.CreatePair(options.Value.RsaKeySize);
+        var publicJwk = algorithm.PublicJwk(pair);
         var kid = publicJwk.GetProperty("kid").GetString()!;
         var privateKey = pair.ExportPkcs8PrivateKey();
         try
@@ -75,11 +203,15 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
             await connection.ExecuteAsync(new(Insert, new
             {
                 kid,
-                alg = EcKeyPair.Algorithm,
+                make.Algorithm,
                 publicJwk = publicJwk.GetRawText(),
-                sealedPrivateKey = sealingKeys.Current.Seal(privateKey, kid),
+                envelope = sealingKeys.Current.Seal(privateKey, kid),
                 sealingKeyId = sealingKeys.Current.Id,
-                from = (now - ClockSkew).UtcDateTime,
+                publishedAt = make.PublishedAt.UtcDateTime,
+                knownFrom = make.KnownFrom.UtcDateTime,
+                signsFrom = make.SignsFrom.UtcDateTime,
+                jwksMaxAgeSeconds = (int)make.JwksMaxAge.TotalSeconds,
+                longestTokenSeconds = (int)make.LongestToken.TotalSeconds,
             }, cancellationToken: ct));
         }
         finally
@@ -88,38 +220,39 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         }
     }
 
-    private SigningKey Open(Row row)
+    private async Task ExecuteAsync(string sql, object parameters, CancellationToken ct)
     {
-        var privateKey = sealingKeys.Find(row.SealingKeyId, row.Kid).Unseal(row.SealedPrivateKey, row.Kid);
-        try
-        {
-            var key = new ECDsaSecurityKey(EcKeyPair.Read(privateKey)) { KeyId = row.Kid };
-            return new SigningKey
-            {
-                Kid = row.Kid,
-                Algorithm = row.Alg,
-                PublicJwk = JsonElement.Parse(row.PublicJwk),
-                Credentials = new SigningCredentials(key, row.Alg),
-                PublishedAt = row.PublishedAt,
-                SignsFrom = row.SignsFrom,
-                SignsUntil = row.SignsUntil,
-                GoneAfter = row.GoneAfter,
-            };
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(privateKey);
-        }
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await connection.ExecuteAsync(new(sql, parameters, cancellationToken: ct));
     }
+
+    private static SigningKey ToKey(Row row) => new()
+    {
+        Kid = row.Kid,
+        Algorithm = row.Algorithm,
+        PublicJwk = JsonElement.Parse(row.PublicJwk),
+        PublishedAt = row.PublishedAt,
+        KnownFrom = row.KnownFrom,
+        SignsFrom = row.SignsFrom,
+        SignsUntil = row.SignsUntil,
+        GoneAfter = row.GoneAfter,
+        WithdrawnAt = row.WithdrawnAt,
+        JwksMaxAge = TimeSpan.FromSeconds(row.JwksMaxAgeSeconds),
+        LongestToken = TimeSpan.FromSeconds(row.LongestTokenSeconds),
+        SealedBy = row.SealedBy,
+    };
 
     private sealed record Row(
         string Kid,
-        string Alg,
+        string Algorithm,
         string PublicJwk,
-        byte[] SealedPrivateKey,
-        string SealingKeyId,
         DateTime PublishedAt,
+        DateTime KnownFrom,
         DateTime SignsFrom,
         DateTime? SignsUntil,
-        DateTime? GoneAfter);
+        DateTime? GoneAfter,
+        DateTime? WithdrawnAt,
+        int JwksMaxAgeSeconds,
+        int LongestTokenSeconds,
+        string? SealedBy);
 }

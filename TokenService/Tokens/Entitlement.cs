@@ -6,7 +6,8 @@ namespace TokenService.Tokens;
 /// <summary>What a token will say its bearer may do, and where. Pure.</summary>
 /// <param name="Scope">The scopes granted: all that were asked for, or the client's defaults.</param>
 /// <param name="Audience">The one resource they belong to (RFC 9068 §3).</param>
-internal sealed record Entitlement(ScopeSet Scope, string Audience)
+/// <param name="SigningAlgorithm">What that resource wants its tokens signed with; null for the server's default.</param>
+internal sealed record Entitlement(ScopeSet Scope, string Audience, string? SigningAlgorithm)
 {
     /// <summary>Grants what was asked, all of it, or refuses: nothing is narrowed silently (RFC 6749 §3.3).</summary>
     /// <param name="client">Who asks.</param>
@@ -28,6 +29,6 @@ internal sealed record Entitlement(ScopeSet Scope, string Audience)
         if (audiences is not [var audience])
             return OAuthError.InvalidScope("The scopes belong to different resources: ask for those of one.");
 
-        return new Entitlement(ScopeSet.Of(held.Select(scope => scope.Name)), audience);
+        return new Entitlement(ScopeSet.Of(held.Select(scope => scope.Name)), audience, held[0].SigningAlgorithm);
     }
 }

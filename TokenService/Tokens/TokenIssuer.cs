@@ -28,18 +28,20 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
 
     private readonly JsonWebTokenHandler handler = new() { SetDefaultTimesOnTokenCreation = false };
 
-    public AccessToken Issue(Client client, Entitlement entitlement)
+    /// <summary>Refused with 503 while there is no key to sign with.</summary>
+    public async ValueTask<Result<AccessToken>> IssueAsync(Client client, Entitlement entitlement, CancellationToken ct)
     {
-        var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        // Readiness and the start see to it that there is one; without one this is a bug.
-        var key = keys.Ring.SigningAt(now) ?? throw new InvalidOperationException("There is no signing key.");
         var lifetime = client.TokenLifetime ?? options.Value.Lifetime;
+        if ((await keys.SignerAsync(entitlement.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
+            return error;
+
+        var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
         var id = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(IdLength));
 
         var jwt = handler.CreateToken(new SecurityTokenDescriptor
         {
             TokenType = Type,
-            SigningCredentials = key.Credentials,
+            SigningCredentials = signer.Credentials,
             Issuer = issuer.Value,
             Audience = entitlement.Audience,
             IssuedAt = now.UtcDateTime,
@@ -52,6 +54,6 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
                 ["scope"] = entitlement.Scope.ToString(),
             },
         });
-        return new AccessToken(jwt, id, key.Kid, lifetime);
+        return new AccessToken(jwt, id, signer.Kid, lifetime);
     }
 }

@@ -1,0 +1,66 @@
+using System.Globalization;
+using Dapper;
+using Npgsql;
+using TokenService.Keys;
+
+namespace TokenService.Commands;
+
+/// <summary><c>keys list</c>, <c>keys rotate</c> and <c>keys rewrap</c>: what an operator sees of signing keys and does to them.</summary>
+internal static class KeysCommand
+{
+    private const string Rotate = """
+        select kid as "Kid",
+               alg as "Algorithm",
+               signs_from as "SignsFrom"
+        from token_service.rotate_signing_key()
+        """;
+
+    private static readonly TimeSpan Shown = TimeSpan.FromDays(30);
+
+    public static async Task<int> ListAsync(TextWriter output)
+    {
+        await using var services = CommandHost.Build();
+        var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
+        var ring = await services.GetRequiredService<SigningKeyStore>().LoadAsync(now - Shown, CancellationToken.None);
+
+        await output.WriteLineAsync(Line("kid", "algorithm", "state", "signs from", "signs until", "gone after", "sealed by"));
+        foreach (var key in ring.Keys)
+        {
+            await output.WriteLineAsync(Line(
+                key.Kid, key.Algorithm, key.StateAt(now).ToString().ToLowerInvariant(),
+                Date(key.SignsFrom), Date(key.SignsUntil), Date(key.GoneAfter), key.SealedBy ?? "-"));
+        }
+
+        return 0;
+    }
+
+    public static async Task<int> RotateAsync(TextWriter output)
+    {
+        await using var services = CommandHost.Build();
+        await using var connection = await services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync();
+        foreach (var next in await connection.QueryAsync<NextKey>(Rotate))
+            await output.WriteLineAsync($"{next.Kid} ({next.Algorithm}) signs from {Date(next.SignsFrom)}");
+        return 0;
+    }
+
+    public static async Task<int> RewrapAsync(TextWriter output)
+    {
+        await using var services = CommandHost.Build();
+        Settings.Get<KeyOptions>(services, KeyOptions.Section);
+        var current = services.GetRequiredService<SealingKeys>().Current;
+        var resealed = await services.GetRequiredService<SigningKeyStore>().RewrapAsync(CancellationToken.None);
+        foreach (var kid in resealed)
+            await output.WriteLineAsync($"{kid} is now sealed with {current.Id}");
+        if (resealed.Count == 0)
+            await output.WriteLineAsync($"all keys are sealed with {current.Id}");
+        return 0;
+    }
+
+    private static string Line(
+        string kid, string algorithm, string state, string signsFrom, string signsUntil, string goneAfter, string sealedBy) =>
+        $"{kid,-43}  {algorithm,-9}  {state,-9}  {signsFrom,-20}  {signsUntil,-20}  {goneAfter,-20}  {sealedBy}";
+
+    private static string Date(DateTimeOffset? date) => date?.ToString("u", CultureInfo.InvariantCulture) ?? "-";
+
+    private sealed record NextKey(string Kid, string Algorithm, DateTime SignsFrom);
+}

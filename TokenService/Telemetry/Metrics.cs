@@ -1,0 +1,25 @@
+using System.Diagnostics.Metrics;
+
+namespace TokenService.Telemetry;
+
+/// <summary>What this server measures, under the meter <c>TokenService</c>.</summary>
+internal sealed class Metrics
+{
+    public const string MeterName = "TokenService";
+
+    private readonly Meter meter;
+
+    public Metrics(IMeterFactory meters) => meter = meters.Create(MeterName);
+
+    /// <param name="age">Seconds since the signing key began to sign; null: there is none.</param>
+    /// <param name="untilNextStep">Seconds until the next key begins to sign; null: none is to come.</param>
+    public void ObserveSigningKeys(Func<double?> age, Func<double?> untilNextStep)
+    {
+        Gauge("token_service.signing_key.age", "Since the signing key began to sign.", age);
+        Gauge("token_service.signing_key.time_to_next_step", "Until the next key begins to sign.", untilNextStep);
+    }
+
+    private void Gauge(string name, string description, Func<double?> seconds) =>
+        meter.CreateObservableGauge(
+            name, () => seconds() is { } value ? [new Measurement<double>(value)] : Array.Empty<Measurement<double>>(), "s", description);
+}

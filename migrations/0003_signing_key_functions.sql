@@ -1,0 +1,89 @@
+-- What an admin does to signing keys by hand. All else about them the server does by itself.
+
+create function token_service.rotate_signing_key(
+    p_alg text        default null,
+    p_now timestamptz default now()
+) returns table (kid text, alg text, signs_from timestamptz)
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if not exists (select from signing_key k where p_alg is null or k.alg = p_alg) then
+        raise exception 'There is no signing key of that algorithm.'
+            using errcode = 'no_data_found', hint = 'TokenService keys list shows the keys there are.';
+    end if;
+
+    -- The next key of each algorithm, brought forward to the first instant at which every verifier has it.
+    return query
+    with next as (
+        select k.kid, k.alg, k.signs_from as planned, greatest(p_now, k.known_from) as brought_forward
+        from signing_key k
+        where (p_alg is null or k.alg = p_alg)
+          and k.signs_from > p_now
+          and k.signs_until is null
+          and k.withdrawn_at is null
+    ), ended as (
+        update signing_key k
+        set signs_until = next.brought_forward
+        from next
+        where k.alg = next.alg
+          and k.signs_until = next.planned
+          and k.signs_from <= next.brought_forward
+    )
+    update signing_key k
+    set signs_from = next.brought_forward
+    from next
+    where k.kid = next.kid
+    returning k.kid, k.alg, k.signs_from;
+end
+$$;
+
+comment on function token_service.rotate_signing_key(text, timestamptz) is
+    'Lets the next key of an algorithm, or of every one, sign as soon as all verifiers have it. Returns what will sign, and from when.';
+
+
+create function token_service.withdraw_signing_key(
+    p_kid text,
+    p_now timestamptz default now()
+) returns void
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_key signing_key;
+begin
+    select * into v_key from signing_key where kid = p_kid for update;
+    if not found then
+        raise exception 'There is no signing key of that kid.'
+            using errcode = 'no_data_found', hint = 'TokenService keys list shows the keys there are.';
+    end if;
+    if v_key.withdrawn_at is not null then
+        return;
+    end if;
+
+    update signing_key
+    set withdrawn_at = p_now, sealed_private_key = null
+    where kid = p_kid;
+
+    if v_key.signs_from > p_now then
+        -- It was the next: the one before signs until there is another.
+        update signing_key
+        set signs_until = null
+        where alg = v_key.alg
+          and signs_until = v_key.signs_from
+          and withdrawn_at is null;
+    elsif v_key.signs_until is null or v_key.signs_until > p_now then
+        -- It was signing: the next signs at once. Its publication lies a signing period back, so verifiers have it.
+        update signing_key
+        set signs_from = greatest(p_now, published_at)
+        where alg = v_key.alg
+          and signs_from > p_now
+          and signs_until is null
+          and withdrawn_at is null;
+    end if;
+end
+$$;
+
+comment on function token_service.withdraw_signing_key(text, timestamptz) is
+    'For a compromised key: out of the JWKS at once, its private half destroyed, the next key signs at once.';

@@ -1,0 +1,15 @@
+-- Lets the next signing key sign as soon as every verifier has it, instead of at its planned date.
+--
+--   psql -f scripts/rotate-signing-key.sql
+--   psql -v alg=RS256 -f scripts/rotate-signing-key.sql
+--
+--   alg   the algorithm whose next key is meant; optional: each there is a key for
+
+\set ON_ERROR_STOP on
+\set QUIET on
+
+\if :{?alg} \else \set alg '' \endif
+
+begin;
+select * from token_service.rotate_signing_key(nullif(:'alg', ''));
+commit;
