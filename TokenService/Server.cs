@@ -60,7 +60,8 @@ internal static class Server
     {
         SecretHasher.Start();
         await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
-        await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+        if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
+            throw new StartRefusedException(problem);
         app.Services.ObserveKeys();
         await app.StartAsync();
     }

@@ -22,15 +22,15 @@ internal sealed partial class KeyRotation(
     private readonly Dictionary<string, SigningKeyState> told = [];
 
     /// <summary>Does what is due now, and takes in what is new. The loop calls it; so does the start, which must have keys.</summary>
-    /// <exception cref="StartRefusedException">A key cannot be opened with the sealing keys configured.</exception>
-    public async Task StepAsync(CancellationToken ct)
+    /// <returns>Why a key cannot be opened, for the operator; null: all can.</returns>
+    public async Task<string?> StepAsync(CancellationToken ct)
     {
         var now = clock.GetUtcNow();
         var plan = await PlanAsync(ct);
         if (plan.StepsAt(now, await store.LoadAsync(now, ct)).Count > 0)
             await store.TakeStepsAsync(now, ring => plan.StepsAt(now, ring), ct);
         await store.EraseAsync(now, ct);
-        await keys.LoadAsync(ct);
+        return await keys.LoadAsync(ct);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -45,13 +45,11 @@ internal sealed partial class KeyRotation(
         {
             try
             {
-                await StepAsync(stoppingToken);
+                if (await StepAsync(stoppingToken) is { } problem)
+                    Log.CannotOpen(logger, problem);
             }
-            catch (StartRefusedException e)
-            {
-                Log.CannotOpen(logger, e.Message);
-            }
-            catch (Exception e) when (e is not OperationCanceledException)
+            // Whatever it is: keys that are not looked after still sign for weeks, a server that stopped does not.
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
                 Log.Failed(logger, e);
             }

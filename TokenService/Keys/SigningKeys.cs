@@ -18,8 +18,12 @@ internal sealed record JwkSet(byte[] Json, TimeSpan MaxAge);
 
 /// <summary>The keys this replica knows: what signs, what is published. Everything is swapped at once, so readers take no lock.</summary>
 internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys, IOptions<KeyOptions> options, TimeProvider clock)
+    : IDisposable
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
+
+    // One at a time, so that what was read first does not replace what was read later.
+    private readonly SemaphoreSlim loading = new(1);
 
     private volatile Known known = new(new KeyRing([]), [], new JwkSet([], TimeSpan.Zero));
 
@@ -54,51 +58,69 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     /// Takes in what the database has now. A key is published only if its private half opens here and is the other half of what
     /// its row shows: whoever can write the table, but has no sealing key, cannot put a key of his own before the verifiers.
     /// </summary>
-    /// <exception cref="StartRefusedException">A key cannot be opened. All others were taken in.</exception>
+    /// <returns>Why a key cannot be opened; null: all can. Those that can are taken in either way.</returns>
     /// <exception cref="NpgsqlException">The database is away. What was known stays.</exception>
-    public async Task LoadAsync(CancellationToken ct)
+    public async Task<string?> LoadAsync(CancellationToken ct)
     {
-        var now = clock.GetUtcNow();
-        var ring = await store.LoadAsync(now, ct);
-        var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
-        var opened = known.Opened.Where(entry => published.ContainsKey(entry.Key)).ToDictionary(StringComparer.Ordinal);
-        StartRefusedException? failure = null;
-        if (opened.Count < published.Count)
+        await loading.WaitAsync(ct);
+        try
         {
-            foreach (var key in await store.LoadSealedAsync(ct))
+            var now = clock.GetUtcNow();
+            var ring = await store.LoadAsync(now, ct);
+            var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
+            var opened = known.Opened.Where(entry => published.ContainsKey(entry.Key)).ToDictionary(StringComparer.Ordinal);
+            var problem = opened.Count == published.Count ? null : Open(await store.LoadSealedAsync(ct), published, opened);
+            known = new Known(ring, opened, Publish(ring, now, opened));
+            return problem;
+        }
+        finally
+        {
+            loading.Release();
+        }
+    }
+
+    public void Dispose() => loading.Dispose();
+
+    private string? Open(
+        IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, SigningCredentials> opened)
+    {
+        string? problem = null;
+        var closed = all.ToDictionary(key => key.Kid, StringComparer.Ordinal);
+        foreach (var row in published.Values.Where(row => !opened.ContainsKey(row.Kid)))
+        {
+            try
             {
-                if (published.TryGetValue(key.Kid, out var row) && !opened.ContainsKey(key.Kid))
-                    failure = TryOpen(key, row, opened) ?? failure;
+                opened[row.Kid] = closed.TryGetValue(row.Kid, out var key)
+                    ? Open(key, row)
+                    : throw new CryptographicException("There is no private half.");
+            }
+            catch (StartRefusedException e)
+            {
+                problem ??= e.Message;
+            }
+            catch (CryptographicException)
+            {
+                problem ??= $"The signing key {row.Kid} is not the one its row shows: the row was changed. Withdraw the key.";
             }
         }
 
-        known = new Known(ring, opened, Publish(ring, now, opened));
-        if (failure is not null)
-            throw failure;
+        return problem;
     }
 
-    private StartRefusedException? TryOpen(SealedKey key, SigningKey row, Dictionary<string, SigningCredentials> opened)
+    private SigningCredentials Open(SealedKey key, SigningKey row)
     {
+        var privateKey = sealingKeys.Unseal(key);
         try
         {
-            var privateKey = sealingKeys.Unseal(key);
             var algorithm = SigningAlgorithm.Of(row.Algorithm);
             var pair = algorithm.ReadPair(privateKey);
+            return JsonElement.DeepEquals(algorithm.PublicJwk(pair), row.PublicJwk)
+                ? algorithm.Credentials(pair, row.Kid)
+                : throw new CryptographicException("The row shows another public half.");
+        }
+        finally
+        {
             CryptographicOperations.ZeroMemory(privateKey);
-            if (!JsonElement.DeepEquals(algorithm.PublicJwk(pair), row.PublicJwk))
-                throw new CryptographicException("The public JWK is another key's.");
-
-            opened[key.Kid] = algorithm.Credentials(pair, key.Kid);
-            return null;
-        }
-        catch (StartRefusedException e)
-        {
-            return e;
-        }
-        catch (CryptographicException e)
-        {
-            return new StartRefusedException(
-                $"The signing key {key.Kid} is not the one its row shows: kid, alg or public_jwk was changed. Withdraw it.", e);
         }
     }
 

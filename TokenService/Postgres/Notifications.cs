@@ -35,7 +35,8 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             {
                 await ListenAsync(stoppingToken);
             }
-            catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+            // Whatever it is: those who subscribe poll too.
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
                 Log.Deaf(logger, e.Message);
             }
