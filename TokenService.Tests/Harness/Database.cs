@@ -15,7 +15,15 @@ internal sealed class Database : IAsyncDisposable
     /// <summary>The cheapest digest the database takes: tests hash often, and are not about the cost.</summary>
     public static readonly Argon2Cost Cheap = new(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MinimumIterations);
 
+    // In the name of every database of this run, and the number of the lock it holds while it lives.
+    private static readonly int RunId = Random.Shared.Next();
+
     private static readonly string Template = NewName();
+
+    private static NpgsqlConnection? lifeline;
+
+    // PostgreSQL 15 and later log every page of a clone unless they are told to copy its files, as those before always do.
+    private static string strategy = "";
 
     private readonly string name;
 
@@ -33,12 +41,22 @@ internal sealed class Database : IAsyncDisposable
 
     public static async Task CreateTemplateAsync()
     {
+        lifeline = new NpgsqlConnection(ConnectionToServer);
+        await lifeline.OpenAsync();
+        strategy = lifeline.PostgreSqlVersion.Major >= 15 ? "strategy file_copy" : "";
+        await lifeline.ExecuteAsync("select pg_advisory_lock(@RunId)", new { RunId });
+        await DropThoseOfDeadRunsAsync(lifeline);
+
         await ExecuteOnServerAsync($"create database {Template}");
         await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
         await new Migrator(source).MigrateAsync(Migration.All, CancellationToken.None);
     }
 
-    public static Task DropTemplateAsync() => ExecuteOnServerAsync($"drop database {Template}");
+    public static async Task DropTemplateAsync()
+    {
+        await ExecuteOnServerAsync($"drop database {Template}");
+        await lifeline!.DisposeAsync();
+    }
 
     /// <summary>A clone of the migrated template.</summary>
     public static Task<Database> CreateAsync() => CreateAsync($"template {Template}");
@@ -96,19 +114,38 @@ internal sealed class Database : IAsyncDisposable
     private static async Task<Database> CreateAsync(string origin)
     {
         var name = NewName();
-        await ExecuteOnServerAsync($"create database {name} {origin} strategy file_copy");
+        await ExecuteOnServerAsync($"create database {name} {origin} {strategy}");
         return new Database(name);
     }
 
-    private static string NewName() => $"tsvc_test_{Guid.NewGuid():N}";
+    private static string NewName() => $"tsvc_test_{RunId}_{Guid.NewGuid():N}";
 
     private static string ConnectionTo(string database) =>
         new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Database = database }.ConnectionString;
 
+    private static string ConnectionToServer => new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Pooling = false }.ConnectionString;
+
     private static async Task ExecuteOnServerAsync(string sql)
     {
-        await using var connection = new NpgsqlConnection(
-            new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Pooling = false }.ConnectionString);
+        await using var connection = new NpgsqlConnection(ConnectionToServer);
         await connection.ExecuteAsync(sql);
+    }
+
+    // A run that was killed leaves its databases on a server that outlives it. Nobody holds its lock any more.
+    private static async Task DropThoseOfDeadRunsAsync(NpgsqlConnection connection)
+    {
+        var dead = await connection.QueryAsync<string>(
+            """
+            select datname
+            from pg_database
+            where datname ~ '^tsvc_test_[0-9]+_'
+              and split_part(datname, '_', 3) <> @runId
+              and not exists (
+                  select from pg_locks
+                  where locktype = 'advisory' and classid = 0 and objid::text = split_part(datname, '_', 3))
+            """,
+            new { runId = $"{RunId}" });
+        foreach (var name in dead)
+            await connection.ExecuteAsync($"drop database if exists {name} with (force)");
     }
 }
