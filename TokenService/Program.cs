@@ -14,7 +14,7 @@ try
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
         ["keys", "rewrap"] => await KeysCommand.RewrapAsync(Console.Out),
         ["demo-client"] => await DemoClientCommand.RunAsync(Console.Out),
-        ["--help"] => Usage.Print(Console.Error),
+        ["--help"] => Usage.Print(Console.Out, asked: true),
         [] or [['-', '-', ..], ..] => await Server.ServeAsync(args),
         _ => Usage.Print(Console.Error),
     };

@@ -63,7 +63,15 @@ internal static class Server
         if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
             throw new StartRefusedException(problem);
         app.Services.ObserveKeys();
-        await app.StartAsync();
+        try
+        {
+            await app.StartAsync();
+        }
+        // A port that is taken, an address that is none.
+        catch (Exception e) when (e is IOException or FormatException)
+        {
+            throw new StartRefusedException($"The server cannot listen: {e.Message}", e);
+        }
     }
 
     private static void Log(WebApplicationBuilder builder)

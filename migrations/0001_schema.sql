@@ -227,5 +227,6 @@ $$;
 
 comment on function token_service.notify_change() is 'NOTIFY token_service with the table''s name.';
 
+-- For each row: a statement that changes none must not wake anybody. Equal notifications of one transaction are sent once.
 create trigger signing_key_notify after insert or update or delete on token_service.signing_key
-    for each statement execute function token_service.notify_change();
+    for each row execute function token_service.notify_change();

@@ -66,22 +66,14 @@ begin
     set withdrawn_at = p_now, sealed_private_key = null
     where kid = p_kid;
 
-    if v_key.signs_from > p_now then
-        -- It was the next: the one before signs until there is another.
-        update signing_key
-        set signs_until = null
-        where alg = v_key.alg
-          and signs_until = v_key.signs_from
-          and withdrawn_at is null;
-    elsif v_key.signs_until is null or v_key.signs_until > p_now then
-        -- It was signing: the next signs at once. Its publication lies a signing period back, so verifiers have it.
-        update signing_key
-        set signs_from = greatest(p_now, published_at)
-        where alg = v_key.alg
-          and signs_from > p_now
-          and signs_until is null
-          and withdrawn_at is null;
-    end if;
+    -- If it was the next, the one before signs until there is another. If it was signing, the next signs at once: the server sees
+    -- to that, as soon as it learns of the withdrawal.
+    update signing_key
+    set signs_until = null
+    where alg = v_key.alg
+      and signs_until = v_key.signs_from
+      and signs_until > p_now
+      and withdrawn_at is null;
 end
 $$;
 

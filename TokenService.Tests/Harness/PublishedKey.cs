@@ -13,8 +13,9 @@ internal sealed record PublishedKey(JsonElement Jwk)
     public string Kid => Member("kid");
 
     /// <summary>RFC 7638 §3: SHA-256 over the members a key of this kind needs, in lexicographic order, without white space.</summary>
-    public string Thumbprint => Base64Url.EncodeToString(SHA256.HashData(Encoding.UTF8.GetBytes(
-        $$"""{"crv":"{{Member("crv")}}","kty":"{{Member("kty")}}","x":"{{Member("x")}}","y":"{{Member("y")}}"}""")));
+    public string Thumbprint => Base64Url.EncodeToString(SHA256.HashData(Encoding.UTF8.GetBytes(Member("kty") == "EC"
+        ? $$"""{"crv":"{{Member("crv")}}","kty":"EC","x":"{{Member("x")}}","y":"{{Member("y")}}"}"""
+        : $$"""{"e":"{{Member("e")}}","kty":"RSA","n":"{{Member("n")}}"}""")));
 
     public static async Task<IReadOnlyList<PublishedKey>> ReadAllAsync(TestServer server)
     {
@@ -27,17 +28,41 @@ internal sealed record PublishedKey(JsonElement Jwk)
     /// <summary>Throws when the point is not on the curve.</summary>
     public ECDsa ToECDsa() => ECDsa.Create(new ECParameters
     {
-        Curve = ECCurve.NamedCurves.nistP256,
+        Curve = Member("crv") == "P-384" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256,
         Q = { X = Base64Url.DecodeFromChars(Member("x")), Y = Base64Url.DecodeFromChars(Member("y")) },
     });
 
-    /// <summary>RFC 7515 §5.2 with RFC 7518 §3.4: R and S, each of 32 bytes, one behind the other.</summary>
+    public RSA ToRsa() => RSA.Create(new RSAParameters
+    {
+        Modulus = Base64Url.DecodeFromChars(Member("n")),
+        Exponent = Base64Url.DecodeFromChars(Member("e")),
+    });
+
+    /// <summary>RFC 7515 §5.2 with the algorithms of RFC 7518 §3.3 to §3.5.</summary>
     public bool Verifies(string jwt)
     {
         var dot = jwt.LastIndexOf('.');
-        var signature = Base64Url.DecodeFromChars(jwt.AsSpan(dot + 1));
+        var (input, signature) = (Encoding.ASCII.GetBytes(jwt[..dot]), Base64Url.DecodeFromChars(jwt.AsSpan(dot + 1)));
+        return Member("alg") switch
+        {
+            "ES256" => VerifiesEcdsa(input, signature, HashAlgorithmName.SHA256),
+            "ES384" => VerifiesEcdsa(input, signature, HashAlgorithmName.SHA384),
+            "RS256" => VerifiesRsa(input, signature, RSASignaturePadding.Pkcs1),
+            "PS256" => VerifiesRsa(input, signature, RSASignaturePadding.Pss),
+            _ => false,
+        };
+    }
+
+    // R and S, each as long as the curve's order, one behind the other.
+    private bool VerifiesEcdsa(byte[] input, byte[] signature, HashAlgorithmName hash)
+    {
         using var key = ToECDsa();
-        return key.VerifyData(
-            Encoding.ASCII.GetBytes(jwt[..dot]), signature, HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+        return key.VerifyData(input, signature, hash, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+    }
+
+    private bool VerifiesRsa(byte[] input, byte[] signature, RSASignaturePadding padding)
+    {
+        using var key = ToRsa();
+        return key.VerifyData(input, signature, HashAlgorithmName.SHA256, padding);
     }
 }

@@ -13,6 +13,9 @@ using TokenService.Tests.Harness;
 public sealed class Run
 #pragma warning restore CA1050
 {
+    private static readonly string[] Settings =
+        ["Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Proxies", "Urls", "ASPNETCORE_", "Logging__"];
+
     private static PostgresServer? server;
 
     /// <summary>The server, and in it the migrated database that fixtures are cloned from.</summary>
@@ -21,11 +24,21 @@ public sealed class Run
     [OneTimeSetUp]
     public async Task StartPostgres()
     {
+        ForgetSettings();
         SecretHasher.Start();
         server = await PostgresServer.StartAsync();
         await Database.CreateTemplateAsync();
         TestContext.Progress.WriteLine($"PostgreSQL: {server.Description}");
     }
+
+    // What a developer has exported for a server of his own is not meant for those of the tests.
+    private static void ForgetSettings()
+    {
+        foreach (var name in Environment.GetEnvironmentVariables().Keys.Cast<string>().Where(IsSetting))
+            Environment.SetEnvironmentVariable(name, null);
+    }
+
+    private static bool IsSetting(string name) => Settings.Any(prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
 
     [OneTimeTearDown]
     public async Task StopPostgres()

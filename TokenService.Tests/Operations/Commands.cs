@@ -105,8 +105,16 @@ public sealed class Commands
         (await TokenRequestBuilder.For(first).SendAsync(server)).IsInvalidClient();
     }
 
+    [Test]
+    public async Task Help_that_was_asked_for_is_no_mistake()
+    {
+        var tool = await Tool.TokenServiceAsync(["--help"]);
+
+        Assert.That((tool.ExitCode, tool.Error), Is.EqualTo((0, "")));
+        Assert.That(tool.Output, Does.StartWith("usage: TokenService"));
+    }
+
     [TestCase("help")]
-    [TestCase("--help")]
     [TestCase("-h")]
     [TestCase("secret")]
     [TestCase("secret", "old")]

@@ -1,4 +1,3 @@
-using Npgsql;
 using TokenService.Clients;
 using TokenService.Tests.Harness;
 
@@ -8,8 +7,6 @@ namespace TokenService.Tests.Operations;
 [TestFixture]
 public sealed class CreateClientScript : ServerFixture
 {
-    private const int ScriptFailed = 3; // psql's, when ON_ERROR_STOP ends a script
-
     private const string Imported = "imported_AAAAAAAAAAAA";
     private const string Digest = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
 
@@ -124,7 +121,7 @@ public sealed class CreateClientScript : ServerFixture
     {
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(psql.ExitCode, Is.EqualTo(ScriptFailed));
+            Assert.That(psql.ExitCode, Is.EqualTo(Psql.ScriptFailed));
             Assert.That(psql.Error, Does.Contain($"ERROR:  {message}\n").And.Contain($"HINT:  {hint}\n"));
             Assert.That(psql.Error + psql.Output, Does.Not.Contain("a plaintext secret"));
             Assert.That(psql.Output, Is.Empty);
@@ -134,18 +131,6 @@ public sealed class CreateClientScript : ServerFixture
         }
     }
 
-    private Task<Tool> PsqlAsync(string[] options, string[] variables)
-    {
-        var connection = new NpgsqlConnectionStringBuilder(Database.ConnectionString);
-        var script = Repository.PathTo("scripts", "create-client.sql");
-        return Tool.RunAsync(
-            "psql",
-            ["--no-psqlrc", .. options, .. variables.Select(variable => $"--set={variable}"), "-f", script],
-            environment:
-            [
-                ("PGHOST", connection.Host!), ("PGPORT", $"{connection.Port}"), ("PGDATABASE", connection.Database!),
-                ("PGUSER", connection.Username!), ("PGPASSWORD", connection.Password ?? ""),
-                ("TOKEN_SERVICE", $"dotnet {Tool.Assembly}"),
-            ]);
-    }
+    private Task<Tool> PsqlAsync(string[] options, string[] variables) =>
+        Psql.ScriptAsync(Database, "create-client.sql", variables, options);
 }

@@ -23,7 +23,8 @@ public sealed class KeyLife
             Gen.Choose(0, 1).SelectMany(_ => Settings, (replica, plan) => (Happening)new Happening.Configure(replica, plan)),
             Gen.Choose(0, 1).Select(replica => (Happening)new Happening.Restart(replica)),
             Gen.Choose(1, 1440).Select(minutes => (Happening)new Happening.LongerTokens(TimeSpan.FromMinutes(minutes))),
-            Gen.Constant((Happening)new Happening.Rotate()));
+            Gen.Constant((Happening)new Happening.Rotate()),
+            Gen.Constant((Happening)new Happening.Withdraw()));
         var histories = Arb.From(
             Gen.ArrayOf(happening, 30),
             history => history.Select((_, i) => history.Where((_, j) => j != i).ToArray()));
@@ -37,7 +38,7 @@ public sealed class KeyLife
         var world = new World();
         world.Live([new Happening.Run(TimeSpan.FromHours(10))]);
 
-        Assert.That(world.Ring.SigningAt(World.Beginning - TimeSpan.FromDays(1), "ES256"), Is.Not.Null);
+        Assert.That(world.Ring.SigningAt(World.Beginning - TimeSpan.FromDays(1), "ES256", "ES256"), Is.Not.Null);
     }
 
     private static Gen<KeyPlan> Settings =>
@@ -65,6 +66,8 @@ public sealed class KeyLife
         public sealed record LongerTokens(TimeSpan Lifetime) : Happening;
 
         public sealed record Rotate : Happening;
+
+        public sealed record Withdraw : Happening;
     }
 
     /// <param name="plan">Its settings.</param>
@@ -146,6 +149,9 @@ public sealed class KeyLife
                 case Happening.Rotate:
                     Rotate();
                     break;
+                case Happening.Withdraw:
+                    Withdraw();
+                    break;
                 default:
                     throw new InvalidOperationException($"{happening} cannot happen.");
             }
@@ -205,6 +211,9 @@ public sealed class KeyLife
                         LongestToken = make.LongestToken,
                     });
                     break;
+                case KeyStep.Begin begin:
+                    Change(begin.Kid, key => key with { SignsFrom = begin.From });
+                    break;
                 case KeyStep.End end:
                     Change(end.Kid, key => key with
                     {
@@ -237,12 +246,24 @@ public sealed class KeyLife
             }
         }
 
+        // What the function withdraw_signing_key does, to a key whose successor every verifier has. Its own tokens are lost, no other's.
+        private void Withdraw()
+        {
+            var signing = Ring.SigningOf("ES256", now);
+            if (signing is null || !database.Exists(key => key.SignsFrom == signing.SignsUntil && key.KnownFrom <= now))
+                return;
+
+            Change(signing.Kid, key => key with { WithdrawnAt = now });
+            lastExpiry.Remove(signing.Kid);
+            StartAll(); // they are notified
+        }
+
         private void Sign(Replica replica)
         {
             var clock = now + replica.Offset;
             foreach (var algorithm in replica.Plan.Wanted)
             {
-                var key = replica.Ring.SigningAt(clock, algorithm);
+                var key = replica.Ring.SigningAt(clock, algorithm, replica.Plan.Default);
                 Hold(key is not null, $"nothing signs at {clock:u}");
                 Hold(key!.IsPublishedAt(clock), $"{key.Kid} signs unpublished at {clock:u}");
 

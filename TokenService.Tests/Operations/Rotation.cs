@@ -193,9 +193,8 @@ public sealed class Rotation
                 await DeafenAsync();
                 foreach (var clock in clocks)
                     clock.Advance(Tick);
-                // The same step that the replica's own loop takes at each poll; here, so that we know when it is done.
-                foreach (var replica in Replicas)
-                    await replica.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+                for (var i = 0; i < Replicas.Length; i++)
+                    await StepAsync(i);
                 foreach (var replica in Replicas)
                     await IssueAsync(replica);
                 await VerifyAsync();
@@ -218,6 +217,24 @@ public sealed class Rotation
 
         private Task<TestServer> StartReplicaAsync(int i, string[] settings) =>
             TestServer.StartAsync($"{Database.ConnectionString};Application Name=replica-{i}", clocks[i], [.. Settings, .. settings]);
+
+        // The step that the replica's own loop takes at each poll; here, so that we know when it is done. Only of a replica that
+        // hears nothing the loop is left alone with its poll, and waited for until it knows what the database knows.
+        private async Task StepAsync(int replica)
+        {
+            if (Deafened != replica)
+            {
+                await Replicas[replica].Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+                return;
+            }
+
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+            while (!KeysOf(replica).SequenceEqual(KeysOf(1 - replica)))
+                await Task.Delay(TimeSpan.FromMilliseconds(5), patience.Token);
+        }
+
+        private IEnumerable<(string, DateTimeOffset?)> KeysOf(int replica) =>
+            Replicas[replica].Services.GetRequiredService<SigningKeys>().Ring.Keys.Select(key => (key.Kid, key.SignsUntil));
 
         private Task DeafenAsync() => Deafened is { } replica
             ? Database.ExecuteAsync(

@@ -29,6 +29,7 @@ public sealed class SettingsAtStart
         Range("Hashing:QueueTime", "00:00:00.010", "00:01:00", "00:00:00.010 to 00:01:00", outside: ["00:00:00.009", "00:01:00.001"]),
         Range("Tokens:Lifetime", "00:01:00", "1.00:00:00", "00:01:00 to 1.00:00:00", outside: ["00:00:59", "1.00:00:01"]),
         Range("Keys:JwksMaxAge", "00:00:01", "1.00:00:00", "00:00:01 to 1.00:00:00", outside: ["00:00:00", "1.00:00:01"]),
+        Range("Keys:SigningPeriod", "01:00:00", "400.00:00:00", "01:00:00 to 400.00:00:00", outside: ["00:59:59", "400.00:00:01"]),
     ];
 
     [Test]
@@ -86,6 +87,17 @@ public sealed class SettingsAtStart
                 : "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
             $"ConnectionStrings:TokenService={connectionString}");
 
+    [TestCase("Keys:Algorithm", "ES256, ES384, RS256 or PS256", "ES256 ES384 RS256 PS256", "none HS256 es256 ES512 EdDSA")]
+    [TestCase("Keys:RsaKeySize", "2048, 3072 or 4096 (bits)", "2048 3072 4096", "1024 2047 2049 8192 -2048")]
+    [Rfc(7518, "3.3"), Rfc(9068, "2.1a")]
+    public void A_choice_is_one_of_few(string setting, string choices, string taken, string refused)
+    {
+        foreach (var value in taken.Split(' '))
+            IsTaken($"{setting}={value}");
+        foreach (var value in refused.Split(' '))
+            IsRefused($"{setting} must be {choices}.", $"{setting}={value}");
+    }
+
     [TestCase("a", "")]
     [TestCase("a", "hunter2-hunter2")]
     [TestCase("a", "aHVudGVyMi1odW50ZXIy")] // 15 bytes
@@ -108,6 +120,30 @@ public sealed class SettingsAtStart
         IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeys:b={Key}");
         IsRefused("Keys:SealingKeyId must be the id of one of Keys:SealingKeys.", "Keys:SealingKeyId=c");
     }
+
+    [TestCase(Key)]
+    [TestCase($"{Key}\n")]
+    [TestCase($"  {Key}\r\n")]
+    public void A_sealing_key_may_be_in_a_file(string content) => WithFile(content, file =>
+    {
+        IsTaken($"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=b");
+        IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeyFiles:b={file}");
+        IsRefused("Keys:SealingKeys and Keys:SealingKeyFiles have an id in common.", $"Keys:SealingKeyFiles:a={file}", "Keys:SealingKeyId=a");
+    });
+
+    [TestCase("")]
+    [TestCase("hunter2-hunter2")]
+    [TestCase($"{Key}\n{Key}")]
+    public void A_file_with_anything_else_is_refused(string content) => WithFile(content, file =>
+        IsRefused("Keys:SealingKeys:b must be 32 bytes in Base64.", $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a"));
+
+    [TestCase("/nowhere/hunter2")]
+    [TestCase("/")]
+    [TestCase("")]
+    public void A_file_that_is_not_there_is_named(string file) =>
+        IsRefused(
+            $"Keys:SealingKeyFiles:b names {file}, which is not there or may not be read.",
+            $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a");
 
     [TestCase("127.0.0.1", true)]
     [TestCase("::1", true)]
@@ -157,6 +193,20 @@ public sealed class SettingsAtStart
                 "Proxies:0 must be an IP address or a network such as 10.0.0.0/8."),
             "Issuer=x", "ConnectionStrings:TokenService=hunter2-hunter2", "Keys:SealingKeys:a=hunter2-hunter2", "Hashing:MemoryKiB=1",
             "Hashing:Iterations=0", "Tokens:Lifetime=0", "Proxies:0=x");
+
+    private static void WithFile(string content, Action<string> act)
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, content);
+            act(file);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
 
     private static void IsTaken(params string[] settings) => Assert.That(Refusal([.. Valid, .. settings]), Is.Null);
 

@@ -193,7 +193,15 @@ public sealed class KeyRings
     public void Until_the_wanted_algorithm_has_begun_another_signs(int now, string signing)
     {
         var ring = new KeyRing([Key("old", 0, 0), Key("new", 10, 20) with { Algorithm = "RS256" }]);
-        Assert.That(ring.SigningAt(At(now), "RS256")?.Kid, Is.EqualTo(signing));
+        Assert.That(ring.SigningAt(At(now), "RS256", "RS256")?.Kid, Is.EqualTo(signing));
+    }
+
+    // Tokens for a resource that wants RS256, which is new here, are signed as all others are, and not as yet another resource's.
+    [Test]
+    public void Until_a_resources_algorithm_has_begun_the_default_signs()
+    {
+        var ring = new KeyRing([Key("default", 0, 0), Key("another's", 0, 5) with { Algorithm = "ES384" }, Key("its", 10, 20) with { Algorithm = "RS256" }]);
+        Assert.That(ring.SigningAt(At(19), "RS256", "ES256")?.Kid, Is.EqualTo("default"));
     }
 
     // Replicas must agree without asking each other.
@@ -222,7 +230,7 @@ public sealed class KeyRings
         var ring = new KeyRing(keys);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(ring.SigningAt(At(now), "ES256")?.Kid, Is.EqualTo(signing));
+            Assert.That(ring.SigningAt(At(now), "ES256", "ES256")?.Kid, Is.EqualTo(signing));
             Assert.That(ring.PublishedAt(At(now)).Select(key => key.Kid), Is.EqualTo(published));
         }
     }
@@ -233,7 +241,7 @@ public sealed class KeyRings
         Algorithm = "ES256",
         PublicJwk = JsonElement.Parse("{}"),
         PublishedAt = At(publishedAt),
-        KnownFrom = At(publishedAt),
+        KnownFrom = At(signsFrom),
         JwksMaxAge = TimeSpan.FromMinutes(5),
         SignsFrom = At(signsFrom),
         SignsUntil = signsUntil is { } until ? At(until) : null,

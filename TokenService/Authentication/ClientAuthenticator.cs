@@ -8,7 +8,8 @@ namespace TokenService.Authentication;
 
 /// <summary>
 /// Decides whether the caller is the client it names. Unknown, disabled, not allowed this way, wrong secret, dead secret:
-/// the caller sees one answer, and none of them takes a hash more or less than an unknown client does.
+/// the caller sees one answer. Who guesses at a generated secret causes no hash, unless its public selector is known; who guesses at
+/// an imported one causes one hash, for an unknown client too, or one for each imported secret of the client, of which there are few.
 /// </summary>
 internal sealed class ClientAuthenticator(
     ClientStore clients, HashingThreads hashing, IOptions<HashingOptions> options, TimeProvider clock)

@@ -2,6 +2,7 @@ using System.Globalization;
 using Dapper;
 using Npgsql;
 using TokenService.Keys;
+using TokenService.Postgres;
 
 namespace TokenService.Commands;
 
@@ -20,6 +21,7 @@ internal static class KeysCommand
     public static async Task<int> ListAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
+        await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
         var ring = await services.GetRequiredService<SigningKeyStore>().LoadAsync(now - Shown, CancellationToken.None);
 
@@ -37,9 +39,13 @@ internal static class KeysCommand
     public static async Task<int> RotateAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
+        await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         await using var connection = await services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync();
-        foreach (var next in await connection.QueryAsync<NextKey>(Rotate))
+        var rotated = (await connection.QueryAsync<NextKey>(Rotate)).ToList();
+        foreach (var next in rotated)
             await output.WriteLineAsync($"{next.Kid} ({next.Algorithm}) signs from {Date(next.SignsFrom)}");
+        if (rotated.Count == 0)
+            await output.WriteLineAsync("no key is next: the server makes one within seconds of starting");
         return 0;
     }
 
@@ -47,6 +53,7 @@ internal static class KeysCommand
     {
         await using var services = CommandHost.Build();
         Settings.Get<KeyOptions>(services, KeyOptions.Section);
+        await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         var current = services.GetRequiredService<SealingKeys>().Current;
         var resealed = await services.GetRequiredService<SigningKeyStore>().RewrapAsync(CancellationToken.None);
         foreach (var kid in resealed)

@@ -5,9 +5,9 @@ internal static class Usage
 {
     private const int WrongUsage = 2;
 
-    public static int Print(TextWriter error)
+    public static int Print(TextWriter output, bool asked = false)
     {
-        error.WriteLine("""
+        output.WriteLine("""
             usage: TokenService [--Setting=value …]   serve
                    TokenService migrate               bring the database's schema to what this build needs
                    TokenService secret new            print a fresh client secret, its id and its digest
@@ -19,6 +19,6 @@ internal static class Usage
 
             Settings come from the environment too, such as ConnectionStrings__TokenService. README.md lists them.
             """);
-        return WrongUsage;
+        return asked ? 0 : WrongUsage;
     }
 }

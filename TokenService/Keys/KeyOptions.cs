@@ -54,9 +54,10 @@ internal sealed class KeyOptions : IValidatableObject
                 + "such as openssl rand -base64 32 prints, or Keys:SealingKeyFiles:<id> to a file that holds them.");
         }
 
-        foreach (var (id, path) in SealingKeyFiles.Where(entry => !File.Exists(entry.Value)))
+        var unreadable = SealingKeyFiles.Where(entry => !IsReadable(entry.Value)).ToList();
+        foreach (var (id, path) in unreadable)
             yield return new($"Keys:SealingKeyFiles:{id} names {path}, which is not there or may not be read.");
-        if (!SealingKeyFiles.Values.All(File.Exists))
+        if (unreadable.Count > 0)
             yield break;
 
         foreach (var (id, base64) in AllSealingKeys())
@@ -75,5 +76,18 @@ internal sealed class KeyOptions : IValidatableObject
             yield return new("Keys:SealingKeyId must be the id of one of Keys:SealingKeys.");
         else if (SealingKeyId is null && ids.Count > 1)
             yield return new("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.");
+    }
+
+    private static bool IsReadable(string path)
+    {
+        try
+        {
+            File.OpenRead(path).Dispose();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return false;
+        }
     }
 }

@@ -12,6 +12,9 @@ internal abstract record KeyStep
         TimeSpan JwksMaxAge,
         TimeSpan LongestToken) : KeyStep;
 
+    /// <summary>Let a key sign from an instant on, sooner than was planned.</summary>
+    public sealed record Begin(string Kid, DateTimeOffset From) : KeyStep;
+
     /// <summary>Let a key sign no more from an instant on. One that has not begun by then never signs.</summary>
     public sealed record End(string Kid, DateTimeOffset Until) : KeyStep;
 }
@@ -47,23 +50,31 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
     private List<KeyStep> Extend(DateTimeOffset now, KeyRing ring, string algorithm)
     {
         var line = ring.Keys.Where(key => key.Algorithm == algorithm && key.IsPublishedAt(now)).ToList();
-        var newest = line.LastOrDefault(key => !key.HasEndedAt(now));
+        var alive = line.Where(key => !key.HasEndedAt(now)).ToList();
         var knownFrom = now + Wait(ring);
 
         // The very first key, or all were withdrawn: nothing else could sign, so it does at once.
-        if (ring.SigningAt(now, algorithm) is null)
+        if (ring.SigningAt(now, algorithm, Default) is null)
             return [Make(now)];
 
         // An algorithm nobody has used yet. While keys of it are on their way out, a replica with other settings has just ended
         // them: wait until the two agree instead of making keys against each other.
-        if (newest is null)
+        if (alive.Count == 0)
             return line.Count == 0 ? [Make(knownFrom)] : [];
+
+        // The key that signed was withdrawn: the next begins as soon as every verifier has it.
+        var (first, newest) = (alive[0], alive[^1]);
+        if (!first.HasBegunAt(now))
+        {
+            var from = Later(now, first.KnownFrom);
+            return from < first.SignsFrom ? [new KeyStep.Begin(first.Kid, from)] : [];
+        }
 
         // The newest has begun, so it needs a successor, which is published for a whole signing period before it signs.
         if (newest.HasBegunAt(now))
         {
             var successor = Make(Later(knownFrom, newest.SignsFrom + SigningPeriod));
-            return [successor, new KeyStep.End(newest.Kid, successor.SignsFrom)];
+            return [new KeyStep.End(newest.Kid, successor.SignsFrom), successor];
         }
 
         return [];
@@ -81,7 +92,7 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
     /// <summary>Once the default algorithm signs, keys of one that is not in use any more have nothing to do.</summary>
     private List<KeyStep> EndUnwanted(DateTimeOffset now, KeyRing ring)
     {
-        var signing = ring.SigningAt(now, Default);
+        var signing = ring.SigningAt(now, Default, Default);
         // A key without an end follows: no replica with other settings has ended the default's in its turn.
         var goesOn = ring.Keys.Any(key => key.Algorithm == Default && key is { SignsUntil: null, WithdrawnAt: null });
         if (signing?.Algorithm != Default || !signing.HasBegunAt(now) || !goesOn)

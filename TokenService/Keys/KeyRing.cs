@@ -8,28 +8,38 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
     /// <summary>All keys, by when they sign.</summary>
     public IReadOnlyList<SigningKey> Keys => keys;
 
+    /// <summary>The key that signs; null: there is none.</summary>
+    /// <param name="now">The instant.</param>
+    /// <param name="algorithm">What is wanted. Until every verifier can have a key of it, the default's signs.</param>
+    /// <param name="byDefault">
+    /// The default algorithm. Until every verifier can have a key of that, as after it was changed, the first that they have does.
+    /// </param>
+    public SigningKey? SigningAt(DateTimeOffset now, string algorithm, string byDefault) =>
+        SigningOf(algorithm, now)
+        ?? SigningOf(byDefault, now)
+        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
+        // Nothing that every verifier has: a clock went back, or all of it was withdrawn. What is to come is published.
+        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && key.Algorithm == algorithm)
+        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now));
+
     /// <summary>
-    /// The key that signs where an algorithm is wanted. Another algorithm's signs until one of the wanted has begun. Where no
-    /// key has begun, as after a clock went back, it is the one that will first: it is published already. Null: there is none.
+    /// Of one algorithm, the key that began last; where that was withdrawn, the next, once every verifier has it. Null: there is none.
     /// </summary>
-    public SigningKey? SigningAt(DateTimeOffset now, string algorithm)
+    public SigningKey? SigningOf(string algorithm, DateTimeOffset now)
     {
-        SigningKey? begun = null, toCome = null;
+        SigningKey? next = null;
         for (var i = keys.Length - 1; i >= 0; i--)
         {
             var key = keys[i];
-            if (key.HasEndedAt(now))
+            if (key.Algorithm != algorithm || key.HasEndedAt(now))
                 continue;
-
-            if (!key.HasBegunAt(now))
-                toCome = toCome is null || key.Algorithm == algorithm || toCome.Algorithm != algorithm ? key : toCome;
-            else if (key.Algorithm == algorithm)
+            if (key.HasBegunAt(now))
                 return key;
-            else
-                begun ??= key;
+            if (key.KnownFrom <= now)
+                next = key;
         }
 
-        return begun ?? toCome;
+        return next;
     }
 
     /// <summary>The keys a verifier finds in the JWKS.</summary>

@@ -19,18 +19,29 @@ internal sealed partial class KeyRotation(
     /// <summary>How late a replica that hears no notification learns of a change.</summary>
     public static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(5);
 
+    // After a key is gone, for replicas whose clocks differ, its private half is kept for a while: what is published is opened first.
+    private static readonly TimeSpan Grace = TimeSpan.FromHours(1);
+
     private readonly Dictionary<string, SigningKeyState> told = [];
+
+    private string? toldProblem;
 
     /// <summary>Does what is due now, and takes in what is new. The loop calls it; so does the start, which must have keys.</summary>
     /// <returns>Why a key cannot be opened, for the operator; null: all can.</returns>
     public async Task<string?> StepAsync(CancellationToken ct)
     {
+        // First what others did: a withdrawal must be learned even where nothing can be done.
+        var problem = await keys.LoadAsync(ct);
+
         var now = clock.GetUtcNow();
         var plan = await PlanAsync(ct);
-        if (plan.StepsAt(now, await store.LoadAsync(now, ct)).Count > 0)
-            await store.TakeStepsAsync(now, ring => plan.StepsAt(now, ring), ct);
-        await store.EraseAsync(now, ct);
-        return await keys.LoadAsync(ct);
+        var erasable = keys.Ring.Keys.Where(key => key.SealedBy is not null && key.GoneAfter < now - Grace).Select(key => key.Kid).ToList();
+        var isDue = plan.StepsAt(now, keys.Ring).Count > 0;
+        if (isDue)
+            await store.TakeStepsAsync(now - SigningKeys.Remembered, ring => plan.StepsAt(now, ring), ct);
+        if (erasable.Count > 0)
+            await store.EraseAsync(erasable, ct);
+        return isDue ? await keys.LoadAsync(ct) : problem;
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -45,8 +56,7 @@ internal sealed partial class KeyRotation(
         {
             try
             {
-                if (await StepAsync(stoppingToken) is { } problem)
-                    Log.CannotOpen(logger, problem);
+                Tell(await StepAsync(stoppingToken));
             }
             // Whatever it is: keys that are not looked after still sign for weeks, a server that stopped does not.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
@@ -66,6 +76,14 @@ internal sealed partial class KeyRotation(
             [.. asked.Prepend(options.Value.Algorithm).Distinct()],
             options.Value.SigningPeriod,
             options.Value.JwksMaxAge);
+    }
+
+    // Once, not at every poll.
+    private void Tell(string? problem)
+    {
+        if (problem is not null && problem != toldProblem)
+            Log.CannotOpen(logger, problem);
+        toldProblem = problem;
     }
 
     // A line for each step of each key's life, whoever took it.

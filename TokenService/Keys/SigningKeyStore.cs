@@ -12,11 +12,11 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     // An arbitrary number, the same in every build: whoever changes signing keys locks it.
     private const long LockId = 0x6B6579735F5F7376; // "keys__sv"
 
+    // Another replica may be making RSA keys, on a slow machine, of several algorithms.
+    private const int LockSeconds = 60;
+
     // More than any plan has, so that a plan that never ends ends here.
     private const int MostSteps = 100;
-
-    // A key gone for longer than any JWKS may be kept does not matter any more.
-    private static readonly TimeSpan Remembered = TimeSpan.FromDays(1);
 
     private const string Load = """
         select kid as "Kid",
@@ -33,7 +33,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                case when sealed_private_key is not null then sealing_key_id end as "SealedBy"
         from token_service.signing_key
         where gone_after is null
-           or gone_after > @goneAfter
+           or gone_after > @goneSince
         """;
 
     private const string LoadSealed = """
@@ -59,6 +59,12 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
             @publishedAt, @knownFrom, @signsFrom, @jwksMaxAgeSeconds, @longestTokenSeconds)
         """;
 
+    private const string Begin = """
+        update token_service.signing_key
+        set signs_from = @from
+        where kid = @kid
+        """;
+
     // A key that has not begun by then never signs.
     private const string End = """
         update token_service.signing_key
@@ -74,12 +80,12 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
           and longest_token_seconds < @seconds
         """;
 
-    // Until then a replica opens it, to be sure of what it publishes. The hour is for clocks that differ.
+    // Destroying cannot be undone, so the database's own clock must agree with the replica's.
     private const string Erase = """
         update token_service.signing_key
         set sealed_private_key = null
-        where sealed_private_key is not null
-          and gone_after < @now - interval '1 hour'
+        where kid = any (@kids)
+          and gone_after < now()
         """;
 
     private const string Reseal = """
@@ -87,13 +93,14 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         set sealed_private_key = @envelope,
             sealing_key_id = @sealingKeyId
         where kid = @kid
+          and sealed_private_key is not null
         """;
 
-    /// <summary>All keys that still matter.</summary>
-    public async Task<KeyRing> LoadAsync(DateTimeOffset now, CancellationToken ct)
+    /// <summary>All keys but those gone before an instant.</summary>
+    public async Task<KeyRing> LoadAsync(DateTimeOffset goneSince, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await LoadAsync(connection, now, ct);
+        return await LoadAsync(connection, goneSince, ct);
     }
 
     /// <summary>The private halves there are, sealed.</summary>
@@ -114,18 +121,18 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     /// Does what is due, step by step, under a lock that one replica at a time holds. What is due is asked for anew inside, so the
     /// replica that comes second finds it done.
     /// </summary>
-    /// <param name="now">The instant to look at.</param>
+    /// <param name="goneSince">Keys gone before this are not looked at.</param>
     /// <param name="due">The next steps for a ring; empty when nothing is due.</param>
     /// <param name="ct">Ends the wait for the lock.</param>
     /// <returns>The steps that were taken.</returns>
     public async Task<IReadOnlyList<KeyStep>> TakeStepsAsync(
-        DateTimeOffset now, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
+        DateTimeOffset goneSince, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
     {
         var taken = new List<KeyStep>();
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, cancellationToken: ct));
-        while (taken.Count < MostSteps && due(await LoadAsync(connection, now, ct)) is { Count: > 0 } steps)
+        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
+        while (taken.Count < MostSteps && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps)
         {
             foreach (var step in steps)
                 await TakeAsync(connection, step, ct);
@@ -141,8 +148,8 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         ExecuteAsync(Raise, new { kid, seconds = (int)lifetime.TotalSeconds }, ct);
 
     /// <summary>Destroys the private halves of keys that are gone.</summary>
-    public Task EraseAsync(DateTimeOffset now, CancellationToken ct) =>
-        ExecuteAsync(Erase, new { now = now.UtcDateTime }, ct);
+    public Task EraseAsync(IEnumerable<string> kids, CancellationToken ct) =>
+        ExecuteAsync(Erase, new { kids = kids.ToArray() }, ct);
 
     /// <summary>Seals every private half with the current sealing key.</summary>
     /// <returns>The kids of those that were sealed with another.</returns>
@@ -177,15 +184,17 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         return [.. others.Select(key => key.Kid)];
     }
 
-    private static async Task<KeyRing> LoadAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken ct)
+    private static async Task<KeyRing> LoadAsync(NpgsqlConnection connection, DateTimeOffset goneSince, CancellationToken ct)
     {
-        var rows = await connection.QueryAsync<Row>(new(Load, new { goneAfter = (now - Remembered).UtcDateTime }, cancellationToken: ct));
+        var rows = await connection.QueryAsync<Row>(new(Load, new { goneSince = goneSince.UtcDateTime }, cancellationToken: ct));
         return new KeyRing(rows.Select(ToKey));
     }
 
     private Task TakeAsync(NpgsqlConnection connection, KeyStep step, CancellationToken ct) => step switch
     {
         KeyStep.Make make => MakeAsync(connection, make, ct),
+        KeyStep.Begin begin => connection.ExecuteAsync(
+            new(Begin, new { kid = begin.Kid, from = begin.From.UtcDateTime }, cancellationToken: ct)),
         KeyStep.End end => connection.ExecuteAsync(
             new(End, new { kid = end.Kid, until = end.Until.UtcDateTime }, cancellationToken: ct)),
         _ => throw new InvalidOperationException($"There is no way to take the step {step}."),

@@ -20,12 +20,15 @@ internal sealed record JwkSet(byte[] Json, TimeSpan MaxAge);
 internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys, IOptions<KeyOptions> options, TimeProvider clock)
     : IDisposable
 {
+    /// <summary>For how long a key that is gone still matters: no JWKS is kept for longer.</summary>
+    public static readonly TimeSpan Remembered = TimeSpan.FromDays(1);
+
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
     // One at a time, so that what was read first does not replace what was read later.
     private readonly SemaphoreSlim loading = new(1);
 
-    private volatile Known known = new(new KeyRing([]), [], new JwkSet([], TimeSpan.Zero));
+    private volatile Known known = new(DateTimeOffset.MinValue, new KeyRing([]), [], new JwkSet([], TimeSpan.Zero));
 
     public KeyRing Ring => known.Ring;
 
@@ -35,23 +38,31 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     /// <summary>The key to sign a token with.</summary>
     /// <param name="algorithm">What the token's resource asks for; null for the default.</param>
     /// <param name="lifetime">How long the token will live: the key will be published for at least as long.</param>
-    /// <param name="ct">Ends the wait for the database, which only the first token of a new longest lifetime has.</param>
+    /// <param name="ct">
+    /// Ends the wait for the database, which only the first token of a new longest lifetime has, and one after a time without news.
+    /// </param>
     /// <returns>Refused with 503 when there is none that this replica can open.</returns>
+    /// <exception cref="NpgsqlException">The database would have to be asked, and is away.</exception>
     public async ValueTask<Result<Signer>> SignerAsync(string? algorithm, TimeSpan lifetime, CancellationToken ct)
     {
-        var now = known;
-        if (now.Ring.SigningAt(clock.GetUtcNow(), algorithm ?? options.Value.Algorithm) is not { } key)
-            return OAuthError.TemporarilyUnavailable("there is no signing key", RetryAfter);
-        if (!now.Opened.TryGetValue(key.Kid, out var credentials))
-            return OAuthError.TemporarilyUnavailable($"the signing key {key.Kid} cannot be opened", RetryAfter);
+        // The plan counts on a replica to know what others did no later than this.
+        if (clock.GetUtcNow() - known.At > KeyPlan.LearningTime)
+            await LoadAsync(ct);
 
-        if (lifetime > key.LongestToken)
+        if (Signing(known.Ring, algorithm) is { } key && lifetime > key.LongestToken)
         {
             await store.RaiseLongestTokenAsync(key.Kid, lifetime, ct);
             await LoadAsync(ct);
         }
 
-        return new Signer(key.Kid, credentials);
+        var now = known;
+        if (Signing(now.Ring, algorithm) is not { } signing)
+            return OAuthError.TemporarilyUnavailable("there is no signing key", RetryAfter);
+        if (lifetime > signing.LongestToken)
+            return OAuthError.TemporarilyUnavailable($"the signing key changed to {signing.Kid}", RetryAfter);
+        return now.Opened.TryGetValue(signing.Kid, out var opened)
+            ? new Signer(signing.Kid, opened.Credentials)
+            : OAuthError.TemporarilyUnavailable($"the signing key {signing.Kid} cannot be opened", RetryAfter);
     }
 
     /// <summary>
@@ -66,11 +77,13 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         try
         {
             var now = clock.GetUtcNow();
-            var ring = await store.LoadAsync(now, ct);
+            var ring = await store.LoadAsync(now - Remembered, ct);
             var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
-            var opened = known.Opened.Where(entry => published.ContainsKey(entry.Key)).ToDictionary(StringComparer.Ordinal);
+            var opened = known.Opened
+                .Where(entry => published.TryGetValue(entry.Key, out var row) && entry.Value.IsShownBy(row))
+                .ToDictionary(StringComparer.Ordinal);
             var problem = opened.Count == published.Count ? null : Open(await store.LoadSealedAsync(ct), published, opened);
-            known = new Known(ring, opened, Publish(ring, now, opened));
+            known = new Known(now, ring, opened, Publish(ring, now, opened));
             return problem;
         }
         finally
@@ -82,7 +95,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     public void Dispose() => loading.Dispose();
 
     private string? Open(
-        IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, SigningCredentials> opened)
+        IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, OpenedKey> opened)
     {
         string? problem = null;
         var closed = all.ToDictionary(key => key.Kid, StringComparer.Ordinal);
@@ -90,9 +103,10 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         {
             try
             {
-                opened[row.Kid] = closed.TryGetValue(row.Kid, out var key)
-                    ? Open(key, row)
-                    : throw new CryptographicException("There is no private half.");
+                if (closed.TryGetValue(row.Kid, out var key))
+                    opened[row.Kid] = Open(key, row);
+                else
+                    problem ??= $"The signing key {row.Kid} is published, and its private half is gone. Withdraw the key.";
             }
             catch (StartRefusedException e)
             {
@@ -107,16 +121,15 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         return problem;
     }
 
-    private SigningCredentials Open(SealedKey key, SigningKey row)
+    private OpenedKey Open(SealedKey key, SigningKey row)
     {
         var privateKey = sealingKeys.Unseal(key);
         try
         {
             var algorithm = SigningAlgorithm.Of(row.Algorithm);
             var pair = algorithm.ReadPair(privateKey);
-            return JsonElement.DeepEquals(algorithm.PublicJwk(pair), row.PublicJwk)
-                ? algorithm.Credentials(pair, row.Kid)
-                : throw new CryptographicException("The row shows another public half.");
+            var opened = new OpenedKey(row.Algorithm, algorithm.PublicJwk(pair), algorithm.Credentials(pair, row.Kid));
+            return opened.IsShownBy(row) ? opened : throw new CryptographicException("The row shows another key.");
         }
         finally
         {
@@ -124,7 +137,10 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         }
     }
 
-    private JwkSet Publish(KeyRing ring, DateTimeOffset now, Dictionary<string, SigningCredentials> opened)
+    private SigningKey? Signing(KeyRing ring, string? algorithm) =>
+        ring.SigningAt(clock.GetUtcNow(), algorithm ?? options.Value.Algorithm, options.Value.Algorithm);
+
+    private JwkSet Publish(KeyRing ring, DateTimeOffset now, Dictionary<string, OpenedKey> opened)
     {
         using var utf8 = new MemoryStream();
         using (var json = new Utf8JsonWriter(utf8))
@@ -142,5 +158,12 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         return set.MaxAge == current.MaxAge && set.Json.AsSpan().SequenceEqual(current.Json) ? current : set;
     }
 
-    private sealed record Known(KeyRing Ring, Dictionary<string, SigningCredentials> Opened, JwkSet JwkSet);
+    /// <param name="PublicJwk">The other half of the private key, computed from it.</param>
+    private sealed record OpenedKey(string Algorithm, JsonElement PublicJwk, SigningCredentials Credentials)
+    {
+        /// <summary>False when the row says something else, so was changed since.</summary>
+        public bool IsShownBy(SigningKey row) => Algorithm == row.Algorithm && JsonElement.DeepEquals(PublicJwk, row.PublicJwk);
+    }
+
+    private sealed record Known(DateTimeOffset At, KeyRing Ring, Dictionary<string, OpenedKey> Opened, JwkSet JwkSet);
 }

@@ -6,11 +6,13 @@ namespace TokenService.Postgres;
 internal static class DatabaseAway
 {
     // PostgreSQL's classes of error in which not the statement is the trouble: connection, login, no such database, resources,
-    // not in a state for it, an operator stopping it, the system below it.
-    private static readonly string[] Classes = ["08", "28", "3D", "53", "55", "57", "58"];
+    // a conflict that passes, not in a state for it, an operator stopping it, the system below it.
+    private static readonly string[] Classes = ["08", "28", "3D", "40", "53", "55", "57", "58"];
 
     public static bool IsTheCauseOf(Exception exception) => exception switch
     {
+        // As on a server that was the primary until just now.
+        PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction } => true,
         PostgresException refused => Classes.Contains(refused.SqlState[..2]),
         NpgsqlException or TimeoutException => true,
         _ => false,
