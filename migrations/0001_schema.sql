@@ -177,7 +177,7 @@ comment on column token_service.signing_key.kid is 'The JWK thumbprint (RFC 7638
 comment on column token_service.signing_key.alg is 'The one algorithm it signs with (RFC 7518 §3.1).';
 comment on column token_service.signing_key.public_jwk is 'The public half as the JWKS shows it (RFC 7517 §4).';
 comment on column token_service.signing_key.sealed_private_key is
-    'PKCS #8 under AES-256-GCM, kid as associated data: nonce (12 bytes), tag (16), ciphertext. Null once it is gone.';
+    'PKCS #8 under AES-256-GCM, kid and alg as associated data: nonce (12 bytes), tag (16), ciphertext. Null once it is gone.';
 comment on column token_service.signing_key.sealing_key_id is 'Which configured sealing key opens it.';
 comment on column token_service.signing_key.published_at is 'In the JWKS from this instant.';
 comment on column token_service.signing_key.known_from is

@@ -23,7 +23,7 @@ public sealed class KeyCommands
     public async Task List_shows_where_each_key_is_in_its_life()
     {
         var hour = DateTime.UtcNow.Date.AddHours(DateTime.UtcNow.Hour);
-        await InsertAsync("forgotten", "ES256", hour.AddDays(-60), until: hour.AddDays(-40));
+        await InsertAsync("forgotten", "ES256", hour.AddDays(-60), until: hour.AddDays(-40), privateHalf: null);
         await InsertAsync("gone", "ES256", hour.AddDays(-40), until: hour.AddDays(-20), privateHalf: null);
         await InsertAsync("retiring", "ES256", hour.AddDays(-20), until: hour.AddHours(-2));
         await InsertAsync("signing", "ES256", hour.AddHours(-2), until: hour.AddDays(10));

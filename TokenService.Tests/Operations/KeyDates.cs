@@ -79,7 +79,7 @@ public sealed class KeyDates
 
     // Of keys that retire, sign and are next: one is withdrawn, at 500.
     [TestCase("retiring", 1000, 1000)]
-    [TestCase("signing", 1000, 500)]
+    [TestCase("signing", 1000, 1000)]
     [TestCase("next", null, 1000)]
     public async Task A_withdrawn_key_leaves_its_place_to_the_others(string withdrawn, int? signingUntil, int nextFrom)
     {
@@ -108,7 +108,7 @@ public sealed class KeyDates
         await WithdrawAsync("signing", now: 600);
 
         Assert.That(await DateAsync("signing", "withdrawn_at"), Is.EqualTo(At(500)));
-        Assert.That(await DateAsync("next", "signs_from"), Is.EqualTo(At(500)));
+        Assert.That(await DateAsync("signing", "gone_after"), Is.EqualTo(At(500)));
     }
 
     [Test]
@@ -184,7 +184,9 @@ public sealed class EndOfAKey
     {
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
-        server = await TestServer.StartAsync(database);
+        // All of it lies in the past of the database, whose clock must agree before anything is destroyed.
+        await database.ExecuteAsync("update token_service.client_secret set not_before = not_before - interval '90 days'");
+        server = await TestServer.StartAsync(database.ConnectionString, new FakeClock(TimeSpan.FromDays(-90)));
     }
 
     [TearDown]
@@ -245,6 +247,21 @@ public sealed class EndOfAKey
         Assert.That(
             await database.ReadAsync<int>("select count(*) from token_service.signing_key where sealed_private_key is null"),
             Is.EqualTo(1), "its successors keep theirs");
+    }
+
+    [Test]
+    public async Task A_clock_that_is_ahead_of_the_database_destroys_nothing()
+    {
+        await database.ExecuteAsync("delete from token_service.signing_key");
+        await server.DisposeAsync();
+        server = await TestServer.StartAsync(database);
+
+        var key = First;
+        await MoveToAsync(key.SignsUntil!.Value);
+        await MoveToAsync(key.GoneAfter!.Value + TimeSpan.FromHours(2));
+
+        Assert.That(await PublishedAsync(), Does.Not.Contain(key.Kid));
+        Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.False);
     }
 
     private async Task<JsonWebToken> IssueAsync()

@@ -80,12 +80,9 @@ public sealed class KeyDump : ServerFixture
 
     private async Task<List<(string Name, byte[] Value)>> SecretsAsync()
     {
-        await using var connection = await Database.Source.OpenConnectionAsync();
-        var algorithms = (await connection.QueryAsync<(string, string)>("select kid, alg from token_service.signing_key"))
-            .ToDictionary(row => row.Item1, row => row.Item2);
         var sealingKeys = Server.Services.GetRequiredService<SealingKeys>();
         var all = await Server.Services.GetRequiredService<SigningKeyStore>().LoadSealedAsync(CancellationToken.None);
-        return [.. all.SelectMany(key => Secrets(algorithms[key.Kid], sealingKeys.Unseal(key)))];
+        return [.. all.SelectMany(key => Secrets(key.Algorithm, sealingKeys.Unseal(key)))];
     }
 
     private static IEnumerable<(string Name, byte[] Value)> Secrets(string algorithm, byte[] pkcs8) =>

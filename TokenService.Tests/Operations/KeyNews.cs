@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
@@ -65,6 +66,23 @@ public sealed class KeyNews
 
         server.Clock.Advance(Second);
         await LosesAsync(withdrawn, server);
+    }
+
+    [Test]
+    public async Task What_changes_nothing_wakes_nobody()
+    {
+        await using var listener = await database.Source.OpenConnectionAsync();
+        List<string> heard = [];
+        listener.Notification += (_, notification) => heard.Add(notification.Payload);
+        await listener.ExecuteAsync("listen token_service");
+
+        await StepAsync(server);
+        await database.ExecuteAsync("update token_service.signing_key set signs_until = signs_until where false");
+        await database.ExecuteAsync("notify token_service, 'the end'");
+        while (!heard.Contains("the end"))
+            Assert.That(await listener.WaitAsync(TimeSpan.FromSeconds(30)), Is.True);
+
+        Assert.That(heard, Is.EqualTo(["the end"]));
     }
 
     [Test]

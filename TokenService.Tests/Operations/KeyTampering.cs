@@ -14,6 +14,8 @@ public sealed class KeyTampering
         "The sealing key \"test\" does not open the signing key KID: the value configured under that id is not the one "
         + "that sealed it, or the row was changed.";
 
+    private const string HasNoPrivateHalf = "The signing key KID is published, and its private half is gone. Withdraw the key.";
+
     // Any point would do; this is the one of RFC 7517 appendix A.1.
     private const string ForeignPoint =
         """{"x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}""";
@@ -48,8 +50,14 @@ public sealed class KeyTampering
             """update token_service.signing_key set public_jwk = public_jwk || '{"kid":"foreign"}' where kid = @kid""", NotTheOne),
         Change("public_jwk of another use",
             """update token_service.signing_key set public_jwk = public_jwk || '{"use":"enc"}' where kid = @kid""", NotTheOne),
-        Change("alg of another curve", "update token_service.signing_key set alg = 'ES384' where kid = @kid", NotTheOne),
-        Change("alg of another kind of key", "update token_service.signing_key set alg = 'RS256' where kid = @kid", NotTheOne),
+        Change("alg of another curve", "update token_service.signing_key set alg = 'ES384' where kid = @kid", DoesNotOpen),
+        Change("alg of another kind of key", "update token_service.signing_key set alg = 'RS256' where kid = @kid", DoesNotOpen),
+        Change("alg, and public_jwk to match",
+            """
+            update token_service.signing_key
+            set alg = 'ES384', public_jwk = public_jwk || '{"alg":"ES384","crv":"P-384"}'
+            where kid = @kid
+            """, DoesNotOpen),
     ];
 
     // Which a server that has opened the right one never sees.
@@ -83,9 +91,22 @@ public sealed class KeyTampering
         await using (var server = await TestServer.StartAsync(database, settings))
             kid = (await KidsAsync(server))[1];
 
-        await database.ExecuteAsync("update token_service.signing_key set alg = 'PS256' where kid = @kid", new { kid });
+        await database.ExecuteAsync("update token_service.signing_key set alg = 'PS256', public_jwk = public_jwk || '{\"alg\":\"PS256\"}' where kid = @kid", new { kid });
 
-        await RefusesToStartAsync(kid, NotTheOne, settings);
+        await RefusesToStartAsync(kid, DoesNotOpen, settings);
+    }
+
+    [TestCaseSource(nameof(Changes))]
+    public async Task A_row_that_changes_under_a_running_server_is_published_no_more(string sql, string message)
+    {
+        await using var server = await TestServer.StartAsync(database);
+        var kids = await KidsAsync(server);
+        var (signing, changed) = (kids[0], kids[1]);
+
+        await database.ExecuteAsync(sql, new { kid = changed });
+
+        await LosesAsync(changed, message, server);
+        Assert.That(await KidsAsync(server), Does.Contain(signing));
     }
 
     [Test]
@@ -95,14 +116,14 @@ public sealed class KeyTampering
         var kids = await KidsAsync(running);
         await database.ExecuteAsync(ForeignRow, new { kid = kids[0] });
 
-        await LosesAsync("foreign", NotTheOne, running);
+        await LosesAsync("foreign", HasNoPrivateHalf, running);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(running.Services.GetRequiredService<SigningKeys>().Ring.Keys.Select(key => key.Kid), Does.Contain("foreign"));
             Assert.That(await KidsAsync(running), Is.EqualTo(kids));
         }
 
-        await RefusesToStartAsync("foreign", NotTheOne);
+        await RefusesToStartAsync("foreign", HasNoPrivateHalf);
     }
 
     private async Task RefusesToStartAsync(string kid, string message, params string[] settings)

@@ -228,9 +228,7 @@ public sealed class Rotation
                 return;
             }
 
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-            while (!KeysOf(replica).SequenceEqual(KeysOf(1 - replica)))
-                await Task.Delay(TimeSpan.FromMilliseconds(5), patience.Token);
+            await Soon.IsAsync("it knows what the other knows", () => KeysOf(replica).SequenceEqual(KeysOf(1 - replica)));
         }
 
         private IEnumerable<(string, DateTimeOffset?)> KeysOf(int replica) =>

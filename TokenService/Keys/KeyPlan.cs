@@ -62,11 +62,12 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
         if (alive.Count == 0)
             return line.Count == 0 ? [Make(knownFrom)] : [];
 
-        // The key that signed was withdrawn: the next begins as soon as every verifier has it.
+        // The key that signed was withdrawn: the next begins as soon as every verifier has it, or at once where it alone can sign.
         var (first, newest) = (alive[0], alive[^1]);
         if (!first.HasBegunAt(now))
         {
-            var from = Later(now, first.KnownFrom);
+            var signsAlready = ring.SigningAt(now, algorithm, Default)!.Kid == first.Kid;
+            var from = Later(now, signsAlready ? first.PublishedAt : first.KnownFrom);
             return from < first.SignsFrom ? [new KeyStep.Begin(first.Kid, from)] : [];
         }
 

@@ -23,8 +23,9 @@ internal sealed record SealingKey(string Id, byte[] Key)
 
     /// <summary>Nonce, tag and ciphertext, one after the other.</summary>
     /// <param name="plaintext">The private key.</param>
-    /// <param name="kid">Whose it is: sealed in as associated data, so that one row's key cannot be put into another.</param>
-    public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid)
+    /// <param name="kid">Whose it is, and</param>
+    /// <param name="algorithm">what it signs with: sealed in as associated data, so that no row's key can be put to another use.</param>
+    public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid, string algorithm)
     {
         var envelope = new byte[NonceLength + TagLength + plaintext.Length];
         var nonce = envelope.AsSpan(0, NonceLength);
@@ -33,13 +34,13 @@ internal sealed record SealingKey(string Id, byte[] Key)
         // Random, and safe as such: a sealing key seals a handful of keys a year, far from the 2^32 that GCM allows it.
         RandomNumberGenerator.Fill(nonce);
         using var aes = new AesGcm(Key, TagLength);
-        aes.Encrypt(nonce, plaintext, ciphertext, tag, Encoding.UTF8.GetBytes(kid));
+        aes.Encrypt(nonce, plaintext, ciphertext, tag, AssociatedData(kid, algorithm));
         return envelope;
     }
 
     /// <summary>What was sealed. The caller clears it after use.</summary>
-    /// <exception cref="StartRefusedException">It was not sealed with this key, for this kid.</exception>
-    public byte[] Unseal(byte[] envelope, string kid)
+    /// <exception cref="StartRefusedException">It was not sealed with this key, for this kid and algorithm.</exception>
+    public byte[] Unseal(byte[] envelope, string kid, string algorithm)
     {
         try
         {
@@ -48,7 +49,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
             var ciphertext = envelope.AsSpan(NonceLength + TagLength);
             var plaintext = new byte[ciphertext.Length];
             using var aes = new AesGcm(Key, TagLength);
-            aes.Decrypt(nonce, ciphertext, tag, plaintext, Encoding.UTF8.GetBytes(kid));
+            aes.Decrypt(nonce, ciphertext, tag, plaintext, AssociatedData(kid, algorithm));
             return plaintext;
         }
         catch (Exception e) when (e is CryptographicException or ArgumentOutOfRangeException)
@@ -61,13 +62,16 @@ internal sealed record SealingKey(string Id, byte[] Key)
 
     // A record's own ToString would print the key into any log that is handed one of these.
     public override string ToString() => Id;
+
+    private static byte[] AssociatedData(string kid, string algorithm) => Encoding.UTF8.GetBytes($"{kid} {algorithm}");
 }
 
 /// <summary>A private signing key as the database has it.</summary>
 /// <param name="Kid">Whose private half it is.</param>
+/// <param name="Algorithm">What it signs with.</param>
 /// <param name="Envelope">Nonce, tag and ciphertext.</param>
 /// <param name="SealingKeyId">Which sealing key opens it.</param>
-internal sealed record SealedKey(string Kid, byte[] Envelope, string SealingKeyId);
+internal sealed record SealedKey(string Kid, string Algorithm, byte[] Envelope, string SealingKeyId);
 
 /// <summary>The configured sealing keys.</summary>
 internal sealed class SealingKeys(IOptions<KeyOptions> options)
@@ -83,7 +87,7 @@ internal sealed class SealingKeys(IOptions<KeyOptions> options)
     /// <exception cref="StartRefusedException">The sealing key it takes is not configured, or is another.</exception>
     public byte[] Unseal(SealedKey key) =>
         keys.Value.TryGetValue(key.SealingKeyId, out var sealingKey)
-            ? sealingKey.Unseal(key.Envelope, key.Kid)
+            ? sealingKey.Unseal(key.Envelope, key.Kid, key.Algorithm)
             : throw new StartRefusedException(
                 $"The signing key {key.Kid} is sealed with the sealing key \"{key.SealingKeyId}\", which is not configured. "
                 + $"Set Keys:SealingKeys:{key.SealingKeyId} or Keys:SealingKeyFiles:{key.SealingKeyId}.");

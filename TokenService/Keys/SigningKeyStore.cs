@@ -34,10 +34,12 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         from token_service.signing_key
         where gone_after is null
            or gone_after > @goneSince
+           or sealed_private_key is not null
         """;
 
     private const string LoadSealed = """
         select kid as "Kid",
+               alg as "Algorithm",
                sealed_private_key as "Envelope",
                sealing_key_id as "SealingKeyId"
         from token_service.signing_key
@@ -96,7 +98,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
           and sealed_private_key is not null
         """;
 
-    /// <summary>All keys but those gone before an instant.</summary>
+    /// <summary>All keys but those gone before an instant, whose private halves are destroyed.</summary>
     public async Task<KeyRing> LoadAsync(DateTimeOffset goneSince, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -170,7 +172,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 await connection.ExecuteAsync(new(Reseal, new
                 {
                     kid = key.Kid,
-                    envelope = sealingKeys.Current.Seal(privateKey, key.Kid),
+                    envelope = sealingKeys.Current.Seal(privateKey, key.Kid, key.Algorithm),
                     sealingKeyId = sealingKeys.Current.Id,
                 }, cancellationToken: ct));
             }
@@ -214,7 +216,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 kid,
                 make.Algorithm,
                 publicJwk = publicJwk.GetRawText(),
-                envelope = sealingKeys.Current.Seal(privateKey, kid),
+                envelope = sealingKeys.Current.Seal(privateKey, kid, make.Algorithm),
                 sealingKeyId = sealingKeys.Current.Id,
                 publishedAt = make.PublishedAt.UtcDateTime,
                 knownFrom = make.KnownFrom.UtcDateTime,

@@ -162,7 +162,10 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     private sealed record OpenedKey(string Algorithm, JsonElement PublicJwk, SigningCredentials Credentials)
     {
         /// <summary>False when the row says something else, so was changed since.</summary>
-        public bool IsShownBy(SigningKey row) => Algorithm == row.Algorithm && JsonElement.DeepEquals(PublicJwk, row.PublicJwk);
+        public bool IsShownBy(SigningKey row) =>
+            Algorithm == row.Algorithm
+            && PublicJwk.GetProperty("kid").ValueEquals(row.Kid)
+            && JsonElement.DeepEquals(PublicJwk, row.PublicJwk);
     }
 
     private sealed record Known(DateTimeOffset At, KeyRing Ring, Dictionary<string, OpenedKey> Opened, JwkSet JwkSet);
