@@ -123,7 +123,8 @@ internal sealed class Database : IAsyncDisposable
     private static string ConnectionTo(string database) =>
         new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Database = database }.ConnectionString;
 
-    private static string ConnectionToServer => new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Pooling = false }.ConnectionString;
+    private static string ConnectionToServer =>
+        new NpgsqlConnectionStringBuilder(Run.ConnectionString) { Pooling = false }.ConnectionString;
 
     private static async Task ExecuteOnServerAsync(string sql)
     {

@@ -28,7 +28,8 @@ public sealed class Run
         SecretHasher.Start();
         server = await PostgresServer.StartAsync();
         await Database.CreateTemplateAsync();
-        TestContext.Progress.WriteLine($"PostgreSQL: {server.Description}");
+        // As an error, since the console shows nothing less by default.
+        TestContext.Error.WriteLine($"PostgreSQL: {server.Description}");
     }
 
     // What a developer has exported for a server of his own is not meant for those of the tests.
