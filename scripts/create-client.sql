@@ -15,6 +15,7 @@
 
 \set ON_ERROR_STOP on
 \set QUIET on
+\set SHOW_CONTEXT never
 
 \if :{?client_id} \else \set client_id '' \endif
 \if :{?name} \else \set name '' \endif

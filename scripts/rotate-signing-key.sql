@@ -7,6 +7,7 @@
 
 \set ON_ERROR_STOP on
 \set QUIET on
+\set SHOW_CONTEXT never
 
 \if :{?alg} \else \set alg '' \endif
 
