@@ -11,7 +11,7 @@ using TokenService.Tokens;
 
 namespace TokenService;
 
-/// <summary>Puts the rooms together: the whole server, and the part of it that commands need.</summary>
+/// <summary>Puts the rooms together and opens the door.</summary>
 internal static class Server
 {
     private const string DefaultUrl = "http://127.0.0.1:8080";
@@ -29,7 +29,8 @@ internal static class Server
     public static WebApplication Build(string[] args, Action<IServiceCollection>? replace = null)
     {
         // Settings come from the environment and the command line; appsettings.json beside the program only quiets the framework.
-        var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        var builder = WebApplication.CreateSlimBuilder(
+            new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         builder.WebHost.UseKestrelHttpsConfiguration();
         if (builder.Configuration[WebHostDefaults.ServerUrlsKey] is null && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
             builder.WebHost.UseUrls(DefaultUrl);

@@ -9,7 +9,9 @@ using IPNetwork = System.Net.IPNetwork;
 
 namespace TokenService.Endpoints;
 
-/// <summary>The front door: paths, what is read from a request, what is written to a response. The only room that knows HttpContext.</summary>
+/// <summary>
+/// The front door: paths, what is read from a request, what is written to a response. The only room that knows HttpContext.
+/// </summary>
 internal static class EndpointsSetup
 {
     private static readonly string[] Reading = [HttpMethods.Get, HttpMethods.Head];
@@ -17,7 +19,8 @@ internal static class EndpointsSetup
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
         services.AddOptions<ProxyOptions>()
-            .Configure<IConfiguration>((options, configuration) => options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))))
+            .Configure<IConfiguration>((options, configuration) =>
+                options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))))
             .ValidateAnnotations();
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
         services.Configure<KestrelServerOptions>(Limit);

@@ -3,7 +3,10 @@ using TokenService.Telemetry;
 
 namespace TokenService.Keys;
 
-/// <summary>What we sign with: which key signs now, which are published, when the next one comes. Kept in Postgres, sealed. Knows nothing of tokens, clients or HTTP.</summary>
+/// <summary>
+/// What we sign with: which key signs now, which are published, when the next one comes. Kept in Postgres, sealed. Knows nothing
+/// of tokens, clients or HTTP.
+/// </summary>
 internal static class KeysSetup
 {
     public static IServiceCollection AddKeys(this IServiceCollection services)

@@ -23,8 +23,8 @@ internal sealed record SealingKey(string Id, byte[] Key)
 
     /// <summary>Nonce, tag and ciphertext, one after the other.</summary>
     /// <param name="plaintext">The private key.</param>
-    /// <param name="kid">Whose it is, and</param>
-    /// <param name="algorithm">what it signs with: sealed in as associated data, so that no row's key can be put to another use.</param>
+    /// <param name="kid">Whose it is. Sealed in as associated data, so that one row's key cannot be put into another.</param>
+    /// <param name="algorithm">What it signs with. Sealed in too, so that it cannot be put to another use (RFC 8725 §3.1).</param>
     public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid, string algorithm)
     {
         var envelope = new byte[NonceLength + TagLength + plaintext.Length];

@@ -16,7 +16,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     private const int LockSeconds = 60;
 
     // More than any plan has, so that a plan that never ends ends here.
-    private const int MostSteps = 100;
+    private const int MostRounds = 100;
 
     private const string Load = """
         select kid as "Kid",
@@ -126,23 +126,20 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     /// <param name="goneSince">Keys gone before this are not looked at.</param>
     /// <param name="due">The next steps for a ring; empty when nothing is due.</param>
     /// <param name="ct">Ends the wait for the lock.</param>
-    /// <returns>The steps that were taken.</returns>
-    public async Task<IReadOnlyList<KeyStep>> TakeStepsAsync(
+    public async Task TakeStepsAsync(
         DateTimeOffset goneSince, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
     {
-        var taken = new List<KeyStep>();
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
-        while (taken.Count < MostSteps && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps)
+        await connection.ExecuteAsync(
+            new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
+        for (var round = 0; round < MostRounds && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps; round++)
         {
             foreach (var step in steps)
                 await TakeAsync(connection, step, ct);
-            taken.AddRange(steps);
         }
 
         await transaction.CommitAsync(ct);
-        return taken;
     }
 
     /// <summary>Raises the high-water mark of a key's tokens, before one that lives longer is signed.</summary>

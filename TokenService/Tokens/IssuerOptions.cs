@@ -13,6 +13,7 @@ internal sealed class IssuerOptions
     public string Issuer { get; set; } = "";
 }
 
+/// <summary>The rule of <see cref="IssuerOptions.Issuer"/>, which depends on where the server runs.</summary>
 internal sealed class IssuerValidation(IHostEnvironment environment) : IValidateOptions<IssuerOptions>
 {
     public ValidateOptionsResult Validate(string? name, IssuerOptions options)
@@ -20,7 +21,11 @@ internal sealed class IssuerValidation(IHostEnvironment environment) : IValidate
         if (options.Issuer.Length == 0)
             return ValidateOptionsResult.Fail("Issuer is missing. Set it to the https address under which clients reach this server.");
         if (!Issuer.TryParse(options.Issuer, out var issuer))
-            return ValidateOptionsResult.Fail("Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).");
+        {
+            return ValidateOptionsResult.Fail(
+                "Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).");
+        }
+
         if (!issuer.RequiresTls && !issuer.IsLoopback && !environment.IsDevelopment())
             return ValidateOptionsResult.Fail("Issuer must be https: plain http is for Development and for loopback addresses.");
         return ValidateOptionsResult.Success;

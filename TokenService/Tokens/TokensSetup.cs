@@ -3,7 +3,10 @@ using TokenService.Protocol;
 
 namespace TokenService.Tokens;
 
-/// <summary>What we hand out: whether a client is entitled to it, and the token itself, signed with the key that Keys names. Knows nothing of HTTP.</summary>
+/// <summary>
+/// What we hand out: whether a client is entitled to it, and the token itself, signed with the key that Keys names. Knows nothing
+/// of HTTP.
+/// </summary>
 internal static class TokensSetup
 {
     public static IServiceCollection AddTokens(this IServiceCollection services)
