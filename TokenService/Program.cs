@@ -10,6 +10,8 @@ try
         ["migrate"] => await MigrateCommand.RunAsync(Console.Out),
         ["secret", "new"] => SecretCommand.New(Console.Out),
         ["secret", "hash"] => SecretCommand.Hash(Console.In, Console.Out, Console.Error),
+        ["secret", "check"] => await SecretCheckCommand.RunAsync(null, Console.In, Console.Out),
+        ["secret", "check", var client] => await SecretCheckCommand.RunAsync(client, Console.In, Console.Out),
         ["keys", "list"] => await KeysCommand.ListAsync(Console.Out),
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
         ["keys", "rewrap"] => await KeysCommand.RewrapAsync(Console.Out),

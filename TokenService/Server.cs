@@ -61,6 +61,8 @@ internal static class Server
     {
         SecretHasher.Start();
         await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
+        await DatabaseUser.WarnOfRightsAsync(
+            app.Services.GetRequiredService<NpgsqlDataSource>(), app.Services.GetRequiredService<ILoggerFactory>(), CancellationToken.None);
         if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
             throw new StartRefusedException(problem);
         app.Services.ObserveKeys();

@@ -17,27 +17,15 @@
 \set QUIET on
 \set SHOW_CONTEXT never
 
-\if :{?client_id} \else \set client_id '' \endif
-\if :{?name} \else \set name '' \endif
-\if :{?resource} \else \set resource '' \endif
-\if :{?scopes} \else \set scopes '' \endif
+\set example 'psql -v client_id=billing -v name=''Billing service'' -v resource=https://api.example.com -v scopes=''invoices:read invoices:write'' -v default_scopes=''invoices:read'' -f scripts/create-client.sql'
+\if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
+\if :{?name} \else \set missing name \ir include/missing.psql \endif
+\if :{?resource} \else \set missing resource \ir include/missing.psql \endif
+\if :{?scopes} \else \set missing scopes \ir include/missing.psql \endif
 \if :{?default_scopes} \else \set default_scopes '' \endif
 \if :{?methods} \else \set methods client_secret_basic \endif
 
-\set made ''
-\if :{?digest}
-    \if :{?secret_id} \else \set secret_id '' \endif
-\elif :{?secret_id}
-    \set digest ''
-\else
-    -- The shell takes the tool's answer apart, so that the secret itself never travels to the database.
-    \set made `${TOKEN_SERVICE:-TokenService} secret new`
-    \setenv TOKEN_SERVICE_MADE :made
-    \set secret_id `printf '%s\n' "$TOKEN_SERVICE_MADE" | sed -n 's/^secret_id=//p'`
-    \set digest `printf '%s\n' "$TOKEN_SERVICE_MADE" | sed -n 's/^digest=//p'`
-    \set secret_line `printf '%s\n' "$TOKEN_SERVICE_MADE" | grep '^client_secret='`
-    \setenv TOKEN_SERVICE_MADE
-\endif
+\ir include/new-secret.psql
 
 begin;
 

@@ -5,6 +5,8 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Npgsql;
+using TokenService.Postgres;
 
 namespace TokenService.Tests.Harness;
 
@@ -57,7 +59,7 @@ internal sealed class TestServer : IAsyncDisposable
         [
             "urls=http://127.0.0.1:0",
             $"Issuer={Issuer}",
-            $"ConnectionStrings:TokenService={connectionString}",
+            $"ConnectionStrings:TokenService={AsService(connectionString)}",
             "Keys:SealingKeys:test=c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=",
         ];
         var app = Server.Build(
@@ -77,6 +79,10 @@ internal sealed class TestServer : IAsyncDisposable
         }
     }
 
+    /// <summary>With the rights that the service needs, and no others.</summary>
+    private static string AsService(string connectionString) =>
+        new NpgsqlConnectionStringBuilder(connectionString) { Options = "-c role=token_service_app" }.ConnectionString;
+
     /// <summary>A client with connections of its own, that talks to this server whatever host an address names.</summary>
     public HttpClient NewClient() => new(NewHandler()) { BaseAddress = Address };
 
@@ -92,6 +98,29 @@ internal sealed class TestServer : IAsyncDisposable
         await socket.ConnectAsync(IPAddress.Parse(Address.Host), Address.Port, ct);
         return new NetworkStream(socket, ownsSocket: true);
     }
+
+    /// <summary>Waits until it has heard of all that is committed by now. Needed where a test changes a client it has already read.</summary>
+    public async Task HasHeardAsync()
+    {
+        var subject = $"test-{Guid.NewGuid():N}";
+        var isHeard = false;
+        using var subscription = Services.GetRequiredService<Notifications>().Subscribe(subject, _ => Volatile.Write(ref isHeard, true));
+        await using var notify = Services.GetRequiredService<NpgsqlDataSource>().CreateCommand($"notify token_service, '{subject}'");
+        await Soon.IsAsync("the server hears of what is committed", async () =>
+        {
+            // Again each time: before the server listens nobody hears it.
+            await notify.ExecuteNonQueryAsync();
+            return Volatile.Read(ref isHeard);
+        });
+    }
+
+    /// <summary>Waits until it would hear of a change.</summary>
+    /// <param name="whileWaiting">What moves its clock, where that is needed for it to try again.</param>
+    public Task HearsAsync(Action? whileWaiting = null) => Soon.IsAsync("the server hears", () =>
+    {
+        whileWaiting?.Invoke();
+        return Services.GetRequiredService<Notifications>().IsHearing;
+    });
 
     /// <summary>Stops it as a SIGTERM does: what is in flight is finished.</summary>
     public Task StopAsync() => app.StopAsync();

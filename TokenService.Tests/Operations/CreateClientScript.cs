@@ -110,13 +110,6 @@ public sealed class CreateClientScript : ServerFixture
             "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
             + "Never store a secret itself: if one was pasted here, treat it as leaked.");
 
-    [Test]
-    public async Task Without_any_variable_the_first_is_asked_for() =>
-        IsRefused(
-            await PsqlAsync([], []),
-            "The client_id is outside the grammar.",
-            "Use 1 to 128 letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit.");
-
     private void IsRefused(Tool psql, string message, string hint)
     {
         using (Assert.EnterMultipleScope())

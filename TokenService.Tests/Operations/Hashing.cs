@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using TokenService.Authentication;
 using TokenService.Clients;
 using TokenService.Limits;
+using TokenService.Postgres;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
@@ -129,6 +131,7 @@ public sealed class CostOfRefusals
     private readonly WorkersClock clock = new();
     private Database database = null!;
     private HashingThreads hashing = null!;
+    private ClientCache clients = null!;
     private ClientAuthenticator authenticator = null!;
 
     // All clients here hold the one imported secret, besides a generated one.
@@ -147,13 +150,16 @@ public sealed class CostOfRefusals
 
         var options = Options.Create(new HashingOptions { MemoryKiB = Database.Cheap.MemoryKiB, Iterations = Database.Cheap.Iterations });
         hashing = new HashingThreads(options.Value, threadCount: 1, clock);
-        authenticator = new ClientAuthenticator(new ClientStore(database.Source), hashing, options, TimeProvider.System);
+        var notifications = new Notifications(database.Source, TimeProvider.System, NullLogger<Notifications>.Instance);
+        clients = new ClientCache(new ClientStore(database.Source), notifications, TimeProvider.System);
+        authenticator = new ClientAuthenticator(clients, hashing, options, TimeProvider.System);
     }
 
     [OneTimeTearDown]
     public async Task DropDatabase()
     {
         hashing.Dispose();
+        clients.Dispose();
         await database.DisposeAsync();
     }
 

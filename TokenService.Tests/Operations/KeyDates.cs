@@ -271,8 +271,11 @@ public sealed class EndOfAKey
         return answer.Token;
     }
 
-    private Task LetTokensLiveAsync(int seconds) =>
-        database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @seconds", new { seconds });
+    private async Task LetTokensLiveAsync(int seconds)
+    {
+        await database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @seconds", new { seconds });
+        await server.HasHeardAsync();
+    }
 
     private async Task MoveToAsync(DateTimeOffset instant)
     {

@@ -35,7 +35,8 @@ public sealed class KeyNews
     public async Task Every_server_hears_of_a_withdrawn_key_while_its_clock_stands_still()
     {
         await using var other = await TestServer.StartAsync(database);
-        await ListenAsync(listeners: 2);
+        await server.HearsAsync();
+        await other.HearsAsync();
 
         var withdrawn = await WithdrawAsync();
 
@@ -46,12 +47,15 @@ public sealed class KeyNews
     [Test]
     public async Task A_server_whose_connection_was_cut_hears_again()
     {
-        await ListenAsync(listeners: 1);
+        await server.HearsAsync();
         await database.ExecuteAsync(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like 'listen %'");
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'TokenService'
+            """);
         await Soon.IsAsync("the log says that it is deaf", () => server.Log.Lines.Any(line => line.StartsWith(
             "Warning TokenService.Postgres.Notifications: Not listening for changes, polling instead: ", StringComparison.Ordinal)));
-        await ListenAsync(listeners: 1, whileWaiting: () => server.Clock.Advance(Second));
+        await server.HearsAsync(whileWaiting: () => server.Clock.Advance(Second));
 
         await LosesAsync(await WithdrawAsync(), server);
     }
@@ -132,7 +136,7 @@ public sealed class KeyNews
     public async Task A_server_that_can_open_no_key_says_so_to_everybody_and_recovers()
     {
         var client = await database.CreateClientAsync("billing");
-        await ListenAsync(listeners: 1);
+        await server.HearsAsync();
         await DeafenAsync();
         await using var other = await TestServer.StartAsync(database, NewSealingKey, "Keys:SealingKeyId=new");
         await database.ExecuteAsync("select token_service.withdraw_signing_key(kid) from token_service.signing_key");
@@ -157,13 +161,6 @@ public sealed class KeyNews
 
     private static Task<string?> StepAsync(TestServer server) =>
         server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
-
-    private Task ListenAsync(int listeners, Action? whileWaiting = null) => Soon.IsAsync("all listen", async () =>
-    {
-        whileWaiting?.Invoke();
-        return await database.ReadAsync<int>(
-            "select count(*) from pg_stat_activity where datname = current_database() and query like 'listen %' and state = 'idle'") == listeners;
-    });
 
     private Task DeafenAsync() => database.ExecuteAsync("drop trigger signing_key_notify on token_service.signing_key");
 

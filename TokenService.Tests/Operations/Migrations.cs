@@ -110,17 +110,35 @@ public sealed class Migrations
         Assert.That(applied.Select(list => list.Count).Order(), Is.EqualTo([0, Count + 1]));
     }
 
-    [TestCase(0)]
-    [TestCase(1)]
-    public async Task The_server_does_not_start_before_all_are_applied(int applied)
+    [Test]
+    public void The_server_does_not_start_on_an_empty_database() =>
+        Assert.That(
+            () => TestServer.StartAsync(database),
+            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+                $"The database has migrations up to 0, this build needs {Count}. Run: TokenService migrate"));
+
+    [Test]
+    public async Task The_server_does_not_start_before_all_are_applied()
     {
-        if (applied > 0)
-            await Migrator.MigrateAsync([.. Migration.All.Take(applied)], CancellationToken.None);
+        await Migrator.MigrateAsync(Migration.All, CancellationToken.None);
+        await database.ExecuteAsync("delete from token_service.migration where number = @Count", new { Count });
 
         Assert.That(
             () => TestServer.StartAsync(database),
             Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
-                $"The database has migrations up to {applied}, this build needs {Count}. Run: TokenService migrate"));
+                $"The database has migrations up to {Count - 1}, this build needs {Count}. Run: TokenService migrate"));
+    }
+
+    [Test]
+    public async Task The_server_does_not_start_where_its_user_may_not_read_the_schema()
+    {
+        await Migrator.MigrateAsync([.. Migration.All.Take(1)], CancellationToken.None);
+
+        Assert.That(
+            () => TestServer.StartAsync(database),
+            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+                "The database user may not use the schema token_service. Run: TokenService migrate, then make the user a member of "
+                + "the role token_service_app."));
     }
 
     [Test]

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Text.Json;
 
 namespace TokenService.Clients;
 
@@ -16,6 +17,9 @@ internal sealed record Client
 
     /// <summary>How long its tokens live; null for the server's default.</summary>
     public required TimeSpan? TokenLifetime { get; init; }
+
+    /// <summary>Claims for its tokens beside those every token has. None has the name of one that a token always has.</summary>
+    public required IReadOnlyDictionary<string, JsonElement> ExtraClaims { get; init; }
 
     /// <summary>All its secrets, dead ones too.</summary>
     public required IReadOnlyList<ClientSecret> Secrets { get; init; }

@@ -16,6 +16,7 @@ internal sealed record ClientSecret
 
     public required DateTimeOffset NotBefore { get; init; }
 
+    /// <summary>Its own end, or that of the policy's maximum age, whichever comes first; null: none.</summary>
     public required DateTimeOffset? ExpiresAt { get; init; }
 
     public required DateTimeOffset? RevokedAt { get; init; }

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Text.Json;
 using Dapper;
 using Npgsql;
 
@@ -12,14 +13,15 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         select id as "Id",
                enabled as "Enabled",
                authentication_methods as "AuthenticationMethods",
-               token_lifetime_seconds as "TokenLifetimeSeconds"
+               token_lifetime_seconds as "TokenLifetimeSeconds",
+               extra_claims::text as "ExtraClaims"
         from token_service.client
         where id = @id;
 
         select id as "Id",
                digest as "Digest",
                not_before as "NotBefore",
-               expires_at as "ExpiresAt",
+               token_service.secret_ends_at(created_at, expires_at) as "ExpiresAt",
                revoked_at as "RevokedAt"
         from token_service.client_secret
         where client_id = @id
@@ -34,6 +36,12 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         join token_service.resource r on r.audience = s.audience
         where cs.client_id = @id
         order by s.name;
+        """;
+
+    private const string FindOwner = """
+        select client_id
+        from token_service.client_secret
+        where id = @secretId
         """;
 
     /// <summary>The client, or null when there is none of that id.</summary>
@@ -53,9 +61,18 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
             IsEnabled = client.Enabled,
             AuthenticationMethods = client.AuthenticationMethods.ToFrozenSet(StringComparer.Ordinal),
             TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            ExtraClaims = JsonElement.Parse(client.ExtraClaims).EnumerateObject()
+                .ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
             Secrets = [.. secrets.Select(ToSecret)],
             Scopes = [.. scopes],
         };
+    }
+
+    /// <summary>The id of the client whose secret this is, or null when there is no such secret.</summary>
+    public async Task<string?> FindOwnerAsync(string secretId, CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        return await connection.ExecuteScalarAsync<string?>(new(FindOwner, new { secretId }, cancellationToken: ct));
     }
 
     private static ClientSecret ToSecret(SecretRow row) => new()
@@ -77,6 +94,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required bool Enabled { get; init; }
         public required string[] AuthenticationMethods { get; init; }
         public required int? TokenLifetimeSeconds { get; init; }
+        public required string ExtraClaims { get; init; }
     }
 
     private sealed record SecretRow(string Id, string Digest, DateTime NotBefore, DateTime? ExpiresAt, DateTime? RevokedAt);

@@ -1,11 +1,18 @@
 namespace TokenService.Clients;
 
 /// <summary>
-/// Who may ask, and for what: clients, their secrets and scopes. Kept in Postgres. Knows nothing of how a secret is proved,
-/// of tokens or of HTTP.
+/// Who may ask, and for what: clients, their secrets and scopes, and how much they use them. Kept in Postgres and in memory. Knows nothing
+/// of how a secret is proved, of tokens or of HTTP.
 /// </summary>
 internal static class ClientsSetup
 {
-    public static IServiceCollection AddClients(this IServiceCollection services) =>
+    public static IServiceCollection AddClients(this IServiceCollection services)
+    {
         services.AddSingleton<ClientStore>();
+        services.AddSingleton<ClientCache>();
+        services.AddSingleton<UseTally>();
+        services.AddSingleton<UseStore>();
+        services.AddHostedService<UseWriter>();
+        return services;
+    }
 }

@@ -15,6 +15,7 @@ internal static class CommandHost
         .AddSingleton(TimeProvider.System)
         .AddPostgres()
         .AddTelemetry()
+        .AddClients()
         .AddKeys()
         .AddLimits()
         .BuildServiceProvider();

@@ -27,12 +27,7 @@ internal static class DemoClientCommand
         """;
 
     private const string Renew = """
-        update token_service.client_secret
-        set revoked_at = now()
-        where client_id = @ClientId
-          and revoked_at is null;
-
-        select token_service.add_secret(@ClientId, @secretId, @digest)
+        select token_service.rotate_secret(@ClientId, @secretId, @digest, p_overlap => interval '0')
         """;
 
     public static async Task<int> RunAsync(TextWriter output)

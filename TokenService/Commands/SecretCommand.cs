@@ -25,8 +25,7 @@ internal static class SecretCommand
 
     public static int Hash(TextReader input, TextWriter output, TextWriter error)
     {
-        // One line: the newline that echo or a file adds is not part of the secret.
-        var secret = input.ReadLine() ?? "";
+        var secret = ReadSecret(input);
         if (Defect(secret) is { } defect)
         {
             error.WriteLine(defect);
@@ -38,7 +37,11 @@ internal static class SecretCommand
         return 0;
     }
 
-    private static string? Defect(string secret)
+    /// <summary>One line: the newline that echo or a file adds is not part of the secret.</summary>
+    public static string ReadSecret(TextReader input) => input.ReadLine() ?? "";
+
+    /// <summary>Why no client can have this secret; null: one can.</summary>
+    public static string? Defect(string secret)
     {
         if (secret.Length < MinimumLength)
             return $"The secret on standard input has fewer than {MinimumLength} characters. Make one with: TokenService secret new";

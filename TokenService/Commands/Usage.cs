@@ -12,6 +12,7 @@ internal static class Usage
                    TokenService migrate               bring the database's schema to what this build needs
                    TokenService secret new            print a fresh client secret, its id and its digest
                    TokenService secret hash           print the id and digest of the secret on standard input
+                   TokenService secret check [client] say what is wrong with the secret on standard input
                    TokenService keys list             print the signing keys and where each is in its life
                    TokenService keys rotate           let the next signing keys sign as soon as every verifier has them
                    TokenService keys rewrap           seal every private signing key with the current sealing key

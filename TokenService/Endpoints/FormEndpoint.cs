@@ -11,7 +11,7 @@ namespace TokenService.Endpoints;
 /// share is here, so that none can be forgotten. What is refused, is refused before anything after it is read or done.
 /// </summary>
 internal sealed partial class FormEndpoint(
-    FormReader reader, ClientAuthenticator authenticator, Issuer issuer, ILogger<FormEndpoint> logger)
+    FormReader reader, ClientAuthenticator authenticator, UseTally uses, Issuer issuer, ILogger<FormEndpoint> logger)
 {
     // None of these may stand in an address, where logs and caches would keep it (RFC 6749 §2.3.1).
     private static readonly string[] CredentialParameters = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
@@ -87,11 +87,12 @@ internal sealed partial class FormEndpoint(
             return error;
 
         // 6. RFC 6749 §3.2.1: the client is who it says.
-        if ((await authenticator.AuthenticateAsync(presented, http.RequestAborted)).Refused(out error, out var client))
+        if ((await authenticator.AuthenticateAsync(presented, http.RequestAborted)).Refused(out error, out var authenticated))
             return error with { Reason = $"{presented}: {error.Reason}" };
+        uses.SecretUsed(authenticated.Secret.Id, http.Connection.RemoteIpAddress);
 
         // 7. What this endpoint is for.
-        return await decide(http, client, form);
+        return await decide(http, authenticated.Client, form);
     }
 
     private static partial class Log

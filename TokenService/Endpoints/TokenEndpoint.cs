@@ -5,7 +5,7 @@ using TokenService.Tokens;
 namespace TokenService.Endpoints;
 
 /// <summary><c>POST /token</c>: the client credentials grant, RFC 6749 §4.4.</summary>
-internal sealed partial class TokenEndpoint(FormEndpoint endpoint, TokenIssuer issuer, ILogger<TokenEndpoint> logger)
+internal sealed partial class TokenEndpoint(FormEndpoint endpoint, TokenIssuer issuer, UseTally uses, ILogger<TokenEndpoint> logger)
 {
     public const string Path = "/token";
 
@@ -24,6 +24,7 @@ internal sealed partial class TokenEndpoint(FormEndpoint endpoint, TokenIssuer i
         // 3. RFC 9068 §2: the token.
         if ((await issuer.IssueAsync(client, entitlement, http.RequestAborted)).Refused(out error, out var token))
             return error;
+        uses.ScopesUsed(client.Id, entitlement.Scope.Values);
         Log.Issued(logger, http.TraceIdentifier, token.Id, client.Id, entitlement.Audience, entitlement.Scope, token.KeyId);
 
         // 4. RFC 6749 §5.1: the answer, which always says what was granted.

@@ -49,7 +49,7 @@ internal sealed partial class KeyRotation(
         // One wake-up waiting is as good as many.
         var wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
         using var timer = clock.CreateTimer(_ => wake.Writer.TryWrite(true), null, PollInterval, PollInterval);
-        using var heard = notifications.Subscribe("signing_key", () => wake.Writer.TryWrite(true));
+        using var heard = notifications.Subscribe("signing_key", _ => wake.Writer.TryWrite(true));
 
         Tell();
         await foreach (var _ in wake.Reader.ReadAllAsync(stoppingToken))

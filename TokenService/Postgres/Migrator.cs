@@ -111,17 +111,31 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     }
 
     /// <summary>Refuses a schema older than this build. A newer one is fine: migrations are safe while the version before runs.</summary>
-    /// <exception cref="StartRefusedException">The schema lacks migrations.</exception>
+    /// <exception cref="StartRefusedException">The schema lacks migrations, or is closed to us.</exception>
     public async Task CheckAsync(CancellationToken ct)
     {
-        await using var connection = await postgres.OpenConnectionAsync(ct);
-        var latest = await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
-            ? await connection.ExecuteScalarAsync<int>(Command(Latest, ct: ct))
-            : 0;
+        var latest = await LatestAsync(ct);
         if (latest < Migration.All.Count)
         {
             throw new StartRefusedException(
                 $"The database has migrations up to {latest}, this build needs {Migration.All.Count}. Run: TokenService migrate");
+        }
+    }
+
+    private async Task<int> LatestAsync(CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        try
+        {
+            return await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
+                ? await connection.ExecuteScalarAsync<int>(Command(Latest, ct: ct))
+                : 0;
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InsufficientPrivilege)
+        {
+            throw new StartRefusedException(
+                "The database user may not use the schema token_service. Run: TokenService migrate, then make the user a member of "
+                + "the role token_service_app.", e);
         }
     }
 

@@ -3,27 +3,43 @@ using Npgsql;
 namespace TokenService.Postgres;
 
 /// <summary>
-/// Hears what triggers NOTIFY: the name of a table that changed. A hint to look sooner, never the only way to learn: notifications
-/// are lost while the connection is, so whoever subscribes also polls, and is called when hearing comes back.
+/// Hears what triggers NOTIFY: what changed, and which. Says, too, whether it hears: notifications are lost while the connection is,
+/// and a connection can be dead without anybody being told. So a heartbeat goes over it every second, and three seconds without an answer
+/// count as deaf. Whoever subscribes looks at the database by itself meanwhile, and is called when hearing comes back.
 /// </summary>
 internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvider clock, ILogger<Notifications> logger) : BackgroundService
 {
+    /// <summary>How old the last sign of life may be.</summary>
+    public static readonly TimeSpan DeafAfter = TimeSpan.FromSeconds(3);
+
+    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
-    private readonly Lock gate = new();
-    private readonly List<(string Table, Action Changed)> subscribers = [];
+    // Whole seconds, as Npgsql has it. It then takes up to two more to give the connection up.
+    private const int HeartbeatTimeoutSeconds = 2;
 
-    /// <param name="table">The table whose changes matter.</param>
-    /// <param name="changed">Called at each; returns at once.</param>
+    private const long Never = 0;
+
+    private readonly Lock gate = new();
+    private readonly List<(string Subject, Action<string?> Changed)> subscribers = [];
+
+    private long heardAt = Never;
+    private bool isToldDeaf;
+
+    /// <summary>True while every change that was committed a moment ago has been heard of.</summary>
+    public bool IsHearing => Volatile.Read(ref heardAt) is var at and not Never && clock.GetElapsedTime(at) < DeafAfter;
+
+    /// <param name="subject">What matters, such as <c>client</c>: the first word of a notification.</param>
+    /// <param name="changed">Called at each, with the id of the one that changed; null: any of them may have. Returns at once.</param>
     /// <returns>Ends the subscription.</returns>
-    public IDisposable Subscribe(string table, Action changed)
+    public IDisposable Subscribe(string subject, Action<string?> changed)
     {
         lock (gate)
-            subscribers.Add((table, changed));
+            subscribers.Add((subject, changed));
         return new Subscription(() =>
         {
             lock (gate)
-                subscribers.Remove((table, changed));
+                subscribers.Remove((subject, changed));
         });
     }
 
@@ -35,10 +51,11 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             {
                 await ListenAsync(stoppingToken);
             }
-            // Whatever it is: those who subscribe poll too.
+            // Whatever it is: those who subscribe look by themselves.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
-                Log.Deaf(logger, e.Message);
+                Volatile.Write(ref heardAt, Never);
+                TellDeaf(e.Message);
             }
 
             await Task.Delay(RetryAfter, clock, stoppingToken);
@@ -48,26 +65,78 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     private async Task ListenAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        connection.Notification += (_, heard) => Call(table => table == heard.Payload);
-        await using (var listen = new NpgsqlCommand("listen token_service", connection))
-            await listen.ExecuteNonQueryAsync(ct);
+        connection.Notification += (_, heard) => Call(heard.Payload);
+        await ExecuteAsync(connection, "listen token_service", ct);
 
-        // Whatever changed while nobody listened.
-        Call(_ => true);
+        // Whatever changed while nobody listened, before anybody may think that all has been heard.
+        Call();
         while (true)
-            await connection.WaitAsync(ct);
+        {
+            var sentAt = clock.GetTimestamp();
+            await ExecuteAsync(connection, "select 1", ct);
+            Volatile.Write(ref heardAt, sentAt);
+            TellHearing();
+            await WaitAsync(connection, ct);
+        }
     }
 
-    private void Call(Func<string, bool> concerns)
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = HeartbeatTimeoutSeconds };
+        await command.ExecuteNonQueryAsync(ct);
+    }
+
+    // Hears until the next heartbeat is due.
+    private async Task WaitAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        using var due = new CancellationTokenSource(HeartbeatInterval, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(due.Token, ct);
+        try
+        {
+            while (true)
+                await connection.WaitAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            // A wait that is cancelled leaves the connection as it was.
+        }
+    }
+
+    private void Call(string payload)
+    {
+        var words = payload.Split(' ', 2);
+        lock (gate)
+        {
+            foreach (var (subject, changed) in subscribers)
+            {
+                if (subject == words[0])
+                    changed(words.ElementAtOrDefault(1));
+            }
+        }
+    }
+
+    private void Call()
     {
         lock (gate)
         {
-            foreach (var (table, changed) in subscribers)
-            {
-                if (concerns(table))
-                    changed();
-            }
+            foreach (var (_, changed) in subscribers)
+                changed(null);
         }
+    }
+
+    // Once, not at every attempt.
+    private void TellDeaf(string reason)
+    {
+        if (!isToldDeaf)
+            Log.Deaf(logger, reason);
+        isToldDeaf = true;
+    }
+
+    private void TellHearing()
+    {
+        if (isToldDeaf)
+            Log.Hearing(logger);
+        isToldDeaf = false;
     }
 
     private sealed class Subscription(Action end) : IDisposable
@@ -79,5 +148,8 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     {
         [LoggerMessage(1, LogLevel.Warning, "Not listening for changes, polling instead: {Reason}")]
         public static partial void Deaf(ILogger logger, string reason);
+
+        [LoggerMessage(2, LogLevel.Information, "Listening for changes again")]
+        public static partial void Hearing(ILogger logger);
     }
 }

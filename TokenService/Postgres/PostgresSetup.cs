@@ -9,9 +9,6 @@ internal static class PostgresSetup
     // A token request that has to wait longer than this for the database is better refused than kept.
     private const int TimeoutSeconds = 5;
 
-    // A connection that listens and hears nothing may be dead without knowing.
-    private const int KeepAliveSeconds = 10;
-
     public static IServiceCollection AddPostgres(this IServiceCollection services)
     {
         services.AddOptions<PostgresOptions>()
@@ -35,7 +32,6 @@ internal static class PostgresSetup
             ApplicationName = "TokenService",
             Timeout = TimeoutSeconds,
             CommandTimeout = TimeoutSeconds,
-            KeepAlive = KeepAliveSeconds,
         };
         // Of a cluster that fails over, the server that takes writes.
         if (options.ConnectionString.Contains(',', StringComparison.Ordinal))

@@ -19,6 +19,10 @@ internal sealed class Metrics
         Gauge("token_service.signing_key.time_to_next_step", "Until the next key begins to sign.", untilNextStep);
     }
 
+    /// <param name="count">Secrets used within the last day that end within 14 days.</param>
+    public void ObserveEndingSecrets(Func<int> count) => meter.CreateObservableGauge(
+        "token_service.client_secret.ending", count, "{secret}", "Secrets that are in use and end within 14 days.");
+
     private void Gauge(string name, string description, Func<double?> seconds) =>
         meter.CreateObservableGauge(
             name, () => seconds() is { } value ? [new Measurement<double>(value)] : Array.Empty<Measurement<double>>(), "s", description);

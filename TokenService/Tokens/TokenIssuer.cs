@@ -38,6 +38,13 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
         var id = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(IdLength));
 
+        // First, so that none can take the place of one of ours.
+        var claims = client.ExtraClaims.ToDictionary(claim => claim.Key, claim => (object)claim.Value, StringComparer.Ordinal);
+        claims[JwtRegisteredClaimNames.Sub] = client.Id;
+        claims["client_id"] = client.Id;
+        claims[JwtRegisteredClaimNames.Jti] = id;
+        claims["scope"] = entitlement.Scope.ToString();
+
         var jwt = handler.CreateToken(new SecurityTokenDescriptor
         {
             TokenType = Type,
@@ -46,13 +53,7 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
             Audience = entitlement.Audience,
             IssuedAt = now.UtcDateTime,
             Expires = (now + lifetime).UtcDateTime,
-            Claims = new Dictionary<string, object>
-            {
-                [JwtRegisteredClaimNames.Sub] = client.Id,
-                ["client_id"] = client.Id,
-                [JwtRegisteredClaimNames.Jti] = id,
-                ["scope"] = entitlement.Scope.ToString(),
-            },
+            Claims = claims,
         });
         return new AccessToken(jwt, id, signer.Kid, lifetime);
     }

@@ -1,0 +1,70 @@
+using System.Buffers.Text;
+using System.Text.Json;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Operations;
+
+/// <summary>Claims that an admin gives to the tokens of a client.</summary>
+[TestFixture]
+public sealed class ExtraClaims : ServerFixture
+{
+    private static readonly string[] Ours = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"];
+
+    private int number;
+
+    [TestCase("""{"tenant": "north"}""")]
+    [TestCase("""{"https://example.com/tier": 3, "ratio": 0.5, "large": 123456789012345678901234567890}""")]
+    [TestCase("""{"yes": true, "no": false, "nothing": null}""")]
+    [TestCase("""{"list": [1, "two", [3]], "object": {"a": {"b": []}}, "none": [], "empty": {}}""")]
+    [TestCase("""{"Sub": "not ours", "text": "grün \" \\ \n </script> 😀", "": "no name"}""")]
+    [TestCase("{}")]
+    public async Task Are_in_its_tokens_as_they_are_in_the_database(string claims)
+    {
+        var payload = await PayloadAsync(await CreateAsync(claims));
+
+        var extra = payload.EnumerateObject().Where(claim => !Ours.Contains(claim.Name)).ToDictionary(claim => claim.Name, claim => claim.Value);
+        var expected = JsonElement.Parse(claims).EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value);
+        Assert.That(extra.Keys, Is.EquivalentTo(expected.Keys));
+        foreach (var (name, value) in expected)
+            Assert.That(JsonElement.DeepEquals(extra[name], value), Is.True, $"{name} is {extra[name]}");
+    }
+
+    // Not even where the constraint that keeps them out is gone, as after a restore gone wrong.
+    [Test]
+    public async Task Never_take_the_place_of_one_of_ours()
+    {
+        var expected = await PayloadAsync(Client);
+        await Database.ExecuteAsync("alter table token_service.client drop constraint client_extra_claims_not_reserved");
+        var client = await CreateAsync(
+            """
+            {"iss": "https://evil.example.com", "sub": "admin", "aud": ["https://other.example.com"], "exp": 9999999999, "iat": 1,
+             "jti": "same", "client_id": "admin", "scope": "everything"}
+            """);
+        var payload = await PayloadAsync(client);
+
+        Assert.That(payload.EnumerateObject().Select(claim => claim.Name), Is.EquivalentTo(Ours));
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (var name in new[] { "iss", "aud", "exp", "iat", "scope" })
+                Assert.That(payload.GetProperty(name).GetRawText(), Is.EqualTo(expected.GetProperty(name).GetRawText()), name);
+            Assert.That(payload.GetProperty("sub").GetString(), Is.EqualTo(client.Id));
+            Assert.That(payload.GetProperty("client_id").GetString(), Is.EqualTo(client.Id));
+            Assert.That(payload.GetProperty("jti").GetString(), Has.Length.EqualTo(22));
+        }
+    }
+
+    private async Task<TestClient> CreateAsync(string claims)
+    {
+        var client = await Database.CreateClientAsync($"client-{++number}");
+        await Database.ExecuteAsync(
+            "update token_service.client set extra_claims = @claims::jsonb where id = @Id", new { client.Id, claims });
+        return client;
+    }
+
+    private async Task<JsonElement> PayloadAsync(TestClient client)
+    {
+        var answer = await TokenRequestBuilder.For(client).SendAsync(Server);
+        answer.IsGrant("invoices:read");
+        return JsonElement.Parse(Base64Url.DecodeFromChars(answer.Token.EncodedPayload));
+    }
+}

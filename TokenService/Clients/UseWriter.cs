@@ -1,0 +1,81 @@
+using TokenService.Telemetry;
+
+namespace TokenService.Clients;
+
+/// <summary>
+/// Writes every half minute, and at the end, what secrets and scopes were used, and warns of secrets in use that will end. Where the
+/// database is away the counts wait for the next time.
+/// </summary>
+internal sealed partial class UseWriter(
+    UseTally tally, UseStore store, Metrics metrics, TimeProvider clock, ILogger<UseWriter> logger) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
+
+    // Time enough to rotate a secret.
+    private static readonly TimeSpan WarnAhead = TimeSpan.FromDays(14);
+
+    private static readonly TimeSpan WarnAgain = TimeSpan.FromDays(1);
+
+    // The last write must not keep the server from stopping.
+    private static readonly TimeSpan LastWriteTimeout = TimeSpan.FromSeconds(2);
+
+    // When each secret was last warned of.
+    private readonly Dictionary<string, DateTimeOffset> warned = [];
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        metrics.ObserveEndingSecrets(() => warned.Count);
+        using var timer = new PeriodicTimer(Interval, clock);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+                await WriteAsync(stoppingToken);
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // No request comes in any more.
+            using var timeout = new CancellationTokenSource(LastWriteTimeout);
+            await WriteAsync(timeout.Token);
+        }
+    }
+
+    private async Task WriteAsync(CancellationToken ct)
+    {
+        var uses = tally.Read();
+        if (uses.IsEmpty)
+            return;
+
+        try
+        {
+            var ending = await store.WriteAsync(uses, clock.GetUtcNow() + WarnAhead, ct);
+            tally.Written(uses);
+            Warn(ending);
+        }
+        // Whatever it is: tokens are issued all the same.
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            Log.Failed(logger, e);
+        }
+    }
+
+    private void Warn(IReadOnlyList<EndingSecret> ending)
+    {
+        var now = clock.GetUtcNow();
+        foreach (var (secretId, _) in warned.Where(entry => now - entry.Value >= WarnAgain).ToList())
+            warned.Remove(secretId);
+        foreach (var secret in ending)
+        {
+            if (warned.TryAdd(secret.SecretId, now))
+                Log.Ending(logger, secret.ClientId, secret.SecretId, secret.EndsAt);
+        }
+    }
+
+    private static partial class Log
+    {
+        [LoggerMessage(1, LogLevel.Warning, "Client {ClientId} still uses secret {SecretId}, which ends at {EndsAt:u}: rotate it before then")]
+        public static partial void Ending(ILogger logger, string clientId, string secretId, DateTimeOffset endsAt);
+
+        [LoggerMessage(2, LogLevel.Warning, "How much secrets and scopes are used could not be written; the counts are kept")]
+        public static partial void Failed(ILogger logger, Exception e);
+    }
+}

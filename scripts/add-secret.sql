@@ -1,0 +1,43 @@
+-- Makes one more secret for a client and prints it once. Its other secrets stay as they are.
+--
+--   psql -v client_id=billing -v label='second data centre' -f scripts/add-secret.sql
+--
+--   client_id       whose secret
+--   label           for people: where the secret is kept, or what it is for; optional
+--   not_before      refused before this date, such as '2027-01-31 06:00 UTC'; optional: works at once
+--   expires_at      refused from this date on; optional: never, or as the policy's maximum_secret_age has it
+--   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
+--                   in the environment variable TOKEN_SERVICE, or TokenService on the PATH
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\set example 'psql -v client_id=billing -v label=''second data centre'' -f scripts/add-secret.sql'
+\if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
+
+-- Those that may be left out: as an SQL literal, or null.
+\if :{?label} \set label :'label' \else \set label null \endif
+\if :{?not_before} \set not_before :'not_before' \else \set not_before null \endif
+\if :{?expires_at} \set expires_at :'expires_at' \else \set expires_at null \endif
+
+\ir include/new-secret.psql
+
+begin;
+
+select token_service.add_secret(
+    p_client_id  => :'client_id',
+    p_secret_id  => nullif(:'secret_id', ''),
+    p_digest     => nullif(:'digest', ''),
+    p_label      => :label,
+    p_not_before => :not_before,
+    p_expires_at => :expires_at) \g /dev/null
+
+commit;
+
+\ir include/secrets.psql
+
+\if :{?secret_line}
+    \echo 'The secret, shown this once:'
+    \echo :secret_line
+\endif

@@ -1,0 +1,37 @@
+-- Shows what was changed, when and by whom, the newest last.
+--
+--   psql -v client_id=billing -v since='7 days' -f scripts/audit-log.sql
+--
+--   client_id   only what concerns this client, which may be deleted; optional: everything
+--   since       how far back; optional: 30 days
+--   most        only the newest so many; optional: 100
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\if :{?since} \else \set since '30 days' \endif
+\if :{?most} \else \set most 100 \endif
+
+-- Those that may be left out: as an SQL literal, or null.
+\if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
+
+select id,
+       date_trunc('second', at) as at,
+       operation,
+       table_name,
+       row_key,
+       user_name,
+       application_name,
+       host(client_address) as client_address,
+       before,
+       after
+from (
+    select *
+    from token_service.audit_log
+    where at >= now() - :'since'::interval
+      and (:client_id::text is null or client_id = :client_id)
+    order by id desc
+    limit :'most'::integer
+) newest
+order by id;

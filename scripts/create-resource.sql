@@ -1,0 +1,35 @@
+-- Makes a resource, which is an API that takes our tokens, or completes one that is there. Once more changes nothing.
+--
+--   psql -v resource=https://api.example.com -v scopes='refunds:read refunds:write' -f scripts/create-resource.sql
+--
+--   resource      the API's identifier, an absolute URI: the aud of its tokens
+--   scopes        what clients can be let ask for there, separated by spaces; those that are there stay; optional
+--   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies nothing else; 'default': the server's; optional: as it is
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\set example 'psql -v resource=https://api.example.com -v scopes=''refunds:read refunds:write'' -f scripts/create-resource.sql'
+\if :{?resource} \else \set missing resource \ir include/missing.psql \endif
+\if :{?scopes} \else \set scopes '' \endif
+
+-- Those that may be left out: as an SQL literal, or null.
+\if :{?signing_alg} \set signing_alg :'signing_alg' \else \set signing_alg null \endif
+
+begin;
+
+select token_service.create_resource(
+    p_resource    => :'resource',
+    p_scopes      => string_to_array(:'scopes', ' '),
+    p_signing_alg => :signing_alg) \g /dev/null
+
+commit;
+
+select r.audience as resource,
+       coalesce(r.signing_alg, 'default') as signing_alg,
+       string_agg(s.name, ' ' order by s.name) as scopes
+from token_service.resource r
+left join token_service.scope s on s.audience = r.audience
+where r.audience = :'resource'
+group by r.audience;

@@ -1,0 +1,18 @@
+-- Enables a client that was disabled. Once more changes nothing.
+--
+--   psql -v client_id=billing -f scripts/enable-client.sql
+--
+--   client_id   which client
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\set example 'psql -v client_id=billing -f scripts/enable-client.sql'
+\if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
+
+begin;
+select token_service.set_client_enabled(:'client_id', true) \g /dev/null
+commit;
+
+\ir include/client.psql

@@ -1,0 +1,20 @@
+-- Takes a scope from a client. Tokens that have it stay good until they expire. Once more changes nothing.
+--
+--   psql -v client_id=billing -v scope=refunds:read -f scripts/revoke-scope.sql
+--
+--   client_id   who asked
+--   scope       for what
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\set example 'psql -v client_id=billing -v scope=refunds:read -f scripts/revoke-scope.sql'
+\if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
+\if :{?scope} \else \set missing scope \ir include/missing.psql \endif
+
+begin;
+select token_service.revoke_scope(:'client_id', :'scope') \g /dev/null
+commit;
+
+\ir include/client.psql

@@ -1,0 +1,34 @@
+-- Tells of each secret whether it is alive, how much it is used, and what to do: which are safe to retire, end soon or have a weak digest.
+--
+--   psql -v client_id=billing -f scripts/secrets-report.sql
+--
+--   client_id   whose secrets; optional: everybody's
+--   idle        unused for how long is safe to retire; optional: 30 days
+--   soon        within how long it ends is soon; optional: 14 days
+--   all         on: also those revoked and expired; optional: off
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\if :{?idle} \else \set idle '30 days' \endif
+\if :{?soon} \else \set soon '14 days' \endif
+\if :{?all} \else \set all off \endif
+
+-- Those that may be left out: as an SQL literal, or null.
+\if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
+
+select client_id,
+       secret_id,
+       label,
+       state,
+       date_trunc('second', made_at) as made_at,
+       date_trunc('second', ends_at) as ends_at,
+       date_trunc('second', last_used_at) as last_used_at,
+       use_count,
+       last_used_from,
+       digest_cost,
+       findings
+from token_service.secrets_report(:client_id, :'idle', :'soon')
+where :'all'::boolean
+   or state in ('alive', 'to come');

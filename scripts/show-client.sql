@@ -1,0 +1,33 @@
+-- Shows a client: what it is, its scopes with their use, its secrets.
+--
+--   psql -v client_id=billing -f scripts/show-client.sql
+--
+--   client_id   which client
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set SHOW_CONTEXT never
+
+\set example 'psql -v client_id=billing -f scripts/show-client.sql'
+\if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
+
+begin isolation level repeatable read read only;
+
+\ir include/client.psql
+
+select cs.scope,
+       s.audience as resource,
+       cs.is_default,
+       date_trunc('second', cs.created_at) as granted_at,
+       date_trunc('second', u.last_used_at) as last_used_at,
+       coalesce(u.use_count, 0) as use_count
+from token_service.client_scope cs
+join token_service.scope s on s.name = cs.scope
+left join token_service.scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
+where cs.client_id = :'client_id'
+order by cs.scope;
+
+\set secret_id ''
+\ir include/secrets.psql
+
+commit;
