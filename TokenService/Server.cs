@@ -1,5 +1,7 @@
 using System.Text.Json;
+using Microsoft.Extensions.Logging.Console;
 using Npgsql;
+using TokenService.Audit;
 using TokenService.Authentication;
 using TokenService.Clients;
 using TokenService.Endpoints;
@@ -40,6 +42,7 @@ internal static class Server
             .AddSingleton(TimeProvider.System)
             .AddPostgres()
             .AddTelemetry()
+            .AddAudit()
             .AddClients()
             .AddKeys()
             .AddLimits()
@@ -80,6 +83,8 @@ internal static class Server
     private static void Log(WebApplicationBuilder builder)
     {
         builder.Logging.ClearProviders();
+        // Standard output has the events of requests, whose lines those of another writer would tear.
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         // At its default level this category logs whole addresses, in which a caller may have put a secret by mistake.
         builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
         if (builder.Environment.IsDevelopment())

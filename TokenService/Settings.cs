@@ -1,6 +1,8 @@
 using System.ComponentModel;
 using System.Reflection;
 using Microsoft.Extensions.Options;
+using TokenService.Audit;
+using TokenService.Clients;
 using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
@@ -29,7 +31,10 @@ internal static class Settings
         .. Failures<PostgresOptions>(services),
         .. Failures<KeyOptions>(services, KeyOptions.Section),
         .. Failures<HashingOptions>(services, HashingOptions.Section),
+        .. Failures<LimitOptions>(services, LimitOptions.Section),
         .. Failures<TokenOptions>(services, TokenOptions.Section),
+        .. Failures<ClientCacheOptions>(services, ClientCacheOptions.Section),
+        .. Failures<EventLogOptions>(services, EventLogOptions.Section),
         .. Failures<ProxyOptions>(services),
     ]);
 
@@ -86,6 +91,8 @@ internal static class Settings
             return null;
         if (type == typeof(TimeSpan))
             return "must be a time such as 00:05:00";
+        if (type.IsEnum)
+            return $"must be {string.Join(" or ", Enum.GetNames(type))}";
         return type == typeof(int) ? "must be a whole number" : "must be one value";
     }
 }

@@ -1,5 +1,5 @@
--- What holds for all clients (policy), how much each secret and scope is used (secret_use, scope_use), claims of a client's own
--- (client.extra_claims), and triggers that tell every replica which client has changed.
+-- What holds for all clients (policy), how much each secret and scope is used (secret_use, scope_use), claims and a ceiling of
+-- a client's own (client.extra_claims, tokens_per_minute), and triggers that tell every replica which client has changed.
 
 -- The claims we set, those of RFC 7519 §4.1, and those from which an API concludes who a person is or what they may do: a client
 -- must not be able to pass for one (RFC 9700 §4.15).
@@ -9,8 +9,9 @@ create function token_service.reserved_claims() returns text[]
 as $$
     select array[
         'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'scope', 'scp', 'cnf', 'act', 'may_act', 'azp', 'typ',
-        'nonce', 'at_hash', 'c_hash', 'auth_time', 'acr', 'amr', 'sid', 'events', 'authorization_details',
-        'groups', 'roles', 'entitlements',
+        'nonce', 'at_hash', 'c_hash', 'auth_time', 'acr', 'amr', 'sid', 'events', 'authorization_details', 'sub_id', 'idp',
+        'htm', 'htu', 'ath', 'actort', 'tid', 'oid', 'upn', 'nameid', 'unique_name',
+        'groups', 'group', 'roles', 'role', 'entitlements', 'permissions',
         'name', 'given_name', 'family_name', 'middle_name', 'nickname', 'preferred_username', 'username', 'email', 'email_verified',
         'phone_number', 'phone_number_verified'
     ]
@@ -18,21 +19,44 @@ $$;
 
 comment on function token_service.reserved_claims() is 'Claims that no client may have as an extra.';
 
+-- Those, and the long names by which .NET knows a name or a role.
+create function token_service.reserved_among(p_claims jsonb) returns text
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select string_agg(claim, ', ' order by claim)
+    from jsonb_object_keys(case jsonb_typeof(p_claims) when 'object' then p_claims else '{}' end) as claim
+    where claim = any (token_service.reserved_claims())
+       or claim ~ '^https?://schemas[.]'
+$$;
+
+comment on function token_service.reserved_among(jsonb) is 'Which of these claims are reserved; null: none.';
+
 alter table token_service.client
+    add column tokens_per_minute integer,
     add column extra_claims jsonb not null default '{}',
+    add constraint client_tokens_per_minute_range check (tokens_per_minute between 1 and 1000000),
     add constraint client_extra_claims_are_an_object check (jsonb_typeof(extra_claims) = 'object'),
-    add constraint client_extra_claims_not_reserved check (not extra_claims ?| token_service.reserved_claims()),
+    add constraint client_extra_claims_not_reserved check (token_service.reserved_among(extra_claims) is null),
     -- They travel with every request to an API, in a header.
     add constraint client_extra_claims_size check (octet_length(extra_claims::text) <= 1024);
+
+comment on column token_service.client.tokens_per_minute is 'How many tokens each replica gives it at once, an allowance that is whole again in a minute; null: any number.';
+-- What no reader could represent: infinity, or a year of five digits, which is a slip of the hand.
+alter table token_service.client_secret add constraint client_secret_dates_representable check (
+    not_before > '1900-01-01Z' and greatest(not_before, expires_at, revoked_at) < '9000-01-01Z'
+    and least(expires_at, revoked_at) > '1900-01-01Z'
+);
 
 comment on column token_service.client.extra_claims is 'Claims for its tokens beside those of RFC 9068 §2.2; at most 1024 bytes.';
 
 
 create table token_service.policy (
-    id                  boolean  not null default true,
+    id                  boolean     not null default true,
     maximum_secret_age  interval,
-    maximum_overlap     interval not null default '30 days',
-    minimum_digest_cost integer  not null default 38912,
+    maximum_overlap     interval    not null default '30 days',
+    minimum_digest_cost integer     not null default 38912,
+    uses_counted_since  timestamptz not null default now(),
 
     constraint policy_pkey primary key (id),
     constraint policy_is_one_row check (id),
@@ -47,6 +71,8 @@ comment on table token_service.policy is 'What holds for all clients: one row.';
 comment on column token_service.policy.id is 'Always true, so that there is one row.';
 comment on column token_service.policy.maximum_secret_age is 'Secrets are refused once they are older, from 1 to 3650 days; null: no such end.';
 comment on column token_service.policy.maximum_overlap is 'The longest a rotation may leave old secrets alive, up to 365 days.';
+comment on column token_service.policy.uses_counted_since is
+    'Since when uses are counted: what was not used before that is not known to have been idle.';
 comment on column token_service.policy.minimum_digest_cost is
     'Argon2id m (KiB) times t: a digest that costs less is reported as weak. Default 38912, which is m=19456 and t=2.';
 

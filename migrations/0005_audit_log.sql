@@ -83,8 +83,9 @@ begin
         return null;
     end if;
 
-    -- One transaction at a time, as the chain has one end. This runs as the last thing before a commit, so nobody waits for long; and
-    -- whoever may not write here cannot take this lock, as they could an advisory one.
+    -- One transaction at a time, as the chain has one end. This runs as the last thing before a commit, so nobody waits for long, unless
+    -- somebody says "set constraints all immediate" and goes to lunch. Who may not write here cannot take this lock, as they could an
+    -- advisory one.
     lock table audit_log in share row exclusive mode;
     select * into v_last from audit_log order by id desc limit 1;
 

@@ -24,6 +24,21 @@ comment on function token_service.require_client(text, boolean) is
     'Refuses a client that is not there, and locks one that is, unless it is only to be looked at.';
 
 
+create function token_service.require_dates(p_not_before timestamptz, p_expires_at timestamptz) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if p_not_before <= '1900-01-01Z' or greatest(p_not_before, p_expires_at) >= '9000-01-01Z' then
+        raise exception 'A date of the secret is not between the years 1900 and 9000.'
+            using errcode = 'check_violation', hint = 'Check the year, or leave the date out.';
+    end if;
+end
+$$;
+
+comment on function token_service.require_dates(timestamptz, timestamptz) is 'Refuses dates that no reader could represent.';
+
+
 create or replace function token_service.add_secret(
     p_client_id  text,
     p_secret_id  text,
@@ -76,10 +91,7 @@ begin
             using errcode = 'check_violation', hint = 'Say in a few words where the secret is kept, or leave the label out.';
     end if;
 
-    if not isfinite(v_not_before) then
-        raise exception 'The secret would never begin.'
-            using errcode = 'check_violation', hint = 'Choose a not_before that is a date, or leave it out.';
-    end if;
+    perform token_service.require_dates(v_not_before, p_expires_at);
 
     if p_expires_at <= greatest(v_not_before, now()) then
         raise exception 'The secret would expire before it could be used.'
@@ -170,6 +182,8 @@ begin
             hint = 'Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their new secret too.';
     end if;
 
+    perform token_service.require_dates(p_not_before, p_expires_at);
+
     -- A new secret that begins later must find the old ones alive.
     v_old_end := greatest(p_not_before, p_now) + p_overlap;
 
@@ -249,8 +263,9 @@ create function token_service.idle_secrets(p_idle interval, p_now timestamptz)
     set search_path = pg_catalog, token_service, pg_temp
 as $$
     with alive as (
-        select s.id, s.client_id, s.created_at, greatest(s.created_at, s.not_before, u.last_used_at) as idle_since
+        select s.id, s.client_id, s.created_at, greatest(s.created_at, s.not_before, u.last_used_at, policy.uses_counted_since) as idle_since
         from client_secret s
+        cross join policy
         left join secret_use u on u.secret_id = s.id
         where s.revoked_at is null
           and s.not_before <= p_now
@@ -347,11 +362,12 @@ comment on function token_service.require_client_properties(text, text, text[]) 
 
 
 create function token_service.update_client(
-    p_client_id      text,
-    p_name           text     default null,
-    p_token_lifetime interval default null,
-    p_methods        text[]   default null,
-    p_extra_claims   jsonb    default null
+    p_client_id         text,
+    p_name              text     default null,
+    p_token_lifetime    interval default null,
+    p_methods           text[]   default null,
+    p_extra_claims      jsonb    default null,
+    p_tokens_per_minute integer  default null
 ) returns void
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
@@ -368,16 +384,19 @@ begin
             using errcode = 'check_violation', hint = 'Say something like ''10 minutes''; ''0'' is the server''s default.';
     end if;
 
+    if p_tokens_per_minute not between 0 and 1000000 then
+        raise exception 'The tokens per minute of client "%" are not 1 to 1000000.', p_client_id
+            using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 is no ceiling.';
+    end if;
+
     if jsonb_typeof(p_extra_claims) <> 'object' or octet_length(p_extra_claims::text) > 1024 then
         raise exception 'The extra claims of client "%" are not a JSON object of at most 1024 bytes.', p_client_id
             using errcode = 'check_violation', hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
     end if;
 
-    if p_extra_claims ?| token_service.reserved_claims() then
-        raise exception 'The extra claims of client "%" include a reserved one: %.', p_client_id, (
-                select string_agg(claim, ', ')
-                from unnest(token_service.reserved_claims()) as claim
-                where p_extra_claims ? claim)
+    if token_service.reserved_among(p_extra_claims) is not null then
+        raise exception 'The extra claims of client "%" include a reserved one: %.', p_client_id,
+                token_service.reserved_among(p_extra_claims)
             using errcode = 'check_violation',
             hint = 'The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.';
     end if;
@@ -386,13 +405,14 @@ begin
     set name                   = coalesce(p_name, name),
         token_lifetime_seconds = case when p_token_lifetime is null then token_lifetime_seconds else nullif(v_seconds, 0)::integer end,
         authentication_methods = coalesce(p_methods, authentication_methods),
-        extra_claims           = coalesce(p_extra_claims, extra_claims)
+        extra_claims           = coalesce(p_extra_claims, extra_claims),
+        tokens_per_minute      = case when p_tokens_per_minute is null then tokens_per_minute else nullif(p_tokens_per_minute, 0) end
     where id = p_client_id;
 end
 $$;
 
-comment on function token_service.update_client(text, text, interval, text[], jsonb) is
-    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default.';
+comment on function token_service.update_client(text, text, interval, text[], jsonb, integer) is
+    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, a ceiling of 0 is none.';
 
 
 create function token_service.set_client_enabled(p_client_id text, p_enabled boolean) returns void
@@ -424,6 +444,9 @@ begin
             using errcode = 'object_not_in_prerequisite_state',
             hint = 'Disable it with scripts/disable-client.sql, and delete it when nobody has missed it.';
     end if;
+    -- In the order in which a replica that writes counts of use takes its locks.
+    delete from secret_use where secret_id in (select id from client_secret where client_id = p_client_id);
+    delete from scope_use where client_id = p_client_id;
     delete from client where id = p_client_id;
 end
 $$;
@@ -703,6 +726,8 @@ begin
                    when life.state <> 'alive' then null
                    when i.secret_id is not null then 'safe to retire'
                    when u.last_used_at < p_now - p_idle then 'idle, but the client has no newer live one'
+                   when u.last_used_at is null and s.created_at < policy.uses_counted_since
+                       then format('not used since %s', policy.uses_counted_since::date)
                    when u.last_used_at is null then 'never used'
                    when exists (
                        select from client_secret newer
@@ -739,17 +764,18 @@ comment on function token_service.secrets_report(text, interval, interval, times
 
 create function token_service.clients_report(p_client_id text default null, p_now timestamptz default now())
     returns table (
-        client_id      text,
-        name           text,
-        enabled        boolean,
-        methods        text,
-        token_lifetime interval,
-        extra_claims   jsonb,
-        live_secrets   bigint,
-        scopes         text,
-        default_scopes text,
-        last_used_at   timestamptz,
-        made_at        timestamptz
+        client_id         text,
+        name              text,
+        enabled           boolean,
+        methods           text,
+        token_lifetime    interval,
+        tokens_per_minute integer,
+        extra_claims      jsonb,
+        live_secrets      bigint,
+        scopes            text,
+        default_scopes    text,
+        last_used_at      timestamptz,
+        made_at           timestamptz
     )
     language plpgsql stable
     set search_path = pg_catalog, token_service, pg_temp
@@ -765,6 +791,7 @@ begin
            c.enabled,
            array_to_string(c.authentication_methods, ' '),
            make_interval(secs => c.token_lifetime_seconds),
+           c.tokens_per_minute,
            c.extra_claims,
            s.live,
            cs.scopes,
@@ -815,13 +842,15 @@ begin
     )
     select c.id, c.name, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
     from clients c
-    where greatest(c.last_used_at, c.created_at) < p_now - p_idle
+    cross join policy
+    where greatest(c.last_used_at, c.created_at, policy.uses_counted_since) < p_now - p_idle
     union all
     select c.id, c.name, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
     from clients c
     join client_scope cs on cs.client_id = c.id
     left join scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
-    where greatest(u.last_used_at, cs.created_at) < p_now - p_idle
+    cross join policy
+    where greatest(u.last_used_at, cs.created_at, policy.uses_counted_since) < p_now - p_idle
       and greatest(c.last_used_at, c.created_at) >= p_now - p_idle
     order by 1, 3 nulls first;
 end

@@ -75,7 +75,7 @@ grant select (
 
 revoke execute on all functions in schema token_service from public;
 
-grant execute on function token_service.secret_ends_at(timestamptz, timestamptz) to token_service_admin, token_service_app;
+grant execute on function token_service.secret_ends_at(timestamptz, timestamptz) to token_service_app;
 
 do $$
 declare
@@ -84,7 +84,7 @@ begin
     -- With the owner's rights, so that an admin needs none on the tables.
     foreach v_function in array array[
         'token_service.create_client(text, text, text, text[], text, text, text[], text[])',
-        'token_service.update_client(text, text, interval, text[], jsonb)',
+        'token_service.update_client(text, text, interval, text[], jsonb, integer)',
         'token_service.set_client_enabled(text, boolean)',
         'token_service.delete_client(text)',
         'token_service.add_secret(text, text, text, text, timestamptz, timestamptz)',

@@ -41,6 +41,9 @@ select token_service.create_client(
 
 commit;
 
+-- The rest only shows, and the secret is to be shown whatever becomes of the table.
+\set ON_ERROR_STOP off
+
 select c.id as client_id,
        c.name,
        array_to_string(c.authentication_methods, ' ') as methods,

@@ -6,6 +6,9 @@ namespace TokenService.Tests.Harness;
 /// <summary>A whole response of an OAuth endpoint, and what must hold for it.</summary>
 internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> Headers, string Body)
 {
+    /// <summary>What the server calls the request; empty where it says nothing.</summary>
+    public string RequestId { get; init; } = "";
+
     /// <summary>The one description of every failed authentication.</summary>
     private const string AuthenticationFailed = "Client authentication failed.";
 
@@ -22,7 +25,10 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         var headers = response.Headers.Concat(response.Content.Headers)
             .Where(header => !Ignored.Contains(header.Key))
             .ToDictionary(header => header.Key, header => string.Join(", ", header.Value), StringComparer.OrdinalIgnoreCase);
-        return new Answer((int)response.StatusCode, headers, await response.Content.ReadAsStringAsync());
+        return new Answer((int)response.StatusCode, headers, await response.Content.ReadAsStringAsync())
+        {
+            RequestId = response.Headers.TryGetValues("Request-Id", out var ids) ? ids.Single() : "",
+        };
     }
 
     /// <summary>Status, headers and body are those of a grant, RFC 6749 §5.1, and nothing else is there.</summary>

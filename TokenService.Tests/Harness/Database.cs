@@ -50,6 +50,14 @@ internal sealed class Database : IAsyncDisposable
         await ExecuteOnServerAsync($"create database {Template}");
         await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
         await new Migrator(source).MigrateAsync(Migration.All, CancellationToken.None);
+        await using var connection = await source.OpenConnectionAsync();
+        // So that a test may date the making and the use of things back. Nobody's change, so not in the audit log.
+        await connection.ExecuteAsync(
+            """
+            alter table token_service.policy disable trigger user;
+            update token_service.policy set uses_counted_since = '2000-01-01Z';
+            alter table token_service.policy enable trigger user;
+            """);
     }
 
     public static async Task DropTemplateAsync()

@@ -14,7 +14,10 @@ public sealed class Run
 #pragma warning restore CA1050
 {
     private static readonly string[] Settings =
-        ["Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Proxies", "Urls", "ASPNETCORE_", "Logging__"];
+    [
+        "Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Limits__", "Clients__", "Events__", "Proxies", "Urls",
+        "ASPNETCORE_", "Logging__",
+    ];
 
     private static PostgresServer? server;
 

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using TokenService.Audit;
 using TokenService.Postgres;
 
 namespace TokenService.Tests.Harness;
@@ -18,11 +19,12 @@ internal sealed class TestServer : IAsyncDisposable
 
     private readonly WebApplication app;
 
-    private TestServer(WebApplication app, FakeClock clock, CapturedLog log)
+    private TestServer(WebApplication app, FakeClock clock, CapturedLog log, CapturedEvents events)
     {
         this.app = app;
         Clock = clock;
         Log = log;
+        Events = events;
         Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
         Client = NewClient();
     }
@@ -31,6 +33,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     /// <summary>All that was logged, at any level.</summary>
     public CapturedLog Log { get; }
+
+    /// <summary>The lines of its event log.</summary>
+    public CapturedEvents Events { get; }
 
     public Uri Address { get; }
 
@@ -55,6 +60,7 @@ internal sealed class TestServer : IAsyncDisposable
         string connectionString, FakeClock clock, Action<IServiceCollection> replace, params string[] settings)
     {
         var log = new CapturedLog();
+        var events = new CapturedEvents();
         string[] standard =
         [
             "urls=http://127.0.0.1:0",
@@ -66,11 +72,12 @@ internal sealed class TestServer : IAsyncDisposable
             [.. standard.Concat(settings).Select(setting => $"--{setting}")],
             services => replace(services
                 .AddSingleton<TimeProvider>(clock)
+                .AddSingleton<EventOutput>(events)
                 .AddLogging(logging => logging.ClearProviders().AddProvider(log).SetMinimumLevel(LogLevel.Trace))));
         try
         {
             await Server.StartAsync(app);
-            return new TestServer(app, clock, log);
+            return new TestServer(app, clock, log, events);
         }
         catch
         {

@@ -138,7 +138,7 @@ public abstract class AdminFunctions
     // All of the schema's tables, those to come included.
     private Task<string?> ContentsAsync() => Database.ReadAsync<string>(
         """
-        select string_agg(table_to_xml(oid, true, false, '')::text, '' order by oid)
+        select string_agg(query_to_xml(format('select * from %s t order by t::text', oid::regclass), true, false, '')::text, '' order by oid)
         from pg_class
         where relnamespace = 'token_service'::regnamespace
           and relkind = 'r'

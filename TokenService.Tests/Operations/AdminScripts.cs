@@ -7,7 +7,7 @@ namespace TokenService.Tests.Operations;
 public sealed class AdminScripts
 {
     private const string Heading =
-        "client_id|name|enabled|methods|token_lifetime|extra_claims|live_secrets|scopes|default_scopes|last_used_at";
+        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|scopes|default_scopes|last_used_at";
 
     private const string BothMethods = "client_secret_basic client_secret_post";
     private const string Scopes = "invoices:read invoices:write";
@@ -29,14 +29,17 @@ public sealed class AdminScripts
     {
         await TwiceAsync(
             "update-client.sql",
-            ["client_id=billing", "name=O'Reilly's \\ billing", "token_lifetime=15 minutes", "extra_claims={\"tenant\": \"o'north\"}"],
-            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
+            [
+                "client_id=billing", "name=O'Reilly's \\ billing", "token_lifetime=15 minutes", "tokens_per_minute=600",
+                "extra_claims={\"tenant\": \"o'north\"}",
+            ],
+            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "methods=client_secret_basic"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
+            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
         await TwiceAsync(
-            "update-client.sql", ["client_id=billing", "token_lifetime=default", "extra_claims={}"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default|{{}}|1|{Scopes}|invoices:read|");
+            "update-client.sql", ["client_id=billing", "token_lifetime=default", "tokens_per_minute=0", "extra_claims={}"],
+            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default||{{}}|1|{Scopes}|invoices:read|");
     }
 
     [Test]
@@ -206,7 +209,7 @@ public sealed class AdminScripts
     }
 
     private static string Billing(string enabled = "t", string scopes = Scopes, string defaults = "invoices:read") =>
-        $"billing|A client of a test|{enabled}|{BothMethods}|default|{{}}|1|{scopes}|{defaults}|";
+        $"billing|A client of a test|{enabled}|{BothMethods}|default||{{}}|1|{scopes}|{defaults}|";
 
     // The second time the same is printed, and nothing changes: every change would be audited.
     private async Task TwiceAsync(string script, string[] variables, params string[] printed)

@@ -7,6 +7,10 @@ namespace TokenService.Tests.Operations;
 [TestFixture]
 public sealed class Audit : AdminFunctions
 {
+    private const string Policy =
+        "{\"id\": true, \"maximum_overlap\": \"30 days\", \"maximum_secret_age\": null, "
+        + "\"uses_counted_since\": \"2000-01-01T00:00:00+00:00\", \"minimum_digest_cost\": 38912}";
+
     private const string OtherDigest =
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
 
@@ -46,13 +50,13 @@ public sealed class Audit : AdminFunctions
     [
         Change("insert into client (id, name) values ('new', 'New')",
             "INSERT | client | new | new | - | {\"id\": \"new\", \"name\": \"New\", \"enabled\": true, \"extra_claims\": {}, "
-            + "\"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null}"),
+            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null}"),
         Change("update client set name = 'New', token_lifetime_seconds = 600, enabled = enabled where id = 'billing'",
             "UPDATE | client | billing | billing | {\"name\": \"The billing service\", \"token_lifetime_seconds\": null} "
             + "| {\"name\": \"New\", \"token_lifetime_seconds\": 600}"),
         Change("delete from client where id = 'other'",
             "DELETE | client | other | other | {\"id\": \"other\", \"name\": \"Other\", \"enabled\": true, \"extra_claims\": {}, "
-            + "\"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
+            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
             "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
             "DELETE | client_secret | OtherOther11 | other "
             + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
@@ -113,9 +117,9 @@ public sealed class Audit : AdminFunctions
         Change("truncate signing_key", "TRUNCATE | signing_key | - | - | - | -"),
         Change("update policy set maximum_secret_age = '90 days'",
             "UPDATE | policy | true | - | {\"maximum_secret_age\": null} | {\"maximum_secret_age\": \"90 days\"}"),
-        Change("delete from policy; insert into policy default values",
-            "DELETE | policy | true | - | {\"id\": true, \"maximum_overlap\": \"30 days\", \"maximum_secret_age\": null, \"minimum_digest_cost\": 38912} | -",
-            "INSERT | policy | true | - | - | {\"id\": true, \"maximum_overlap\": \"30 days\", \"maximum_secret_age\": null, \"minimum_digest_cost\": 38912}"),
+        Change("delete from policy; insert into policy (uses_counted_since) values ('2000-01-01Z')",
+            $"DELETE | policy | true | - | {Policy} | -",
+            $"INSERT | policy | true | - | - | {Policy}"),
         Change("truncate policy", "TRUNCATE | policy | - | - | - | -"),
 
         // Through functions, each row they touch.

@@ -79,6 +79,9 @@ public sealed class ClientFunctions : AdminFunctions
         .. Refused("p_token_lifetime", ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
             PostgresErrorCodes.CheckViolation, "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
             "Say something like '10 minutes'; '0' is the server's default."),
+        .. Refused("p_tokens_per_minute", ["-1", "1000001"],
+            PostgresErrorCodes.CheckViolation, "The tokens per minute of client \"billing\" are not 1 to 1000000.",
+            "Each replica counts for itself; 0 is no ceiling."),
         .. Refused("p_extra_claims", ["'[]'", "'null'", "'1'", "'\"sub\"'", "jsonb_build_object('a', repeat('x', 1016))"],
             PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" are not a JSON object of at most 1024 bytes.",
             "Say something like '{\"tenant\": \"north\"}'; '{}' removes them."),
@@ -119,32 +122,50 @@ public sealed class ClientFunctions : AdminFunctions
     public Task An_update_is_refused(string argument, string value, string state, string message, string hint) =>
         IsRefusedAsync(Call("update_client", new() { ["p_client_id"] = "'billing'", [argument] = value }), state, message, hint);
 
+    // By these .NET takes a caller for a person, or gives it a role.
+    [TestCase("role")]
+    [TestCase("unique_name")]
+    [TestCase("http://schemas.microsoft.com/ws/2008/06/identity/claims/role")]
+    [TestCase("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name")]
+    public Task A_claim_that_would_make_a_client_somebody_is_reserved(string claim) =>
+        IsRefusedAsync(
+            $"select token_service.update_client('billing', p_extra_claims => jsonb_build_object('{claim}', 'admin'))",
+            PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
+            "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
+
     [Test]
     public Task All_reserved_claims_are_named() =>
         IsRefusedAsync(
             """select token_service.update_client('billing', p_extra_claims => '{"tenant": 1, "exp": 1, "iss": 1}')""",
-            PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" include a reserved one: iss, exp.",
+            PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" include a reserved one: exp, iss.",
             "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
 
     [Test]
     public async Task An_update_changes_what_it_is_given()
     {
         await CreateAsync("updated");
-        await IsAsync("A client of a test | t | client_secret_basic | - | {}");
+        await IsAsync("A client of a test | t | client_secret_basic | - | - | {}");
 
-        await UpdateAsync("p_name", "'Another name'", "Another name | t | client_secret_basic | - | {}");
-        await UpdateAsync("p_token_lifetime", "'10 minutes'", "Another name | t | client_secret_basic | 600 | {}");
+        await UpdateAsync("p_name", "'Another name'", "Another name | t | client_secret_basic | - | - | {}");
+        await UpdateAsync("p_token_lifetime", "'10 minutes'", "Another name | t | client_secret_basic | 600 | - | {}");
         await UpdateAsync("p_methods", "array['client_secret_post', 'client_secret_basic']",
-            "Another name | t | client_secret_post client_secret_basic | 600 | {}");
+            "Another name | t | client_secret_post client_secret_basic | 600 | - | {}");
         await UpdateAsync("p_extra_claims", """'{"tenant": "north"}'""",
-            """Another name | t | client_secret_post client_secret_basic | 600 | {"tenant": "north"}""");
+            """Another name | t | client_secret_post client_secret_basic | 600 | - | {"tenant": "north"}""");
         await UpdateAsync("p_token_lifetime", "'1 day'",
-            """Another name | t | client_secret_post client_secret_basic | 86400 | {"tenant": "north"}""");
+            """Another name | t | client_secret_post client_secret_basic | 86400 | - | {"tenant": "north"}""");
+        foreach (var ceiling in new[] { "1000000", "1" })
+        {
+            await UpdateAsync("p_tokens_per_minute", ceiling,
+                $$"""Another name | t | client_secret_post client_secret_basic | 86400 | {{ceiling}} | {"tenant": "north"}""");
+        }
 
-        // These two are how to be rid of what was given.
+        // These three are how to be rid of what was given.
         await UpdateAsync("p_token_lifetime", "'0'",
-            """Another name | t | client_secret_post client_secret_basic | - | {"tenant": "north"}""");
-        await UpdateAsync("p_extra_claims", "'{}'", "Another name | t | client_secret_post client_secret_basic | - | {}");
+            """Another name | t | client_secret_post client_secret_basic | - | 1 | {"tenant": "north"}""");
+        await UpdateAsync("p_tokens_per_minute", "0",
+            """Another name | t | client_secret_post client_secret_basic | - | - | {"tenant": "north"}""");
+        await UpdateAsync("p_extra_claims", "'{}'", "Another name | t | client_secret_post client_secret_basic | - | - | {}");
 
         async Task UpdateAsync(string argument, string value, string expected)
         {
@@ -158,7 +179,7 @@ public sealed class ClientFunctions : AdminFunctions
             await RowsAsync(
                 """
                 select name, case when enabled then 't' else 'f' end, array_to_string(authentication_methods, ' '),
-                       token_lifetime_seconds, extra_claims
+                       token_lifetime_seconds, tokens_per_minute, extra_claims
                 from token_service.client where id = 'updated'
                 """),
             Is.EqualTo([expected]));

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
@@ -7,6 +8,7 @@ using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Postgres;
 using TokenService.Protocol;
+using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Operations;
@@ -26,7 +28,7 @@ public sealed class QueueBeforeHashing
     public async Task<bool> A_secret_is_compared(string secret)
     {
         using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock());
-        Assert.That((await hashing.MatchesAsync(secret, Digest, CancellationToken.None)).Refused(out _, out var matches), Is.False);
+        Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).Refused(out _, out var matches), Is.False);
         return matches;
     }
 
@@ -35,37 +37,24 @@ public sealed class QueueBeforeHashing
     public async Task One_more_than_the_queue_holds_is_refused_at_once()
     {
         using var hashing = new HashingThreads(Options, threadCount: 0, new WorkersClock());
-        _ = hashing.MatchesAsync(Secret, Digest, CancellationToken.None);
-        _ = hashing.MatchesAsync(Secret, Digest, CancellationToken.None);
+        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
+        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
 
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, CancellationToken.None), "the hashing queue is full");
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the hashing queue is full");
     }
 
     [Test]
     public async Task One_that_waited_as_long_as_allowed_is_hashed()
     {
         using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
-        Assert.That((await hashing.MatchesAsync(Secret, Digest, CancellationToken.None)).Refused(out _, out _), Is.False);
+        Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).Refused(out _, out _), Is.False);
     }
 
     [Test]
     public async Task One_that_waited_longer_is_refused()
     {
         using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, CancellationToken.None), "the secret waited too long to be hashed");
-    }
-
-    [Test]
-    public async Task A_caller_that_went_away_costs_no_hash()
-    {
-        var clock = new WorkersClock();
-        using (var hashing = new HashingThreads(Options, threadCount: 1, clock))
-        {
-            var abandoned = hashing.MatchesAsync(Secret, Digest, new CancellationToken(canceled: true));
-            await Assert.ThatAsync(() => abandoned, Throws.InstanceOf<OperationCanceledException>());
-        }
-
-        Assert.That(clock.Workers, Is.Empty);
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the secret waited too long to be hashed");
     }
 
     [Test]
@@ -75,7 +64,7 @@ public sealed class QueueBeforeHashing
         var hashing = new HashingThreads(Options, threadCount: 2, clock);
         Task<Result<bool>>[] answers =
         [
-            hashing.MatchesAsync(Secret, Digest, CancellationToken.None), hashing.MatchesAsync(Secret, Digest, CancellationToken.None),
+            hashing.MatchesAsync(Secret, Digest, namesRow: false), hashing.MatchesAsync(Secret, Digest, namesRow: false),
         ];
         hashing.Dispose();
 
@@ -113,7 +102,7 @@ public sealed class WhenTheHashingQueueIsFull
             database.ConnectionString, clock,
             services => services.AddSingleton(_ => new HashingThreads(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
         var digest = new SecretDigest(Database.Cheap, new byte[SecretDigest.SaltLength], new byte[SecretDigest.HashLength]);
-        _ = server.Services.GetRequiredService<HashingThreads>().MatchesAsync("x", digest, CancellationToken.None);
+        _ = server.Services.GetRequiredService<HashingThreads>().MatchesAsync("x", digest, namesRow: true);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
@@ -131,6 +120,7 @@ public sealed class CostOfRefusals
     private readonly WorkersClock clock = new();
     private Database database = null!;
     private HashingThreads hashing = null!;
+    private readonly ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
     private ClientCache clients = null!;
     private ClientAuthenticator authenticator = null!;
 
@@ -151,8 +141,12 @@ public sealed class CostOfRefusals
         var options = Options.Create(new HashingOptions { MemoryKiB = Database.Cheap.MemoryKiB, Iterations = Database.Cheap.Iterations });
         hashing = new HashingThreads(options.Value, threadCount: 1, clock);
         var notifications = new Notifications(database.Source, TimeProvider.System, NullLogger<Notifications>.Instance);
-        clients = new ClientCache(new ClientStore(database.Source), notifications, TimeProvider.System);
-        authenticator = new ClientAuthenticator(clients, hashing, options, TimeProvider.System);
+        clients = new ClientCache(
+            new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()), new Metrics(services.GetRequiredService<IMeterFactory>()),
+            TimeProvider.System, NullLogger<ClientCache>.Instance);
+        authenticator = new ClientAuthenticator(
+            clients, new RememberedSecrets(options, TimeProvider.System),
+            new FailedAttempts(Options.Create(new LimitOptions()), TimeProvider.System), hashing, options, TimeProvider.System);
     }
 
     [OneTimeTearDown]
@@ -160,6 +154,7 @@ public sealed class CostOfRefusals
     {
         hashing.Dispose();
         clients.Dispose();
+        await services.DisposeAsync();
         await database.DisposeAsync();
     }
 
@@ -181,7 +176,7 @@ public sealed class CostOfRefusals
     private async Task<int> HashesAsync(string clientId, string secret)
     {
         clock.Workers.Clear();
-        var result = await authenticator.AuthenticateAsync(new PresentedCredentials.Basic(clientId, secret), CancellationToken.None);
+        var result = await authenticator.AuthenticateAsync(new PresentedCredentials.Basic(clientId, secret), source: null, CancellationToken.None);
         Assert.That(result.Refused(out var error, out _) && error.Code == "invalid_client");
         return clock.Workers.Count;
     }

@@ -191,7 +191,7 @@ public sealed class KeyNews
         using var listener = new MeterListener();
         listener.InstrumentPublished = (instrument, _) =>
         {
-            if (instrument.Meter.Name == "TokenService" && instrument.Meter.Scope == meters)
+            if (instrument.Meter.Scope == meters && instrument.Name.StartsWith("token_service.signing_key.", StringComparison.Ordinal))
                 listener.EnableMeasurementEvents(instrument);
         };
         listener.SetMeasurementEventCallback<double>((instrument, value, _, _) => measured.Add(instrument.Name, value));

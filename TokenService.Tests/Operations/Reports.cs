@@ -144,7 +144,7 @@ public sealed class Reports : AdminFunctions
             select token_service.grant_scope('another', 'parcels:write', true);
             select token_service.update_client(
                 'another', p_token_lifetime => '10 minutes', p_methods => array['client_secret_basic', 'client_secret_post'],
-                p_extra_claims => '{"tenant": "north"}');
+                p_extra_claims => '{"tenant": "north"}', p_tokens_per_minute => 600);
             select token_service.set_client_enabled('another', false);
             """);
         await UseAsync("ThisThisThis", "2040-01-30");
@@ -152,16 +152,16 @@ public sealed class Reports : AdminFunctions
 
         var all = await ReportAsync("");
         Assert.That(all, Is.EqualTo([
-            "another | A client | False | client_secret_basic client_secret_post | 00:10:00 | {\"tenant\": \"north\"} | 1 "
+            "another | A client | False | client_secret_basic client_secret_post | 00:10:00 | 600 | {\"tenant\": \"north\"} | 1 "
                 + "| parcels:read parcels:write | parcels:write | - | 2039-01-01",
-            $"billing | The billing service | True | client_secret_basic | - | {{}} | 1 | parcels:read | - | 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
+            $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
         ]));
         Assert.That(await ReportAsync("'another', "), Is.EqualTo(all[..1]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
-            select client_id, name, enabled, methods, token_lifetime, extra_claims, live_secrets, scopes, default_scopes, {Day("last_used_at")},
-                   {Day("made_at")}
+            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes, default_scopes,
+                   {Day("last_used_at")}, {Day("made_at")}
             from token_service.clients_report({client}p_now => {Now})
             """);
     }

@@ -11,7 +11,7 @@ namespace TokenService.Tests.Operations;
 public sealed class RotationUnderLoad
 {
     private const int ClientCount = 20;
-    private const int RequestsBefore = 5;
+    private const int RequestsBefore = 0;
     private const int RequestsAfter = 5;
 
     [Test]

@@ -125,6 +125,25 @@ public sealed class SecretCheck
     public async Task A_client_that_is_not_there_is_named() =>
         IsSaid(await CheckAsync(new TestClient("nobody", Imported)), 1, $"{Unknowable}There is no client nobody.\n", Imported);
 
+    [Test]
+    public async Task A_secret_in_the_place_of_the_client_is_not_repeated() =>
+        IsSaid(await CheckAsync(client with { Id = client.Secret }), 1, "The client_id looks like a secret. If it was one, treat it as leaked.\n");
+
+    [Test]
+    public async Task Of_a_secret_that_was_added_twice_the_live_one_counts()
+    {
+        var twice = await database.CreateClientAsync("twice");
+        await database.AddSecretAsync(twice.Id, Imported);
+        await database.AddSecretAsync(twice.Id, Imported);
+        await database.ExecuteAsync(
+            """
+            update token_service.client_secret set revoked_at = now()
+            where id = (select max(id) from token_service.client_secret where client_id = 'twice' and id like 'imported%')
+            """);
+
+        Assert.That((await CheckAsync(twice with { Secret = Imported })).ExitCode, Is.Zero);
+    }
+
     private string SecretId => GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : "";
 
     private static string WellFormed(string id) => $"The secret is well-formed. Its secret_id is {id}.\n";

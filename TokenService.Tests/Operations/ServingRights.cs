@@ -7,7 +7,7 @@ namespace TokenService.Tests.Operations;
 public sealed class ServingRights
 {
     private const string Warning =
-        "Warning TokenService.Postgres.DatabaseUser: The database user owns the schema, and so can do anything to it. "
+        "Warning TokenService.Postgres.DatabaseUser: The database user may administer, or owns the schema. "
         + "Serve as one who is only a member of token_service_app";
 
     private Database database = null!;

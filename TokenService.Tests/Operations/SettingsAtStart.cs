@@ -27,6 +27,12 @@ public sealed class SettingsAtStart
         Range("Hashing:MemoryBudgetMiB", "64", "16384", "64 to 16384 (MiB)", outside: ["63", "16385"]),
         Range("Hashing:QueueLength", "1", "10000", "1 to 10000 (waiting secrets)", outside: ["0", "10001"]),
         Range("Hashing:QueueTime", "00:00:00.010", "00:01:00", "00:00:00.010 to 00:01:00", outside: ["00:00:00.009", "00:01:00.001"]),
+        Range("Hashing:SecretMemory", "00:00:00", "1.00:00:00", "00:00:00 to 1.00:00:00", outside: ["-00:00:01", "1.00:00:01"]),
+        Range("Limits:FailuresPerClient", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
+        Range("Limits:FailuresPerSource", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
+        Range("Limits:RequestsInFlight", "16", "100000", "16 to 100000", outside: ["15", "100001"]),
+        Range("Clients:ServeWhileAway", "00:00:00", "00:10:00", "00:00:00 to 00:10:00", outside: ["-00:00:01", "00:10:01"]),
+        Range("Events:QueueLength", "1024", "1000000", "1024 to 1000000 (waiting events)", outside: ["1023", "1000001"]),
         Range("Tokens:Lifetime", "00:01:00", "1.00:00:00", "00:01:00 to 1.00:00:00", outside: ["00:00:59", "1.00:00:01"]),
         Range("Keys:JwksMaxAge", "00:00:01", "1.00:00:00", "00:00:01 to 1.00:00:00", outside: ["00:00:00", "1.00:00:01"]),
         Range("Keys:SigningPeriod", "01:00:00", "400.00:00:00", "01:00:00 to 400.00:00:00", outside: ["00:59:59", "400.00:00:01"]),
@@ -160,6 +166,17 @@ public sealed class SettingsAtStart
             IsRefused("Proxies:1 must be an IP address or a network such as 10.0.0.0/8.", "Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
     }
 
+    [TestCase("Wait")]
+    [TestCase("Drop")]
+    public void A_full_event_queue_has_a_choice(string value) => IsTaken($"Events:WhenFull={value}");
+
+    [TestCase("Limits:FailuresPerUser=1", "Limits:FailuresPerUser is not a setting.")]
+    [TestCase("Limits:RequestsInFlight=many", "Limits:RequestsInFlight must be a whole number.")]
+    [TestCase("Clients:ServeWhileAway=long", "Clients:ServeWhileAway must be a time such as 00:05:00.")]
+    [TestCase("Hashing:SecretMemory=long", "Hashing:SecretMemory must be a time such as 00:05:00.")]
+    [TestCase("Events:WhenFull=Lose", "Events:WhenFull must be Wait or Drop.")]
+    [TestCase("Events:WhenFull=7", "Events:WhenFull must be Wait or Drop.")]
+    [TestCase("Events:File:0=a", "Events:File must be one value.")]
     [TestCase("Hashing:MemoryKib2=1", "Hashing:MemoryKib2 is not a setting.")]
     [TestCase("Hashing:Cost=1", "Hashing:Cost is not a setting.")]
     [TestCase("Tokens:LifeTme=00:01:00", "Tokens:LifeTme is not a setting.")]
@@ -189,10 +206,15 @@ public sealed class SettingsAtStart
                 "Keys:SealingKeys:a must be 32 bytes in Base64.",
                 "Hashing:MemoryKiB must be 8192 to 65536 (KiB).",
                 "Hashing:Iterations must be 1 to 10 (passes).",
+                "Limits:FailuresPerClient must be 1 to 10000.",
+                "Limits:RequestsInFlight must be 16 to 100000.",
                 "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.",
+                "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.",
+                "Events:QueueLength must be 1024 to 1000000 (waiting events).",
                 "Proxies:0 must be an IP address or a network such as 10.0.0.0/8."),
             "Issuer=x", "ConnectionStrings:TokenService=hunter2-hunter2", "Keys:SealingKeys:a=hunter2-hunter2", "Hashing:MemoryKiB=1",
-            "Hashing:Iterations=0", "Tokens:Lifetime=0", "Proxies:0=x");
+            "Hashing:Iterations=0", "Limits:FailuresPerClient=0", "Limits:RequestsInFlight=0", "Tokens:Lifetime=0",
+            "Clients:ServeWhileAway=1", "Events:QueueLength=0", "Proxies:0=x");
 
     private static void WithFile(string content, Action<string> act)
     {

@@ -314,6 +314,20 @@ public sealed class Uses : ServerFixture
 public sealed class TallyOfUses
 {
     [Test]
+    public void The_first_use_is_not_after_the_last_though_the_clock_is_set_back()
+    {
+        var clock = new FakeClock();
+        var tally = new UseTally(clock);
+        var later = clock.GetUtcNow();
+        tally.SecretUsed("first", IPAddress.Loopback);
+        clock.Advance(TimeSpan.FromSeconds(-5));
+        tally.SecretUsed("first", IPAddress.IPv6Loopback);
+
+        Assert.That(tally.Read().Secrets, Is.EqualTo(
+            [new Use<SecretKey>(new SecretKey("first"), 2, later - TimeSpan.FromSeconds(5), later, IPAddress.Loopback)]));
+    }
+
+    [Test]
     public async Task Every_use_is_written_once()
     {
         const int Threads = 4;

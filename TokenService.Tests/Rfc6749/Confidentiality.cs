@@ -47,7 +47,8 @@ public sealed class Confidentiality : ServerFixture
             from pg_tables
             where schemaname = 'token_service'
             """);
-        var logged = string.Join('\n', Server.Log.Lines);
+        await Soon.IsAsync("all events are written", () => Server.Events.Lines.Count >= tokens.Count);
+        var logged = string.Join('\n', Server.Log.Lines.Concat(Server.Events.Lines));
 
         Assert.That(tokens, Has.Count.EqualTo(4));
         Assert.That((string?[])[kept, logged], Has.All.Contains(Client.Id), "both were looked into");

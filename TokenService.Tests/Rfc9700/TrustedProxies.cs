@@ -1,5 +1,3 @@
-using System.Net;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Tests.Harness;
@@ -10,9 +8,6 @@ namespace TokenService.Tests.Rfc9700;
 [TestFixture, Rfc(9700, "4.13"), Rfc(6749, "1.6")]
 public sealed class TrustedProxies
 {
-    /// <summary>The address a request is made to come from: a test has no other than its own.</summary>
-    private const string PeerHeader = "Test-Peer";
-
     private Database database = null!;
     private TestClient client = null!;
     private TestServer server = null!;
@@ -87,22 +82,8 @@ public sealed class TrustedProxies
     }
 
     private TokenRequestBuilder From(string peer, string proto = "https") =>
-        TokenRequestBuilder.For(client).WithHeader(PeerHeader, peer).WithHeader("X-Forwarded-Proto", proto);
+        TokenRequestBuilder.For(client).WithHeader(PeerFilter.Header, peer).WithHeader("X-Forwarded-Proto", proto);
 
     private static void IsRefused(Answer answer) =>
         answer.IsError(400, "invalid_request", "This endpoint answers only over TLS.");
-
-    private sealed class PeerFilter : IStartupFilter
-    {
-        public Action<IApplicationBuilder> Configure(Action<IApplicationBuilder> next) => app =>
-        {
-            app.Use((http, then) =>
-            {
-                if (http.Request.Headers[PeerHeader] is [{ } peer])
-                    http.Connection.RemoteIpAddress = IPAddress.Parse(peer);
-                return then(http);
-            });
-            next(app);
-        };
-    }
 }

@@ -4,5 +4,5 @@ namespace TokenService.Authentication;
 internal static class AuthenticationSetup
 {
     public static IServiceCollection AddClientAuthentication(this IServiceCollection services) =>
-        services.AddSingleton<ClientAuthenticator>();
+        services.AddSingleton<RememberedSecrets>().AddSingleton<ClientAuthenticator>();
 }

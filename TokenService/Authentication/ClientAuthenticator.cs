@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Net;
 using System.Security.Cryptography;
 using Microsoft.Extensions.Options;
 using TokenService.Clients;
@@ -17,33 +19,96 @@ internal sealed record AuthenticatedClient(Client Client, ClientSecret Secret);
 /// an imported one causes one hash, for an unknown client too, or one for each imported secret of the client, of which there are few.
 /// </summary>
 internal sealed class ClientAuthenticator(
-    ClientCache clients, HashingThreads hashing, IOptions<HashingOptions> options, TimeProvider clock)
+    ClientCache clients,
+    RememberedSecrets remembered,
+    FailedAttempts failures,
+    HashingThreads hashing,
+    IOptions<HashingOptions> options,
+    TimeProvider clock)
 {
-    // Costs what a real one costs, and no secret has it.
-    private readonly SecretDigest dummy = new(
-        options.Value.Cost,
-        RandomNumberGenerator.GetBytes(SecretDigest.SaltLength),
-        RandomNumberGenerator.GetBytes(SecretDigest.HashLength));
+    private static readonly Rate SecondLook = new(AtOnce: 10, Interval: TimeSpan.FromSeconds(1));
 
-    public async Task<Result<AuthenticatedClient>> AuthenticateAsync(PresentedCredentials presented, CancellationToken ct)
+    private const string NoSuchSecret = "no live secret of the client is this one";
+
+    // Costs what a real one costs, and no secret has it.
+    private readonly ClientSecret dummy = new()
+    {
+        Id = "dummy",
+        Digest = new SecretDigest(
+            options.Value.Cost,
+            RandomNumberGenerator.GetBytes(SecretDigest.SaltLength),
+            RandomNumberGenerator.GetBytes(SecretDigest.HashLength)),
+        NotBefore = DateTimeOffset.MinValue,
+        ExpiresAt = null,
+        RevokedAt = null,
+        HasBegun = true,
+        IsOver = false,
+    };
+
+    private readonly Allowances<string> secondLooks = new(clock);
+
+    // Of many requests that present one secret for the first time, one hashes it.
+    private readonly ConcurrentDictionary<(string ClientId, SecretMac), Lazy<Task<Result<ClientSecret?>>>> proofs = new();
+
+    /// <param name="presented">What the caller presents.</param>
+    /// <param name="source">Where it comes from.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public async ValueTask<Result<AuthenticatedClient>> AuthenticateAsync(
+        PresentedCredentials presented, IPAddress? source, CancellationToken ct)
     {
         // Damaged secrets of ours are known by their checksum, whoever sends them: neither database nor hash.
-        GeneratedSecret? generated = null;
-        if (GeneratedSecret.HasPrefix(presented.Secret) && !GeneratedSecret.TryParse(presented.Secret, out generated))
+        string? selector = null;
+        if (GeneratedSecret.HasPrefix(presented.Secret) && !GeneratedSecret.TryReadSelector(presented.Secret, out selector))
             return OAuthError.InvalidClient("the secret is damaged: its checksum is wrong");
 
-        var client = await clients.FindAsync(presented.ClientId, ct);
-        var obstacle = Obstacle(client, presented);
-        var alive = obstacle is null ? client!.Secrets.Where(secret => secret.IsAliveAt(clock.GetUtcNow())) : [];
+        var seen = See(await clients.FindAsync(presented.ClientId, ct), presented, selector);
+        // Of a secret that was added a moment ago the news may be on its way.
+        if (seen.LacksRow && secondLooks.TryTake(presented.ClientId, SecondLook, out _))
+            seen = See(await clients.ReadAsync(presented.ClientId, ct), presented, selector);
 
-        var proved = generated is not null
-            ? await ProveGeneratedAsync(generated, alive, ct)
-            : await ProveImportedAsync(presented.Secret, alive, ct);
-        if (proved.Refused(out var error, out var secret))
+        foreach (var candidate in seen.Candidates)
+        {
+            if (remembered.Knows(candidate, remembered.MacOf(candidate, presented.Secret)))
+                return new AuthenticatedClient(seen.Client!, candidate);
+        }
+
+        // A secret of another system names no row. Where there is none to try the dummy is, so that an unknown client takes as long as
+        // a wrong secret.
+        if (seen.Candidates.Count == 0 && selector is null)
+            seen.Candidates.Add(dummy);
+        if (seen.Candidates.Count == 0)
+            return OAuthError.InvalidClient(seen.Obstacle ?? NoSuchSecret);
+
+        if ((await ProveAsync(presented, seen.Candidates, namesRow: selector is not null, source, ct)).Refused(out var error, out var proved))
             return error;
-        return secret is not null
-            ? new AuthenticatedClient(client!, secret)
-            : OAuthError.InvalidClient(obstacle ?? "no live secret of the client is this one");
+        if (proved is null)
+            return OAuthError.InvalidClient(seen.Obstacle ?? NoSuchSecret);
+
+        // Hashing, and waiting for it, takes time: what was withdrawn meanwhile is not granted.
+        seen = See(await clients.FindAsync(presented.ClientId, ct), presented, selector);
+        return seen.Candidates.Find(candidate => candidate.IsSameAs(proved)) is { } current
+            ? new AuthenticatedClient(seen.Client!, current)
+            : OAuthError.InvalidClient(seen.Obstacle ?? NoSuchSecret);
+    }
+
+    // A secret of ours names its row, so there is one candidate, or none. Of those of another system each that is alive is tried.
+    private Seen See(Client? client, PresentedCredentials presented, string? selector)
+    {
+        List<ClientSecret> candidates = [];
+        if (Obstacle(client, presented) is { } obstacle)
+            return new Seen(client, obstacle, candidates, LacksRow: false);
+
+        var (now, lacksRow) = (clock.GetUtcNow(), selector is not null);
+        foreach (var secret in client!.Secrets)
+        {
+            if (selector is null ? !secret.IsImported : secret.Id != selector)
+                continue;
+            lacksRow = false;
+            if (secret.IsAliveAt(now))
+                candidates.Add(secret);
+        }
+
+        return new Seen(client, Obstacle: null, candidates, lacksRow);
     }
 
     private static string? Obstacle(Client? client, PresentedCredentials presented) => client switch
@@ -54,35 +119,71 @@ internal sealed class ClientAuthenticator(
         _ => null,
     };
 
-    // A secret of ours names its row: one hash at most, and none where the row is not a live secret of this client.
-    private async Task<Result<ClientSecret?>> ProveGeneratedAsync(
-        GeneratedSecret presented, IEnumerable<ClientSecret> alive, CancellationToken ct) =>
-        alive.SingleOrDefault(secret => secret.Id == presented.Selector) is { } named
-            ? await ProveAsync(presented.Value, named, ct)
-            : (ClientSecret?)null;
-
-    // A secret of another system names no row, so each live one is tried. Where there is none the dummy is hashed instead,
-    // so that an unknown client takes as long as a wrong secret.
-    private async Task<Result<ClientSecret?>> ProveImportedAsync(string presented, IEnumerable<ClientSecret> alive, CancellationToken ct)
+    private async Task<Result<ClientSecret?>> ProveAsync(
+        PresentedCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, CancellationToken ct)
     {
-        var imported = alive.Where(secret => secret.IsImported).ToList();
-        if (imported.Count == 0)
-            return (await hashing.MatchesAsync(presented, dummy, ct)).Refused(out var error, out _) ? error : (ClientSecret?)null;
+        // What proved right before, though not lately, is hashed again; but what others try meanwhile does not keep it out, nor for a
+        // while does that there is too much to hash.
+        var known = candidates.Find(candidate => remembered.Knew(candidate, remembered.MacOf(candidate, presented.Secret)));
+        var proof = await JoinProof(presented, candidates, namesRow, source, isLimited: known is null).WaitAsync(ct);
+        return known is not null && proof.Refused(out _, out _) && remembered.KnewLately(known, remembered.MacOf(known, presented.Secret))
+            ? known
+            : proof;
+    }
 
-        foreach (var secret in imported)
+    private Task<Result<ClientSecret?>> JoinProof(
+        PresentedCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, bool isLimited)
+    {
+        var key = (presented.ClientId, candidates.Aggregate(default(SecretMac), (all, row) => all ^ remembered.MacOf(row, presented.Secret)));
+        if (proofs.TryGetValue(key, out var begun))
+            return begun.Value;
+
+        // A secret of ours that names a live row is judged by the attempts on that row alone, and hashed first, so that no flood of other
+        // guesses stands in its way, from the same address neither. (No client_id has a space.)
+        var attempt = namesRow ? new Attempt($"{presented.ClientId} {candidates[0].Id}", Source: null) : new Attempt(presented.ClientId, source);
+        if (isLimited && failures.Begin(attempt) is { } refusal)
+            return Task.FromResult<Result<ClientSecret?>>(refusal);
+
+        Lazy<Task<Result<ClientSecret?>>> own = new(async () =>
         {
-            var proved = await ProveAsync(presented, secret, ct);
-            if (proved.Refused(out _, out var match) || match is not null)
-                return proved;
+            try
+            {
+                var proof = await HashAsync(presented.Secret, candidates, namesRow);
+                if (isLimited && (proof.Refused(out _, out var proved) || proved is not null))
+                    failures.Forgive(attempt);
+                return proof;
+            }
+            finally
+            {
+                proofs.TryRemove(key, out _);
+            }
+        });
+        var joined = proofs.GetOrAdd(key, own);
+        if (isLimited && joined != own)
+            failures.Forgive(attempt);
+        return joined.Value;
+    }
+
+    // Goes on when the caller goes away, so that nobody escapes being counted.
+    private async Task<Result<ClientSecret?>> HashAsync(string presented, List<ClientSecret> candidates, bool namesRow)
+    {
+        foreach (var candidate in candidates)
+        {
+            if ((await hashing.MatchesAsync(presented, candidate.Digest, namesRow)).Refused(out var error, out var matches))
+                return error;
+            if (!matches)
+                continue;
+            remembered.Remember(candidate, remembered.MacOf(candidate, presented));
+            return candidate;
         }
 
         return (ClientSecret?)null;
     }
 
-    private async Task<Result<ClientSecret?>> ProveAsync(string presented, ClientSecret secret, CancellationToken ct)
-    {
-        if ((await hashing.MatchesAsync(presented, secret.Digest, ct)).Refused(out var error, out var matches))
-            return error;
-        return matches ? secret : (ClientSecret?)null;
-    }
+    /// <summary>A client as it is now, for the secret that is presented.</summary>
+    /// <param name="Client">Null: there is none.</param>
+    /// <param name="Obstacle">Why no secret will do; null: one may.</param>
+    /// <param name="Candidates">The live secrets that the presented one can be.</param>
+    /// <param name="LacksRow">True when the presented secret names a row that the client does not have.</param>
+    private sealed record Seen(Client? Client, string? Obstacle, List<ClientSecret> Candidates, bool LacksRow);
 }

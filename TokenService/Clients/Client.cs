@@ -18,6 +18,9 @@ internal sealed record Client
     /// <summary>How long its tokens live; null for the server's default.</summary>
     public required TimeSpan? TokenLifetime { get; init; }
 
+    /// <summary>How many tokens a minute it may have of each replica; null: any number.</summary>
+    public required int? TokensPerMinute { get; init; }
+
     /// <summary>Claims for its tokens beside those every token has. None has the name of one that a token always has.</summary>
     public required IReadOnlyDictionary<string, JsonElement> ExtraClaims { get; init; }
 

@@ -6,6 +6,9 @@ internal sealed record ClientSecret
     /// <summary>Bytes of UTF-8 a secret may have.</summary>
     public const int MaximumLength = 256;
 
+    /// <summary>Characters an id may have: the constraint <c>client_secret_id_grammar</c>.</summary>
+    public const int MaximumIdLength = 21;
+
     // Secrets brought from another system name no row; the database gives them ids a selector cannot have.
     private const string ImportedPrefix = "imported_";
 
@@ -21,11 +24,24 @@ internal sealed record ClientSecret
 
     public required DateTimeOffset? RevokedAt { get; init; }
 
+    /// <summary>True when it had begun by the database's clock when it was read.</summary>
+    public required bool HasBegun { get; init; }
+
+    /// <summary>True when it had expired or been revoked by the database's clock when it was read.</summary>
+    public required bool IsOver { get; init; }
+
     /// <summary>True when the secret names no row, so that only hashing can tell whether it is this one.</summary>
     public bool IsImported => Id.StartsWith(ImportedPrefix, StringComparison.Ordinal);
 
     public bool IsAliveAt(DateTimeOffset now) =>
-        NotBefore <= now && !(ExpiresAt <= now) && !(RevokedAt <= now);
+        (HasBegun || NotBefore <= now) && !IsOver && !(ExpiresAt <= now) && !(RevokedAt <= now);
+
+    /// <summary>True for the same row with the same digest, whenever each was read.</summary>
+    public bool IsSameAs(ClientSecret other) =>
+        Id == other.Id
+        && Digest.Cost == other.Digest.Cost
+        && Digest.Salt.AsSpan().SequenceEqual(other.Digest.Salt)
+        && Digest.Hash.AsSpan().SequenceEqual(other.Digest.Hash);
 
     public override string ToString() => Id;
 

@@ -8,12 +8,16 @@ namespace TokenService.Clients;
 /// <summary>Clients as the database has them.</summary>
 internal sealed class ClientStore(NpgsqlDataSource postgres)
 {
-    // One batch, one round trip.
+    // One round trip and one snapshot: of a change that is committed meanwhile, all is seen or nothing. What the database says has begun or
+    // ended has, whatever this replica's clock says.
     private const string Find = """
+        begin isolation level repeatable read read only;
+
         select id as "Id",
                enabled as "Enabled",
                authentication_methods as "AuthenticationMethods",
                token_lifetime_seconds as "TokenLifetimeSeconds",
+               tokens_per_minute as "TokensPerMinute",
                extra_claims::text as "ExtraClaims"
         from token_service.client
         where id = @id;
@@ -22,7 +26,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                digest as "Digest",
                not_before as "NotBefore",
                token_service.secret_ends_at(created_at, expires_at) as "ExpiresAt",
-               revoked_at as "RevokedAt"
+               revoked_at as "RevokedAt",
+               not_before <= now() as "HasBegun",
+               least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) <= now() is true as "IsOver"
         from token_service.client_secret
         where client_id = @id
         order by created_at desc, id;
@@ -36,6 +42,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         join token_service.resource r on r.audience = s.audience
         where cs.client_id = @id
         order by s.name;
+
+        commit;
         """;
 
     private const string FindOwner = """
@@ -50,10 +58,12 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var found = await connection.QueryMultipleAsync(new CommandDefinition(Find, new { id }, cancellationToken: ct));
 
-        if (await found.ReadSingleOrDefaultAsync<ClientRow>() is not { } client)
-            return null;
+        var client = await found.ReadSingleOrDefaultAsync<ClientRow>();
+        // All of it, found or not: what is left unread Dapper cancels, over a connection of its own and on this thread.
         var secrets = await found.ReadAsync<SecretRow>();
         var scopes = await found.ReadAsync<HeldScope>();
+        if (client is null)
+            return null;
 
         return new Client
         {
@@ -61,6 +71,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
             IsEnabled = client.Enabled,
             AuthenticationMethods = client.AuthenticationMethods.ToFrozenSet(StringComparer.Ordinal),
             TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            TokensPerMinute = client.TokensPerMinute,
             ExtraClaims = JsonElement.Parse(client.ExtraClaims).EnumerateObject()
                 .ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
             Secrets = [.. secrets.Select(ToSecret)],
@@ -85,6 +96,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         NotBefore = row.NotBefore,
         ExpiresAt = row.ExpiresAt,
         RevokedAt = row.RevokedAt,
+        HasBegun = row.HasBegun,
+        IsOver = row.IsOver,
     };
 
     // Properties, not a constructor, which Dapper does not match with an array.
@@ -94,8 +107,10 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required bool Enabled { get; init; }
         public required string[] AuthenticationMethods { get; init; }
         public required int? TokenLifetimeSeconds { get; init; }
+        public required int? TokensPerMinute { get; init; }
         public required string ExtraClaims { get; init; }
     }
 
-    private sealed record SecretRow(string Id, string Digest, DateTime NotBefore, DateTime? ExpiresAt, DateTime? RevokedAt);
+    private sealed record SecretRow(
+        string Id, string Digest, DateTime NotBefore, DateTime? ExpiresAt, DateTime? RevokedAt, bool HasBegun, bool IsOver);
 }

@@ -8,6 +8,9 @@ internal static class ClientsSetup
 {
     public static IServiceCollection AddClients(this IServiceCollection services)
     {
+        services.AddOptions<ClientCacheOptions>()
+            .BindConfiguration(ClientCacheOptions.Section)
+            .ValidateAnnotations();
         services.AddSingleton<ClientStore>();
         services.AddSingleton<ClientCache>();
         services.AddSingleton<UseTally>();

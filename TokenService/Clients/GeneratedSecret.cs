@@ -1,6 +1,6 @@
+using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
-using System.Text;
 
 namespace TokenService.Clients;
 
@@ -15,6 +15,9 @@ internal sealed record GeneratedSecret(string Selector, string Value)
 {
     private const string Prefix = "tsvc_";
     private const string Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    private static readonly SearchValues<char> AlphabetCharacters = SearchValues.Create(Alphabet);
+    private static readonly uint[] Crc32Table = MakeCrc32Table();
+
     private const int SelectorLength = 12;
     private const int RandomLength = 43; // 62^43 > 2^256
     private const int ChecksumLength = 6; // 62^6 > 2^32
@@ -36,19 +39,27 @@ internal sealed record GeneratedSecret(string Selector, string Value)
 
     public static bool TryParse(string secret, [NotNullWhen(true)] out GeneratedSecret? parsed)
     {
-        parsed = null;
+        parsed = TryReadSelector(secret, out var selector) ? new GeneratedSecret(selector, secret) : null;
+        return parsed is not null;
+    }
+
+    /// <summary>The id of the row it names, if it is whole.</summary>
+    public static bool TryReadSelector(string secret, [NotNullWhen(true)] out string? selector)
+    {
+        selector = null;
         if (secret.Length != Length || !HasPrefix(secret) || secret[SelectorEnd] != '_')
             return false;
-
-        var selector = secret[Prefix.Length..SelectorEnd];
-        if (!selector.All(char.IsAsciiLetterOrDigit) || !secret[(SelectorEnd + 1)..].All(char.IsAsciiLetterOrDigit))
+        if (secret.AsSpan(Prefix.Length, SelectorLength).ContainsAnyExcept(AlphabetCharacters)
+            || secret.AsSpan(SelectorEnd + 1).ContainsAnyExcept(AlphabetCharacters))
             return false;
 
         // The checksum tells typos apart, it keeps no one out: nothing secret hangs on how long this takes.
-        if (!secret.AsSpan(ChecksumStart).SequenceEqual(Checksum(secret[..ChecksumStart])))
+        Span<char> checksum = stackalloc char[ChecksumLength];
+        WriteChecksum(secret.AsSpan(0, ChecksumStart), checksum);
+        if (!secret.AsSpan(ChecksumStart).SequenceEqual(checksum))
             return false;
 
-        parsed = new GeneratedSecret(selector, secret);
+        selector = secret[Prefix.Length..SelectorEnd];
         return true;
     }
 
@@ -56,23 +67,34 @@ internal sealed record GeneratedSecret(string Selector, string Value)
     public override string ToString() => $"{Prefix}{Selector}_…";
 
     private static string Checksum(string body) =>
-        string.Create(ChecksumLength, Crc32(Encoding.ASCII.GetBytes(body)), static (digits, crc) =>
-        {
-            for (var i = digits.Length - 1; i >= 0; i--, crc /= 62)
-                digits[i] = Alphabet[(int)(crc % 62)];
-        });
+        string.Create(ChecksumLength, body, static (digits, body) => WriteChecksum(body, digits));
+
+    private static void WriteChecksum(ReadOnlySpan<char> body, Span<char> digits)
+    {
+        var crc = Crc32(body);
+        for (var i = digits.Length - 1; i >= 0; i--, crc /= 62)
+            digits[i] = Alphabet[(int)(crc % 62)];
+    }
 
     // CRC-32 as in ISO 3309, zip and PNG; the framework ships only CRC-32C.
-    private static uint Crc32(ReadOnlySpan<byte> bytes)
+    private static uint Crc32(ReadOnlySpan<char> ascii)
     {
         var crc = ~0u;
-        foreach (var b in bytes)
+        foreach (var c in ascii)
+            crc = Crc32Table[(byte)(crc ^ c)] ^ (crc >> 8);
+        return ~crc;
+    }
+
+    private static uint[] MakeCrc32Table()
+    {
+        var table = new uint[256];
+        for (var i = 0u; i < table.Length; i++)
         {
-            crc ^= b;
+            table[i] = i;
             for (var bit = 0; bit < 8; bit++)
-                crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320;
+                table[i] = (table[i] & 1) == 0 ? table[i] >> 1 : (table[i] >> 1) ^ 0xEDB88320;
         }
 
-        return ~crc;
+        return table;
     }
 }

@@ -42,6 +42,7 @@ internal sealed class UseStore(NpgsqlDataSource postgres)
                token_service.secret_ends_at(s.created_at, s.expires_at) as "EndsAt"
         from token_service.client_secret s
         where s.id = any (@secretIds)
+          and s.revoked_at is null
           and token_service.secret_ends_at(s.created_at, s.expires_at) <= @endingBy
         order by s.client_id, s.id
         """;

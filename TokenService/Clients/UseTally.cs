@@ -91,7 +91,14 @@ internal sealed class UseTally(TimeProvider clock)
             where TKey : notnull
         {
             var counted = Interlocked.CompareExchange(ref count, Closed, 0);
-            return counted > 0 ? new Use<TKey>(key, counted, first!.At, last!.At, last.From) : null;
+            if (counted <= 0)
+                return null;
+
+            // Of uses at the same time any may have been noted first, and a clock may be set back.
+            var (one, other) = (first!, last!);
+            return one.At <= other.At
+                ? new Use<TKey>(key, counted, one.At, other.At, other.From)
+                : new Use<TKey>(key, counted, other.At, one.At, one.From);
         }
 
         public void TakeOff(long written) => Interlocked.Add(ref count, -written);

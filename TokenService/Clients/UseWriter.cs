@@ -41,6 +41,7 @@ internal sealed partial class UseWriter(
 
     private async Task WriteAsync(CancellationToken ct)
     {
+        ForgetWarnings();
         var uses = tally.Read();
         if (uses.IsEmpty)
             return;
@@ -51,8 +52,8 @@ internal sealed partial class UseWriter(
             tally.Written(uses);
             Warn(ending);
         }
-        // Whatever it is: tokens are issued all the same.
-        catch (Exception e) when (e is not OperationCanceledException)
+        // Whatever it is: tokens are issued all the same. If the answer was lost after the statement was done, these are counted twice.
+        catch (Exception e)
         {
             Log.Failed(logger, e);
         }
@@ -60,14 +61,18 @@ internal sealed partial class UseWriter(
 
     private void Warn(IReadOnlyList<EndingSecret> ending)
     {
+        foreach (var secret in ending)
+        {
+            if (warned.TryAdd(secret.SecretId, clock.GetUtcNow()))
+                Log.Ending(logger, secret.ClientId, secret.SecretId, secret.EndsAt);
+        }
+    }
+
+    private void ForgetWarnings()
+    {
         var now = clock.GetUtcNow();
         foreach (var (secretId, _) in warned.Where(entry => now - entry.Value >= WarnAgain).ToList())
             warned.Remove(secretId);
-        foreach (var secret in ending)
-        {
-            if (warned.TryAdd(secret.SecretId, now))
-                Log.Ending(logger, secret.ClientId, secret.SecretId, secret.EndsAt);
-        }
     }
 
     private static partial class Log

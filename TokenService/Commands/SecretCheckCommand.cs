@@ -18,6 +18,8 @@ internal static class SecretCheckCommand
     /// <returns>Zero when the secret is well-formed and, where a client is named, gets that client in now.</returns>
     public static async Task<int> RunAsync(string? clientId, TextReader input, TextWriter output)
     {
+        if (clientId is not null && GeneratedSecret.HasPrefix(clientId))
+            return await SayAsync(output, Bad, "The client_id looks like a secret. If it was one, treat it as leaked.");
         var secret = SecretCommand.ReadSecret(input);
         if (SecretCommand.Defect(secret) is { } defect)
             return await SayAsync(output, Bad, defect);
@@ -42,15 +44,17 @@ internal static class SecretCheckCommand
 
         if (client is null)
             return await SayAsync(output, Bad, $"There is no client {clientId}.");
-        if (Find(client, secret, generated) is not { } match)
+        var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
+        if (Find(client, secret, generated, now) is not { } match)
             return await SayAsync(output, Bad, $"No secret of client {clientId} is this one.");
-        return await SayAsync(output, match, client, services.GetRequiredService<TimeProvider>().GetUtcNow());
+        return await SayAsync(output, match, client, now);
     }
 
-    // Dead ones too.
-    private static ClientSecret? Find(Client client, string secret, GeneratedSecret? generated) =>
+    // Dead ones too, but first those alive: a secret of another system may have been added twice.
+    private static ClientSecret? Find(Client client, string secret, GeneratedSecret? generated, DateTimeOffset now) =>
         client.Secrets
             .Where(candidate => generated is null ? candidate.IsImported : candidate.Id == generated.Selector)
+            .OrderByDescending(candidate => candidate.IsAliveAt(now))
             .FirstOrDefault(candidate => SecretHasher.Matches(secret, candidate.Digest)
                 ?? throw new StartRefusedException("There is no memory to hash the secret."));
 

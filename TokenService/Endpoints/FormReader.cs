@@ -10,17 +10,56 @@ internal sealed class FormReader(TimeProvider clock)
     /// <summary>How long a body may take to arrive. Kestrel's minimum rate alone would let 16 KiB take a minute.</summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(10);
 
-    public async Task<Result<Form>> ReadAsync(HttpRequest request, CancellationToken ct)
+    private const string FormType = "application/x-www-form-urlencoded";
+
+    public ValueTask<Result<Form>> ReadAsync(HttpRequest request)
     {
         if (!IsForm(request))
-            return OAuthError.InvalidRequest("The body must be application/x-www-form-urlencoded in UTF-8.", status: 415);
+            return new(OAuthError.InvalidRequest("The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
+        if (request.ContentLength > Form.MaximumLength)
+            return new(TooLarge());
+        // Most bodies came together with their headers: for them no clock need be set.
+        return TryReadWhole(request) is { } form ? new(form) : new(ReadInTimeAsync(request));
+    }
 
+    private static Result<Form>? TryReadWhole(HttpRequest request)
+    {
+        var body = request.BodyReader;
+        if (request.ContentLength is null || !TryRead(body, out var read))
+            return null;
+        if (read.Buffer.Length < request.ContentLength)
+        {
+            body.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+            return null;
+        }
+
+        var form = Form.Parse(read.Buffer);
+        body.AdvanceTo(read.Buffer.End);
+        return form;
+    }
+
+    // What is wrong with a body, the patient reader finds out again.
+    private static bool TryRead(PipeReader body, out ReadResult read)
+    {
+        try
+        {
+            return body.TryRead(out read);
+        }
+        catch (IOException)
+        {
+            read = default;
+            return false;
+        }
+    }
+
+    private async Task<Result<Form>> ReadInTimeAsync(HttpRequest request)
+    {
         var deadline = new Deadline(request.BodyReader);
         await using var timer = clock.CreateTimer(
             static deadline => ((Deadline)deadline!).Pass(), deadline, TimeLimit, Timeout.InfiniteTimeSpan);
         try
         {
-            return await ReadBodyAsync(request, deadline, ct);
+            return await ReadBodyAsync(request.BodyReader, deadline);
         }
         // Kestrel's own judgement of a body: too slow, too large, or framed wrongly.
         catch (BadHttpRequestException e)
@@ -39,15 +78,12 @@ internal sealed class FormReader(TimeProvider clock)
         }
     }
 
-    private static async Task<Result<Form>> ReadBodyAsync(HttpRequest request, Deadline deadline, CancellationToken ct)
+    private static async Task<Result<Form>> ReadBodyAsync(PipeReader body, Deadline deadline)
     {
-        if (request.ContentLength > Form.MaximumLength)
-            return TooLarge();
-
-        var body = request.BodyReader;
         while (true)
         {
-            var read = await body.ReadAsync(ct);
+            // No token: a read that one cancels leaves the pipe in disorder, and Kestrel ends this by itself when the caller goes away.
+            var read = await body.ReadAsync(CancellationToken.None);
             // A server that stops cancels reads too, and then waits for the requests it has begun: that is no reason to end one.
             if (deadline.HasPassed)
             {
@@ -67,10 +103,13 @@ internal sealed class FormReader(TimeProvider clock)
     }
 
     private static bool IsForm(HttpRequest request) =>
-        MediaTypeHeaderValue.TryParse(request.ContentType, out var type)
-        && type.MediaType.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
-        && (type.Charset.Length == 0 || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase))
+        (FormType.Equals(request.ContentType, StringComparison.OrdinalIgnoreCase) || IsFormWithParameters(request))
         && request.Headers.ContentEncoding.Count == 0;
+
+    private static bool IsFormWithParameters(HttpRequest request) =>
+        MediaTypeHeaderValue.TryParse(request.ContentType, out var type)
+        && type.MediaType.Equals(FormType, StringComparison.OrdinalIgnoreCase)
+        && (type.Charset.Length == 0 || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
 
     private static OAuthError TooLarge() => OAuthError.InvalidRequest("The body is too large.", status: 413);
 

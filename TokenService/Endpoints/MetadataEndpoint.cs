@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using TokenService.Authentication;
 using TokenService.Protocol;
 
@@ -33,7 +34,7 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 // RFC 8414 §2 demands the member; there is no authorization endpoint whose response types it could list.
                 ResponseTypesSupported: [],
                 TokenEndpointAuthMethodsSupported: PresentedCredentials.Methods),
-            OAuthJson.Default.Metadata),
+            MetadataJson.Default.Metadata),
         "application/json",
         MaxAge);
 
@@ -43,3 +44,7 @@ internal sealed class MetadataEndpoint(Issuer issuer)
 
     public Task AnswerAsync(HttpContext http) => document.AnswerAsync(http);
 }
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(Metadata))]
+internal sealed partial class MetadataJson : JsonSerializerContext;

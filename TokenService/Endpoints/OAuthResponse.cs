@@ -1,7 +1,6 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using System.Text.Json.Serialization.Metadata;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
 
@@ -13,8 +12,14 @@ internal static class OAuthResponse
     /// <summary>RFC 6749 §5.2 and RFC 7617 §2: the scheme a client may use, whatever it used. Ids and secrets are UTF-8.</summary>
     private const string Challenge = "Basic realm=\"TokenService\", charset=\"UTF-8\"";
 
-    public static Task GrantAsync<T>(HttpContext http, T answer, JsonTypeInfo<T> type) =>
-        WriteAsync(http, StatusCodes.Status200OK, answer, type);
+    // One of each for a thread, since a body is written without a pause.
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? buffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? json;
+
+    public static Task GrantAsync(HttpContext http, IAnswer answer) => WriteAsync(http, StatusCodes.Status200OK, answer);
 
     public static Task RefuseAsync(HttpContext http, OAuthError error)
     {
@@ -29,10 +34,10 @@ internal static class OAuthResponse
         if (error.Status is StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge)
             headers.Connection = "close";
 
-        return WriteAsync(http, error.Status, new ErrorResponse(error.Code, error.Description), OAuthJson.Default.ErrorResponse);
+        return WriteAsync(http, error.Status, new ErrorResponse(error.Code, error.Description));
     }
 
-    private static async Task WriteAsync<T>(HttpContext http, int status, T body, JsonTypeInfo<T> type)
+    private static async Task WriteAsync(HttpContext http, int status, IAnswer answer)
     {
         var response = http.Response;
         response.StatusCode = status;
@@ -43,25 +48,56 @@ internal static class OAuthResponse
         // What the operator's log calls this request.
         response.Headers[HeaderNames.RequestId] = http.TraceIdentifier;
 
-        var utf8 = JsonSerializer.SerializeToUtf8Bytes(body, type);
-        response.ContentLength = utf8.Length;
-        if (!HttpMethods.IsHead(http.Request.Method))
-            await response.Body.WriteAsync(utf8, http.RequestAborted);
+        WriteBody(response, answer, isWanted: !HttpMethods.IsHead(http.Request.Method));
+        await response.BodyWriter.FlushAsync(http.RequestAborted);
+    }
+
+    private static void WriteBody(HttpResponse response, IAnswer answer, bool isWanted)
+    {
+        buffer ??= new ArrayBufferWriter<byte>(2048);
+        json ??= new Utf8JsonWriter(buffer);
+        buffer.ResetWrittenCount();
+        json.Reset();
+        answer.WriteTo(json);
+        json.Flush();
+
+        response.ContentLength = buffer.WrittenCount;
+        if (isWanted)
+            response.BodyWriter.Write(buffer.WrittenSpan);
     }
 }
 
+/// <summary>The body of an answer: a JSON object.</summary>
+internal interface IAnswer
+{
+    public void WriteTo(Utf8JsonWriter json);
+}
+
 /// <summary>RFC 6749 §5.2.</summary>
-internal sealed record ErrorResponse(string Error, string ErrorDescription);
+internal sealed record ErrorResponse(string Error, string ErrorDescription) : IAnswer
+{
+    public void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteString("error"u8, Error);
+        json.WriteString("error_description"u8, ErrorDescription);
+        json.WriteEndObject();
+    }
+}
 
 /// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
-internal sealed record TokenResponse(string AccessToken, string TokenType, long ExpiresIn, string Scope)
+internal sealed record TokenResponse(string AccessToken, string TokenType, long ExpiresIn, string Scope) : IAnswer
 {
+    public void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteString("access_token"u8, AccessToken);
+        json.WriteString("token_type"u8, TokenType);
+        json.WriteNumber("expires_in"u8, ExpiresIn);
+        json.WriteString("scope"u8, Scope);
+        json.WriteEndObject();
+    }
+
     // A record's own ToString would print the token into any log that is handed one of these.
     public override string ToString() => $"{TokenType} {Scope}";
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
-[JsonSerializable(typeof(ErrorResponse))]
-[JsonSerializable(typeof(TokenResponse))]
-[JsonSerializable(typeof(Metadata))]
-internal sealed partial class OAuthJson : JsonSerializerContext;

@@ -15,9 +15,10 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
     /// The default algorithm. Until every verifier can have a key of that, as after it was changed, the first that they have does.
     /// </param>
     public SigningKey? SigningAt(DateTimeOffset now, string algorithm, string byDefault) =>
-        SigningOf(algorithm, now)
-        ?? SigningOf(byDefault, now)
-        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
+        SigningOf(algorithm, now) ?? SigningOf(byDefault, now) ?? SigningInNeed(now, algorithm);
+
+    private SigningKey? SigningInNeed(DateTimeOffset now, string algorithm) =>
+        keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
         // Nothing that every verifier has: a clock went back, or all of it was withdrawn. What is to come is published.
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && key.Algorithm == algorithm)
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now));

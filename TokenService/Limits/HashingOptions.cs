@@ -31,6 +31,12 @@ internal sealed class HashingOptions
     [Range(typeof(TimeSpan), "00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
     public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>
+    /// How long a secret that proved right is recognised without hashing it again, up to 1 day. Default 15 minutes; 0: each request is hashed.
+    /// </summary>
+    [Range(typeof(TimeSpan), "00:00:00", "1.00:00:00", ErrorMessage = "Hashing:SecretMemory must be 00:00:00 to 1.00:00:00.")]
+    public TimeSpan SecretMemory { get; set; } = TimeSpan.FromMinutes(15);
+
     /// <summary>The cost of new digests.</summary>
     public Argon2Cost Cost => new(MemoryKiB, Iterations);
 

@@ -14,7 +14,8 @@ internal sealed class HashingThreads : IDisposable
     // A queue that was full drains in about this time.
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
-    private readonly BlockingCollection<Job> queue;
+    // Of the two, the first is emptied before the second.
+    private readonly BlockingCollection<Job>[] queues;
     private readonly Thread[] threads;
     private readonly TimeProvider clock;
     private readonly TimeSpan queueTime;
@@ -31,49 +32,52 @@ internal sealed class HashingThreads : IDisposable
     {
         this.clock = clock;
         queueTime = options.QueueTime;
-        queue = new BlockingCollection<Job>(options.QueueLength);
+        queues = [new BlockingCollection<Job>(options.QueueLength), new BlockingCollection<Job>(options.QueueLength)];
         threads = [.. Enumerable.Range(1, threadCount).Select(n => new Thread(Work) { Name = $"Argon2id {n}", IsBackground = true })];
         foreach (var thread in threads)
             thread.Start();
     }
 
     /// <summary>Whether a secret has this digest. Refused with 503 when the queue is full, the wait too long or memory short.</summary>
-    public Task<Result<bool>> MatchesAsync(string secret, SecretDigest digest, CancellationToken ct)
+    /// <param name="secret">The secret.</param>
+    /// <param name="digest">What it may have.</param>
+    /// <param name="namesRow">True: it names the row of the digest, so is more than a guess, and is hashed before those that do not.</param>
+    public Task<Result<bool>> MatchesAsync(string secret, SecretDigest digest, bool namesRow)
     {
-        var job = new Job(secret, digest, clock.GetTimestamp(), ct);
-        return queue.TryAdd(job, millisecondsTimeout: 0, CancellationToken.None)
+        var job = new Job(secret, digest, clock.GetTimestamp());
+        return queues[namesRow ? 0 : 1].TryAdd(job, millisecondsTimeout: 0, CancellationToken.None)
             ? job.Answer.Task
             : Task.FromResult(Busy("the hashing queue is full"));
     }
 
     public void Dispose()
     {
-        queue.CompleteAdding();
+        foreach (var queue in queues)
+            queue.CompleteAdding();
         foreach (var thread in threads)
             thread.Join();
-        queue.Dispose();
+        foreach (var queue in queues)
+            queue.Dispose();
     }
 
     private void Work()
     {
-        foreach (var job in queue.GetConsumingEnumerable())
+        while (BlockingCollection<Job>.TryTakeFromAny(queues, out var job, Timeout.Infinite) >= 0)
         {
             try
             {
-                Work(job);
+                Work(job!);
             }
             catch (Exception e)
             {
-                job.Answer.TrySetException(e);
+                job!.Answer.TrySetException(e);
             }
         }
     }
 
     private void Work(Job job)
     {
-        if (job.Caller.IsCancellationRequested)
-            job.Answer.TrySetCanceled(job.Caller);
-        else if (clock.GetElapsedTime(job.QueuedAt) > queueTime)
+        if (clock.GetElapsedTime(job.QueuedAt) > queueTime)
             job.Answer.TrySetResult(Busy("the secret waited too long to be hashed"));
         else if (SecretHasher.Matches(job.Secret, job.Digest) is { } matches)
             job.Answer.TrySetResult(matches);
@@ -83,12 +87,11 @@ internal sealed class HashingThreads : IDisposable
 
     private static Result<bool> Busy(string reason) => OAuthError.TemporarilyUnavailable(reason, RetryAfter);
 
-    private sealed class Job(string secret, SecretDigest digest, long queuedAt, CancellationToken caller)
+    private sealed class Job(string secret, SecretDigest digest, long queuedAt)
     {
         public string Secret { get; } = secret;
         public SecretDigest Digest { get; } = digest;
         public long QueuedAt { get; } = queuedAt;
-        public CancellationToken Caller { get; } = caller;
 
         // Continuations run on the pool: the thread that hashes goes on to the next.
         public TaskCompletionSource<Result<bool>> Answer { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

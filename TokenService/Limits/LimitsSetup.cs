@@ -1,6 +1,6 @@
 namespace TokenService.Limits;
 
-/// <summary>How much is too much. So far: hashing, in time and memory. Uses the digests of Clients.</summary>
+/// <summary>How much is too much: hashing, wrong secrets, tokens, requests in flight. Knows clients, and nothing of HTTP.</summary>
 internal static class LimitsSetup
 {
     public static IServiceCollection AddLimits(this IServiceCollection services)
@@ -8,7 +8,13 @@ internal static class LimitsSetup
         services.AddOptions<HashingOptions>()
             .BindConfiguration(HashingOptions.Section)
             .ValidateAnnotations();
+        services.AddOptions<LimitOptions>()
+            .BindConfiguration(LimitOptions.Section)
+            .ValidateAnnotations();
         services.AddSingleton<HashingThreads>();
+        services.AddSingleton<FailedAttempts>();
+        services.AddSingleton<TokenCeilings>();
+        services.AddSingleton<RequestsInFlight>();
         return services;
     }
 }

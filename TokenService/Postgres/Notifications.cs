@@ -18,16 +18,18 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     // Whole seconds, as Npgsql has it. It then takes up to two more to give the connection up.
     private const int HeartbeatTimeoutSeconds = 2;
 
-    private const long Never = 0;
-
     private readonly Lock gate = new();
     private readonly List<(string Subject, Action<string?> Changed)> subscribers = [];
 
-    private long heardAt = Never;
+    private long heardAt = clock.GetTimestamp();
+    private volatile bool isListening;
     private bool isToldDeaf;
 
     /// <summary>True while every change that was committed a moment ago has been heard of.</summary>
-    public bool IsHearing => Volatile.Read(ref heardAt) is var at and not Never && clock.GetElapsedTime(at) < DeafAfter;
+    public bool IsHearing => isListening && SilentFor < DeafAfter;
+
+    /// <summary>How long ago the last sign of life was, or the start.</summary>
+    public TimeSpan SilentFor => clock.GetElapsedTime(Volatile.Read(ref heardAt));
 
     /// <param name="subject">What matters, such as <c>client</c>: the first word of a notification.</param>
     /// <param name="changed">Called at each, with the id of the one that changed; null: any of them may have. Returns at once.</param>
@@ -54,7 +56,7 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             // Whatever it is: those who subscribe look by themselves.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
-                Volatile.Write(ref heardAt, Never);
+                isListening = false;
                 TellDeaf(e.Message);
             }
 
@@ -75,6 +77,7 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             var sentAt = clock.GetTimestamp();
             await ExecuteAsync(connection, "select 1", ct);
             Volatile.Write(ref heardAt, sentAt);
+            isListening = true;
             TellHearing();
             await WaitAsync(connection, ct);
         }

@@ -25,15 +25,17 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
         var token = header.AsSpan(space).TrimStart(' ');
         if (token.Length > MaximumLength)
             return OAuthError.InvalidClient("the Basic credentials are too long");
-        if (token.ContainsAnyExcept(Base64Characters) || !TryDecodeBase64(token, out var decoded))
+        Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaximumLength)];
+        if (token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out var length))
             return OAuthError.InvalidClient("the Basic credentials are not Base64");
+        ReadOnlySpan<byte> decoded = bytes[..length];
 
         // RFC 6749 §2.3.1: id and secret are form-encoded before Base64, so decode each after splitting.
-        var colon = decoded.AsSpan().IndexOf((byte)':');
+        var colon = decoded.IndexOf((byte)':');
         if (colon < 0)
             return OAuthError.InvalidClient("the Basic credentials have no colon");
-        if (!FormUrlEncoding.TryDecode(decoded.AsSpan(0, colon), out var clientId) ||
-            !FormUrlEncoding.TryDecode(decoded.AsSpan(colon + 1), out var secret))
+        if (!FormUrlEncoding.TryDecode(decoded[..colon], out var clientId) ||
+            !FormUrlEncoding.TryDecode(decoded[(colon + 1)..], out var secret))
             return OAuthError.InvalidClient("the id or secret in the Basic credentials was not form-encoded before Base64");
 
         return new BasicCredentials(clientId, secret);
@@ -41,13 +43,4 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
 
     // A record's own ToString would print the secret into any log that is handed one of these.
     public override string ToString() => $"{Scheme} {ClientId}";
-
-    private static bool TryDecodeBase64(ReadOnlySpan<char> token, out byte[] decoded)
-    {
-        decoded = new byte[Base64.GetMaxDecodedFromUtf8Length(token.Length)];
-        if (!Convert.TryFromBase64Chars(token, decoded, out var written))
-            return false;
-        Array.Resize(ref decoded, written);
-        return true;
-    }
 }

@@ -2,7 +2,7 @@ namespace TokenService.Protocol;
 
 /// <summary>
 /// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant and unauthorized_client cannot
-/// occur: there is no grant to be invalid, and every client may use the one there is), then two for our own failures.
+/// occur: there is no grant to be invalid, and every client may use the one there is), then those of our own limits and failures.
 /// </summary>
 /// <param name="Code">The <c>error</c> member.</param>
 /// <param name="Status">The HTTP status.</param>
@@ -29,6 +29,14 @@ internal sealed record OAuthError(string Code, int Status, string Description, s
     /// <summary>Too much work, or the database away. The code is borrowed from RFC 6749 §4.1.2.1, which has it for the same case.</summary>
     public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter) =>
         new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, retryAfter);
+
+    /// <summary>Too many wrong secrets (RFC 6585 §4). The same whether or not the client exists.</summary>
+    public static OAuthError TooManyRequests(string reason, TimeSpan retryAfter) =>
+        new("temporarily_unavailable", 429, "Too many failed attempts. Ask again later.", reason, retryAfter);
+
+    /// <summary>More tokens than the client may have (RFC 6585 §4).</summary>
+    public static OAuthError TooManyTokens(string reason, TimeSpan retryAfter) => new(
+        "temporarily_unavailable", 429, "This client asks for tokens too often. Keep each token until shortly before it expires.", reason, retryAfter);
 
     /// <summary>A bug. The log has the exception; the caller learns nothing. The code is RFC 6749 §4.1.2.1's.</summary>
     public static OAuthError ServerError() =>

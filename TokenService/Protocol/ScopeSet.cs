@@ -15,8 +15,13 @@ internal sealed class ScopeSet
     private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(
         [.. Enumerable.Range(0x21, 0x7E - 0x21 + 1).Select(code => (char)code).Where(c => c is not ('"' or '\\'))]);
 
-    private ScopeSet(IEnumerable<string> values) =>
+    private readonly string text;
+
+    private ScopeSet(IEnumerable<string> values)
+    {
         Values = [.. values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        text = string.Join(' ', Values);
+    }
 
     /// <summary>The scope-tokens, sorted, without repetition; at least one.</summary>
     public IReadOnlyList<string> Values { get; }
@@ -36,7 +41,7 @@ internal sealed class ScopeSet
     }
 
     /// <summary>As in a request, a response or a claim: separated by single spaces.</summary>
-    public override string ToString() => string.Join(' ', Values);
+    public override string ToString() => text;
 
     private static bool IsToken(string token) => token.Length > 0 && !token.AsSpan().ContainsAnyExcept(TokenCharacters);
 }

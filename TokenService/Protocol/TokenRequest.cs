@@ -1,8 +1,8 @@
 namespace TokenService.Protocol;
 
 /// <summary>An access token request of the client credentials grant, RFC 6749 §4.4.2.</summary>
-/// <param name="Scope">The scope asked for; null when the request leaves it to the client's defaults.</param>
-internal sealed record TokenRequest(ScopeSet? Scope)
+/// <param name="Scope">The scope parameter as it came; null when the request leaves it to the client's defaults.</param>
+internal sealed record TokenRequest(string? Scope)
 {
     public static Result<TokenRequest> Read(Form form)
     {
@@ -14,9 +14,6 @@ internal sealed record TokenRequest(ScopeSet? Scope)
                 return OAuthError.UnsupportedGrantType();
         }
 
-        if (form["scope"] is not { } scope)
-            return new TokenRequest(Scope: null);
-
-        return ScopeSet.Parse(scope).Refused(out var error, out var asked) ? error : new TokenRequest(asked);
+        return new TokenRequest(form["scope"]);
     }
 }

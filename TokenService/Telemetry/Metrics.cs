@@ -9,7 +9,16 @@ internal sealed class Metrics
 
     private readonly Meter meter;
 
-    public Metrics(IMeterFactory meters) => meter = meters.Create(MeterName);
+    private readonly Counter<long> eventsDropped;
+
+    public Metrics(IMeterFactory meters)
+    {
+        meter = meters.Create(MeterName);
+        eventsDropped = meter.CreateCounter<long>(
+            "token_service.events.dropped", "{event}", "Events of requests that were not written: they came too fast, or could not be.");
+    }
+
+    public void EventsDropped(int count) => eventsDropped.Add(count);
 
     /// <param name="age">Seconds since the signing key began to sign; null: there is none.</param>
     /// <param name="untilNextStep">Seconds until the next key begins to sign; null: none is to come.</param>
@@ -18,6 +27,10 @@ internal sealed class Metrics
         Gauge("token_service.signing_key.age", "Since the signing key began to sign.", age);
         Gauge("token_service.signing_key.time_to_next_step", "Until the next key begins to sign.", untilNextStep);
     }
+
+    /// <param name="age">Seconds what is served of clients may be old: 0 while every change is heard of.</param>
+    public void ObserveClients(Func<double> age) => Gauge(
+        "token_service.clients.age", "How old what is known of clients may be.", () => age());
 
     /// <param name="count">Secrets used within the last day that end within 14 days.</param>
     public void ObserveEndingSecrets(Func<int> count) => meter.CreateObservableGauge(

@@ -36,10 +36,12 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
             return error;
 
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        var id = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(IdLength));
+        var id = NewId();
 
         // First, so that none can take the place of one of ours.
-        var claims = client.ExtraClaims.ToDictionary(claim => claim.Key, claim => (object)claim.Value, StringComparer.Ordinal);
+        var claims = new Dictionary<string, object>(client.ExtraClaims.Count + 4, StringComparer.Ordinal);
+        foreach (var (name, value) in client.ExtraClaims)
+            claims[name] = value;
         claims[JwtRegisteredClaimNames.Sub] = client.Id;
         claims["client_id"] = client.Id;
         claims[JwtRegisteredClaimNames.Jti] = id;
@@ -56,5 +58,12 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
             Claims = claims,
         });
         return new AccessToken(jwt, id, signer.Kid, lifetime);
+    }
+
+    private static string NewId()
+    {
+        Span<byte> random = stackalloc byte[IdLength];
+        RandomNumberGenerator.Fill(random);
+        return Base64Url.EncodeToString(random);
     }
 }

@@ -21,6 +21,7 @@ internal static class TokensSetup
             Issuer.TryParse(provider.GetRequiredService<IOptions<IssuerOptions>>().Value.Issuer, out var issuer)
                 ? issuer
                 : throw new InvalidOperationException("The issuer was validated before it was used."));
+        services.AddSingleton<Entitlements>();
         services.AddSingleton<TokenIssuer>();
         return services;
     }

@@ -1,0 +1,120 @@
+using System.Buffers;
+using System.Text.Json;
+using System.Threading.Channels;
+using Microsoft.Extensions.Options;
+using TokenService.Telemetry;
+
+namespace TokenService.Audit;
+
+/// <summary>
+/// Writes one JSON line for each request, in batches, apart from the requests. Between them is a bounded queue; when it is full, a request
+/// waits or its event is dropped, as configured. What is dropped or cannot be written is counted and said in the log: nothing is lost
+/// silently. What is queued when the server stops is still written.
+/// </summary>
+internal sealed partial class EventLog(
+    EventOutput output, IOptions<EventLogOptions> options, Metrics metrics, TimeProvider clock, ILogger<EventLog> logger) : IHostedService
+{
+    // As many as one write takes, about 64 KiB, and as long as a line may be in coming: short for a reader, long for a processor.
+    private const int MostLines = 128;
+    private static readonly TimeSpan BatchTime = TimeSpan.FromMilliseconds(5);
+
+    private readonly Channel<RequestEvent> queue = Channel.CreateBounded<RequestEvent>(
+        new BoundedChannelOptions(options.Value.QueueLength) { SingleReader = true });
+
+    private readonly bool mayDrop = options.Value.WhenFull == WhenFull.Drop;
+    private readonly ArrayBufferWriter<byte> batch = new(64 * 1024);
+
+    private Task? writing;
+    private int lines;
+    private long dropped;
+
+    /// <summary>Takes an event, if there is room or it may be dropped.</summary>
+    /// <returns>False: the queue is full, and the request is to wait with <see cref="AddAsync"/> until there is room.</returns>
+    public bool TryAdd(RequestEvent happened)
+    {
+        if (queue.Writer.TryWrite(happened))
+            return true;
+        if (mayDrop)
+            Drop(1);
+        return mayDrop;
+    }
+
+    /// <summary>Takes an event, as soon as there is room.</summary>
+    public ValueTask AddAsync(RequestEvent happened, CancellationToken ct) => queue.Writer.WriteAsync(happened, ct);
+
+    /// <summary>Counts events that will not be written.</summary>
+    public void Drop(int count)
+    {
+        Interlocked.Add(ref dropped, count);
+        metrics.EventsDropped(count);
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        output.Check();
+        writing = Task.Run(WriteAllAsync, CancellationToken.None);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>No request comes in any more: the server was started last, and stops first.</summary>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        queue.Writer.TryComplete();
+        await (writing ?? Task.CompletedTask).WaitAsync(cancellationToken);
+    }
+
+    private async Task WriteAllAsync()
+    {
+        using var json = new Utf8JsonWriter(batch);
+        while (await queue.Reader.WaitToReadAsync())
+        {
+            while (queue.Reader.TryRead(out var happened))
+            {
+                happened.WriteTo(json);
+                json.Flush();
+                json.Reset();
+                batch.Write("\n"u8);
+                if (++lines % MostLines == 0)
+                    await FlushAsync();
+            }
+
+            await FlushAsync();
+            ReportDropped();
+            // Not the server's clock: how events are gathered into writes is no part of what happens when.
+            await Task.WhenAny(queue.Reader.Completion, Task.Delay(BatchTime));
+        }
+    }
+
+    private async Task FlushAsync()
+    {
+        try
+        {
+            if (lines > 0)
+                await output.WriteAsync(batch.WrittenMemory);
+        }
+        // Whatever it is: a full disk, a pipe nobody reads. Tokens are issued all the same, and the operator hears of it.
+        catch (Exception e)
+        {
+            Log.Failed(logger, e, lines);
+            metrics.EventsDropped(lines);
+        }
+
+        lines = 0;
+        batch.ResetWrittenCount();
+    }
+
+    private void ReportDropped()
+    {
+        if (Interlocked.Exchange(ref dropped, 0) is var count and > 0)
+            Log.Dropped(logger, count, clock.GetUtcNow());
+    }
+
+    private static partial class Log
+    {
+        [LoggerMessage(1, LogLevel.Warning, "{Count} events of requests were dropped until {Until:O}: more came than could be written")]
+        public static partial void Dropped(ILogger logger, long count, DateTimeOffset until);
+
+        [LoggerMessage(2, LogLevel.Error, "{Count} events of requests could not be written, and are lost")]
+        public static partial void Failed(ILogger logger, Exception e, int count);
+    }
+}

@@ -1,0 +1,56 @@
+using Microsoft.Extensions.Options;
+using Microsoft.Win32.SafeHandles;
+
+namespace TokenService.Audit;
+
+/// <summary>Where the lines go: a file, or standard output.</summary>
+internal abstract class EventOutput
+{
+    public static EventOutput Of(IOptions<EventLogOptions> options) =>
+        options.Value.File.Length == 0 ? new StandardOutput() : new AppendedFile(options.Value.File);
+
+    /// <exception cref="StartRefusedException">It cannot be written to.</exception>
+    public abstract void Check();
+
+    /// <param name="lines">Whole lines.</param>
+    /// <exception cref="IOException">They were not written, or not all of them.</exception>
+    public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> lines);
+
+    private sealed class StandardOutput : EventOutput, IDisposable
+    {
+        // As a file: the console's own stream says nothing when nobody reads.
+        private readonly FileStream stream = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+
+        public override void Check()
+        {
+        }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> lines) => stream.WriteAsync(lines);
+
+        public void Dispose() => stream.Dispose();
+    }
+
+    // Opened for each batch, so that whoever rotates logs may move the file or empty it.
+    private sealed class AppendedFile(string path) : EventOutput
+    {
+        public override void Check()
+        {
+            try
+            {
+                using var _ = Open();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
+            {
+                throw new StartRefusedException($"Events:File cannot be appended to: {e.Message}", e);
+            }
+        }
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> lines)
+        {
+            await using var file = Open();
+            await file.WriteAsync(lines);
+        }
+
+        private FileStream Open() => new(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+    }
+}
