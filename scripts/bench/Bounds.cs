@@ -1,89 +1,73 @@
-#:project ../../TokenService/TokenService.csproj
-#:property PublishAot=false
-
-// Two real replicas on a PostgreSQL of their own. Each reaches it through a link on which the connection that listens for notifications
-// can be made to hear nothing more, without being told, while all others go on. In a trial a client is asked for on both replicas without
-// pause, its withdrawal is committed in the midst of that, and the figure is the time from there to the answer, of the slower replica, that
-// was the first to obey and was followed by no grant. The last grant was asked for before that, so the figure errs on the long side.
-
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Npgsql;
 
-if (Arguments.Parse(args) is not { } arguments)
-{
-    Console.Error.WriteLine("Usage: scripts/bench/bounds [--no-install] [--trials 200] [--silent-trials 20] [--json FILE]");
-    return 2;
-}
+namespace TokenService.Bench;
 
-// In all, so that it ends whatever happens.
-using var end = new CancellationTokenSource(TimeSpan.FromMinutes(15));
-using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
-using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
-using var hungUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, End);
-try
+/// <summary>
+/// Two real replicas on a PostgreSQL of their own. Each reaches it through a link on which the connection that listens for notifications
+/// can be made to hear nothing more, without being told, while all others go on. In a trial a client is asked for on both replicas without
+/// pause, its withdrawal is committed in the midst of that, and the figure is the time from there to the answer, of the slower replica, that
+/// was the first to obey and was followed by no grant. The last grant was asked for before that, so the figure errs on the long side.
+/// </summary>
+internal static class Bounds
 {
-    var results = await MeasureAsync(arguments, end.Token);
-    Report.Print(results, Console.Out);
-    if (arguments.Json is { } file)
-        await File.WriteAllTextAsync(file, Report.Json(results));
-    return results.All(result => result.IsHeld) ? 0 : 1;
-}
-catch (Exception) when (end.IsCancellationRequested)
-{
-    Console.Error.WriteLine("Ended before its time.");
-    return 130;
-}
-catch (Exception e) when (e is InvalidOperationException or HttpRequestException or NpgsqlException or TimeoutException
-    or IOException or UnauthorizedAccessException)
-{
-    Console.Error.WriteLine(e.Message);
-    return 1;
-}
+    private const string Usage = "Usage: scripts/bench/bounds [--no-install] [--trials 200] [--silent-trials 20] [--json FILE]";
 
-void End(PosixSignalContext signal)
-{
-    signal.Cancel = true;
-    end.Cancel();
-}
-
-static async Task<IReadOnlyList<Result>> MeasureAsync(Arguments arguments, CancellationToken ct)
-{
-    await using var postgres = await Postgres.StartAsync(ct);
-    await TokenServer.RunAsync(["migrate"], "", postgres.ConnectionString, ct);
-    await using var database = NpgsqlDataSource.Create(postgres.ConnectionString);
-    var clients = await Clients.MakeAsync(database, Withdrawal.All.Length * (arguments.Trials + arguments.SilentTrials), ct);
-    await using var one = await Replica.StartAsync(postgres.ConnectionString, ct);
-    await using var other = await Replica.StartAsync(postgres.ConnectionString, ct);
-    var bench = new Bench(database, clients, [one, other]);
-
-    var results = new List<Result>();
-    foreach (var withdrawal in Withdrawal.All)
+    public static async Task<int> RunAsync(string[] args)
     {
-        Console.Error.WriteLine($"{withdrawal.Kind}, {arguments.Trials} times");
-        results.Add(new Result(withdrawal.Kind, Listener.Up, await bench.HeardAsync(withdrawal, arguments.Trials, ct)));
+        if (BoundsArguments.Parse(args) is not { } arguments)
+        {
+            await Console.Error.WriteLineAsync(Usage);
+            return 2;
+        }
+
+        return await Measurement.RunAsync(TimeSpan.FromMinutes(15), async ct =>
+        {
+            var results = await MeasureAsync(arguments, ct);
+            Report.Print(results, Console.Out);
+            if (arguments.Json is { } file)
+                await File.WriteAllTextAsync(file, Report.Json(results), ct);
+            return results.All(result => result.IsHeld) ? 0 : 1;
+        });
     }
 
-    Console.Error.WriteLine($"all of them, {arguments.SilentTrials} times with the link silent");
-    var unheard = await bench.UnheardAsync(arguments.SilentTrials, ct);
-    foreach (var (i, withdrawal) in Withdrawal.All.Index())
-        results.Add(new Result(withdrawal.Kind, Listener.Silent, [.. unheard.Select(figures => figures[i])]));
-    return results;
+    private static async Task<IReadOnlyList<Result>> MeasureAsync(BoundsArguments arguments, CancellationToken ct)
+    {
+        await using var postgres = await Postgres.StartAsync(ct);
+        await TokenServer.RunAsync(["migrate"], "", postgres.ConnectionString, ct);
+        await using var database = NpgsqlDataSource.Create(postgres.ConnectionString);
+        var clients = await Clients.MakeAsync(database, Withdrawal.All.Length * (arguments.Trials + arguments.SilentTrials), ct);
+        await using var one = await Replica.StartAsync(postgres.ConnectionString, ct);
+        await using var other = await Replica.StartAsync(postgres.ConnectionString, ct);
+        var bench = new Trials(database, clients, [one, other]);
+
+        var results = new List<Result>();
+        foreach (var withdrawal in Withdrawal.All)
+        {
+            Console.Error.WriteLine($"{withdrawal.Kind}, {arguments.Trials} times");
+            results.Add(new Result(withdrawal.Kind, Listener.Up, await bench.HeardAsync(withdrawal, arguments.Trials, ct)));
+        }
+
+        Console.Error.WriteLine($"all of them, {arguments.SilentTrials} times with the link silent");
+        var unheard = await bench.UnheardAsync(arguments.SilentTrials, ct);
+        foreach (var (i, withdrawal) in Withdrawal.All.Index())
+            results.Add(new Result(withdrawal.Kind, Listener.Silent, [.. unheard.Select(figures => figures[i])]));
+        return results;
+    }
 }
 
-internal sealed record Arguments(int Trials = 200, int SilentTrials = 20, string? Json = null)
+internal sealed record BoundsArguments(int Trials = 200, int SilentTrials = 20, string? Json = null)
 {
     /// <summary>Null when they are not such.</summary>
-    public static Arguments? Parse(ReadOnlySpan<string> args) => args switch
+    public static BoundsArguments? Parse(ReadOnlySpan<string> args) => args switch
     {
-        [] => new Arguments(),
+        [] => new BoundsArguments(),
         ["--trials", var number, .. var rest] when Parse(rest) is { } others && Count(number) is { } count =>
             others with { Trials = count },
         ["--silent-trials", var number, .. var rest] when Parse(rest) is { } others && Count(number) is { } count =>
@@ -143,7 +127,7 @@ internal static class Clients
 }
 
 /// <summary>The trials.</summary>
-internal sealed class Bench(NpgsqlDataSource database, Queue<Client> clients, Replica[] replicas)
+internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, Replica[] replicas)
 {
     // Far beyond the bounds: what takes so long is not waited for.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
@@ -261,8 +245,9 @@ internal sealed partial class Replica : IAsyncDisposable
     private Replica(string postgres)
     {
         link = new Link(postgres);
-        process = TokenServer.Start([], link.ConnectionString);
-        process.OutputDataReceived += (_, line) => Read(line.Data);
+        process = TokenServer.Start([], link.ConnectionString, TokenServer.CheapHashes);
+        process.ErrorDataReceived += (_, line) => Read(line.Data);
+        process.BeginErrorReadLine();
         process.BeginOutputReadLine();
     }
 
@@ -467,90 +452,6 @@ internal sealed class Link : IAsyncDisposable
             return isSilent && listeners.Contains(reset);
         }
     }
-}
-
-/// <summary>The PostgreSQL of scripts/postgres, which lives as long as the pipe to its standard input.</summary>
-internal sealed class Postgres(Process script, string connectionString) : IAsyncDisposable
-{
-    /// <summary>For its superuser.</summary>
-    public string ConnectionString { get; } = connectionString;
-
-    public static async Task<Postgres> StartAsync(CancellationToken ct)
-    {
-        // Where this file is.
-        var folder = (string)AppContext.GetData("EntryPointFileDirectoryPath")!;
-        var script = Process.Start(new ProcessStartInfo("bash", [Path.Combine(folder, "..", "postgres"), "--throwaway"])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-        })!;
-        var connectionString = await script.StandardOutput.ReadLineAsync(CancellationToken.None);
-        var postgres = new Postgres(script, connectionString ?? "");
-        if (connectionString is not null && !ct.IsCancellationRequested)
-            return postgres;
-
-        await postgres.DisposeAsync();
-        ct.ThrowIfCancellationRequested();
-        throw new InvalidOperationException("scripts/postgres started no server; what it says stands above.");
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        script.StandardInput.Close();
-        await script.WaitForExitAsync();
-        script.Dispose();
-    }
-}
-
-/// <summary>The program that was built with this one.</summary>
-internal static class TokenServer
-{
-    private static readonly string[] Settings =
-        ["Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Proxies", "Urls", "ASPNETCORE_", "Logging__"];
-
-    private static readonly string SealingKey = Convert.ToBase64String(RandomNumberGenerator.GetBytes(32));
-
-    /// <param name="args">A command; none serves.</param>
-    /// <param name="connectionString">Of its database, should it need one.</param>
-    public static Process Start(string[] args, string connectionString = "")
-    {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "TokenService.dll"), .. args])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-        };
-        // What somebody has exported for a server of his own is not meant for this one.
-        foreach (var name in start.Environment.Keys.Where(IsSetting).ToList())
-            start.Environment.Remove(name);
-        start.Environment["ConnectionStrings__TokenService"] = connectionString;
-        start.Environment["ASPNETCORE_URLS"] = "http://127.0.0.1:0";
-        start.Environment["Issuer"] = "http://127.0.0.1";
-        start.Environment["Keys__SealingKeys__bounds"] = SealingKey;
-        // The least a digest may cost: this is not about hashing.
-        start.Environment["Hashing__MemoryKiB"] = "8192";
-        start.Environment["Hashing__Iterations"] = "1";
-        // Killed, it would leave the socket of its diagnostics behind.
-        start.Environment["DOTNET_EnableDiagnostics"] = "0";
-        return Process.Start(start)!;
-    }
-
-    /// <summary>Runs a command to its end.</summary>
-    /// <returns>What it printed.</returns>
-    public static async Task<string> RunAsync(string[] args, string input, string connectionString, CancellationToken ct)
-    {
-        using var process = Start(args, connectionString);
-        await using var kill = ct.Register(process.Kill);
-        await process.StandardInput.WriteAsync(input);
-        process.StandardInput.Close();
-        var output = await process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        await process.WaitForExitAsync(CancellationToken.None);
-        ct.ThrowIfCancellationRequested();
-        return process.ExitCode == 0
-            ? output
-            : throw new InvalidOperationException($"TokenService {string.Join(' ', args)} failed; what it says stands above.");
-    }
-
-    private static bool IsSetting(string name) => Settings.Any(prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
 }
 
 /// <param name="Kind">What was withdrawn.</param>

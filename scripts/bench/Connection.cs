@@ -1,0 +1,75 @@
+using System.Buffers.Text;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+
+namespace TokenService.Bench;
+
+/// <param name="Status">Of HTTP; 0: there was none.</param>
+/// <param name="BodyLength">In bytes.</param>
+internal readonly record struct Answer(int Status, int BodyLength);
+
+/// <summary>One connection, one request at a time, in as few system calls as can be.</summary>
+internal sealed class Connection : IDisposable
+{
+    private readonly byte[] buffer = new byte[16 * 1024];
+    private int received;
+
+    public Connection(int port) => Socket.Connect(new IPEndPoint(IPAddress.Loopback, port));
+
+    public Socket Socket { get; } = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+
+    /// <summary>True while a request waits for its answer.</summary>
+    public bool IsBusy { get; private set; }
+
+    public void Send(ReadOnlySpan<byte> request)
+    {
+        (received, IsBusy) = (0, true);
+        Socket.Send(request);
+    }
+
+    /// <summary>Reads what has come, without waiting for more.</summary>
+    /// <returns>The answer, once it is whole; one of status 0 when the connection broke.</returns>
+    public Answer? TryReceive()
+    {
+        if (!Socket.Poll(0, SelectMode.SelectRead))
+            return null;
+        var count = received < buffer.Length ? Socket.Receive(buffer.AsSpan(received)) : 0;
+        received += count;
+        var answer = count == 0 ? new Answer(0, 0) : Parse(buffer.AsSpan(0, received));
+        IsBusy = answer is null;
+        return answer;
+    }
+
+    /// <summary>Sends, and waits for the answer.</summary>
+    public Answer Ask(ReadOnlySpan<byte> request, TimeSpan patience)
+    {
+        var began = Stopwatch.GetTimestamp();
+        Send(request);
+        while (Stopwatch.GetElapsedTime(began) < patience)
+        {
+            Socket.Poll(10_000, SelectMode.SelectRead);
+            if (TryReceive() is { } answer)
+                return answer;
+        }
+
+        return new Answer(0, 0);
+    }
+
+    public void Dispose() => Socket.Dispose();
+
+    // What the server says always has a Content-Length.
+    private static Answer? Parse(ReadOnlySpan<byte> bytes)
+    {
+        var end = bytes.IndexOf("\r\n\r\n"u8);
+        if (end < 0)
+            return null;
+        var head = bytes[..end];
+        var status = Number(head["HTTP/1.1 ".Length..]);
+        var at = head.IndexOf("Content-Length: "u8);
+        var length = at < 0 ? 0 : Number(head[(at + "Content-Length: ".Length)..]);
+        return bytes.Length >= end + 4 + length ? new Answer(status, length) : null;
+    }
+
+    private static int Number(ReadOnlySpan<byte> digits) => Utf8Parser.TryParse(digits, out int number, out _) ? number : 0;
+}

@@ -1,0 +1,19 @@
+using System.Globalization;
+using TokenService.Bench;
+
+return args switch
+{
+    ["bounds", .. var rest] => await Bounds.RunAsync(rest),
+    ["run", .. var rest] => await Run.RunAsync(rest),
+    // What `run` starts, on the server's core.
+    ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
+    ["signatures", var algorithm, var seconds] => Alone.Sign(algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["hashes", var seconds] => Alone.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
+    _ => Usage(),
+};
+
+static int Usage()
+{
+    Console.Error.WriteLine("Use scripts/bench/bounds or scripts/bench/run.");
+    return 2;
+}

@@ -1,0 +1,436 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
+using Npgsql;
+using TokenService.Limits;
+
+namespace TokenService.Bench;
+
+internal sealed record RunArguments(bool IsQuick = false, string? Json = null, int? MeasuredSeconds = null)
+{
+    /// <summary>Of each measurement.</summary>
+    public int Seconds => MeasuredSeconds ?? (IsQuick ? 2 : 10);
+
+    public int FloodSeconds => IsQuick ? 4 : 60;
+
+    /// <summary>Of what is compared with something else, and so measured in turn with that.</summary>
+    public int Rounds => IsQuick ? 2 : 4;
+
+    /// <summary>Null when they are not such.</summary>
+    public static RunArguments? Parse(ReadOnlySpan<string> args) => args switch
+    {
+        [] => new RunArguments(),
+        ["--quick", .. var rest] when Parse(rest) is { } others => others with { IsQuick = true },
+        ["--json", var file, .. var rest] when Parse(rest) is { } others => others with { Json = file },
+        ["--seconds", var number, .. var rest] when Parse(rest) is { } others && int.TryParse(number, NumberStyles.None,
+            CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 600 => others with { MeasuredSeconds = seconds },
+        _ => null,
+    };
+}
+
+/// <summary>
+/// How fast the server is, as shares of what its core could do at best; what it takes; and what floods do to those it serves. All in one run,
+/// so that what the machine does otherwise touches the figures that are compared alike.
+/// </summary>
+internal sealed partial class Run(RunArguments arguments, Cores cores, string folder)
+{
+    private const string Usage = "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--seconds N]";
+
+    private const string Speed = "Recognised secrets, one client, by Basic";
+    private const string Resources = "Start and memory";
+
+    // Enough to keep the server's core busy.
+    private const int Connections = 16;
+
+    private readonly Table table = new();
+    private readonly string events = Path.Combine(folder, "events");
+
+    public static async Task<int> RunAsync(string[] args)
+    {
+        if (RunArguments.Parse(args) is not { } arguments)
+        {
+            await Console.Error.WriteLineAsync(Usage);
+            return 2;
+        }
+
+        if (!OperatingSystem.IsLinux())
+        {
+            await Console.Error.WriteLineAsync("This measurement needs Linux: its taskset and /proc.");
+            return 1;
+        }
+
+        return await Measurement.RunAsync(TimeSpan.FromMinutes(arguments.IsQuick ? 6 : 60), async ct =>
+        {
+            var folder = Directory.CreateTempSubdirectory("tsvc-bench-");
+            try
+            {
+                var run = new Run(arguments, Cores.Choose(), folder.FullName);
+                await run.MeasureAsync(ct);
+                run.table.Print(Console.Out);
+                if (arguments.Json is { } file)
+                    await File.WriteAllTextAsync(file, run.table.Json(), ct);
+                return 0;
+            }
+            finally
+            {
+                folder.Delete(recursive: true);
+            }
+        });
+    }
+
+    private async Task MeasureAsync(CancellationToken ct)
+    {
+        var (began, ticks) = (Stopwatch.GetTimestamp(), Ticks());
+        Describe();
+        SecretHasher.Start();
+        await using var postgres = await Postgres.StartAsync(ct, cores.Load);
+        var connection = await postgres.MakeDatabaseAsync("bench", ct);
+        var rsaConnection = await postgres.MakeDatabaseAsync("bench_rsa", ct);
+        await using var database = NpgsqlDataSource.Create(connection);
+        await using var rsaDatabase = NpgsqlDataSource.Create(rsaConnection);
+
+        Say("Making clients, on all cores.");
+        var one = (await Workload.MakeAsync(database, "one", 1, Workload.DefaultCost, ct))[0];
+        var rsaOne = (await Workload.MakeAsync(rsaDatabase, "one", 1, Workload.DefaultCost, ct))[0];
+        var firstUses = await Workload.MakeAsync(database, "first", 100, Workload.DefaultCost, ct);
+        var newcomers = await Workload.MakeAsync(database, "new", 8 * (arguments.FloodSeconds + 1), Workload.DefaultCost, ct);
+        var many = await Workload.MakeAsync(database, "many", arguments.IsQuick ? 1000 : 10_000, Workload.Cheapest, ct);
+        var rotating = await Workload.AddSecretsAsync(
+            database, (await Workload.MakeAsync(database, "rotating", 1, Workload.Cheapest, ct))[0], 49, ct);
+        if (cores.Load is { } load)
+            Cores.PinSelf(load);
+
+        var answerLength = await StartsAsync(connection, one, ct);
+        await using (var empty = await ServeNothingAsync(answerLength, one, ct))
+        {
+            await WarmUpAsync(empty, await Wrk.FileAsync(folder, "one", [one], ct), ct);
+            await using (var server = await ServeAsync(connection, one, ct))
+            {
+                await AlgorithmAsync("ES256", server, one, empty, ct);
+                await ManyAsync(server, one, many, rotating, ct);
+            }
+
+            await using (var server = await ServeAsync(rsaConnection, rsaOne, ct, ("Keys__Algorithm", "RS256")))
+                await AlgorithmAsync("RS256", server, rsaOne, empty, ct);
+        }
+
+        await FirstUsesAsync(connection, firstUses, ct);
+        await FloodsAsync(connection, one, [.. many.Take(10)], many[10], new(newcomers), ct);
+        var (stolen, all) = Ticks();
+        table.Circumstances.Add($"Took {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s; load of the machine at the end: {LoadAverage()}; "
+            + $"of its processors' time the host took {(stolen - ticks.Stolen) / (all - ticks.All):P1}.");
+    }
+
+    private void Describe()
+    {
+        var model = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1];
+        table.Circumstances.Add($"{Environment.ProcessorCount} cores of {model ?? "an unnamed processor"}, "
+            + $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}.");
+        table.Circumstances.Add($"{cores}. Load of the machine at the start: {LoadAverage()}.");
+        table.Circumstances.Add($"Measurements of {arguments.Seconds} s over {Connections} connections by wrk, after warming up; floods of "
+            + $"{arguments.FloodSeconds} s. The event log goes to a file; under floods to /dev/null.");
+    }
+
+    // Ticks the host gave to others while this machine had work, and all there were.
+    private static (double Stolen, double All) Ticks()
+    {
+        var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..9]
+            .Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray();
+        return (ticks[7], ticks.Sum());
+    }
+
+    private static string LoadAverage() => string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3]);
+
+    private static void Say(string what) => Console.Error.WriteLine(what);
+
+    private Task<ServerProcess> ServeAsync(
+        string connection, BenchClient client, CancellationToken ct, params (string Name, string Value)[] settings)
+    {
+        var all = new Dictionary<string, string> { ["Events__File"] = events };
+        foreach (var (name, value) in settings)
+            all[name] = value;
+        File.Delete(events);
+        return ServerProcess.StartAsync(
+            TokenServer.StartInfo([TokenServer.Program], Postgres.ForService(connection), all), cores.Server, client.Request, ct);
+    }
+
+    /// <returns>How long the body of a token's response is.</returns>
+    private async Task<int> StartsAsync(string connection, BenchClient client, CancellationToken ct)
+    {
+        Say("Starts.");
+        var starting = arguments.IsQuick ? 1 : 3;
+        var (starts, anywhere, length, idle) = (new List<double>(), new List<double>(), 0, 0.0);
+        for (var i = 0; i < starting; i++)
+        {
+            await using (var server = await ServeAsync(connection, client, ct))
+            {
+                starts.Add(server.FirstAnswer.TotalSeconds);
+                length = server.AnswerLength;
+                await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 1 : 5), ct);
+                idle = Math.Max(idle, server.ResidentMiB);
+            }
+
+            var start = TokenServer.StartInfo([TokenServer.Program], Postgres.ForService(connection), new Dictionary<string, string> { ["Events__File"] = events });
+            await using var free = await ServerProcess.StartAsync(start, AllCores(), client.Request, ct);
+            anywhere.Add(free.FirstAnswer.TotalSeconds);
+        }
+
+        table.Add(new Row(Resources, $"start to first token, on all cores, median of {starting}", Median(anywhere), "s", 1));
+        table.Add(new Row(Resources, $"start to first token, on one core, median of {starting}", Median(starts), "s"));
+        table.Add(new Row(Resources, $"resident, idle after one token, most of {starting}", idle, "MiB", 100));
+        return length;
+    }
+
+    private string AllCores() => cores.Server == cores.Load ? cores.Server! : $"{cores.Server},{cores.Load}";
+
+    private Task<ServerProcess> ServeNothingAsync(int answerLength, BenchClient client, CancellationToken ct)
+    {
+        table.Circumstances.Add($"K answers with {answerLength} bytes, as the server does with a token.");
+        // With the server's own settings of the runtime.
+        var start = TokenServer.StartInfo(
+        [
+            "exec", "--runtimeconfig", Path.ChangeExtension(TokenServer.Program, ".runtimeconfig.json"),
+            "--depsfile", Path.ChangeExtension(typeof(Run).Assembly.Location, ".deps.json"),
+            typeof(Run).Assembly.Location, "empty", $"{answerLength}",
+        ]);
+        return ServerProcess.StartAsync(start, cores.Server, client.Request, ct);
+    }
+
+    /// <summary>How often a second: of the clock, and of the processor, which others on the machine hardly change.</summary>
+    private async Task<(double PerSecond, double PerProcessorSecond)> AloneAsync(double seconds, CancellationToken ct, params string[] what)
+    {
+        var start = TokenServer.StartInfo(
+            [typeof(Run).Assembly.Location, .. what, seconds.ToString(CultureInfo.InvariantCulture)]);
+        using var process = Process.Start(Cores.Pin(cores.Server, start))!;
+        await using var kill = ct.Register(process.Kill);
+        var output = await process.StandardOutput.ReadToEndAsync(ct);
+        await process.WaitForExitAsync(ct);
+        var numbers = output.Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray();
+        return (numbers[0], numbers[1]);
+    }
+
+    /// <summary>K, S and the server in turn, several times, and of all that the medians: so the machine is the same for each.</summary>
+    private async Task AlgorithmAsync(string algorithm, ServerProcess server, BenchClient client, ServerProcess empty, CancellationToken ct)
+    {
+        Say(algorithm);
+        var file = await Wrk.FileAsync(folder, "one", [client], ct);
+        await WarmUpAsync(server, file, ct);
+        EmptyEvents();
+        var rounds = new List<Round>();
+        var seconds = Math.Max(1, (arguments.Seconds + arguments.Rounds - 1) / arguments.Rounds);
+        for (var i = 0; i < arguments.Rounds; i++)
+        {
+            rounds.Add(new Round(
+                await StretchAsync(empty, file, seconds, ct),
+                await AloneAsync(seconds / 2.0, ct, "signatures", algorithm),
+                await StretchAsync(server, file, seconds, ct)));
+        }
+
+        Row Figure(string section, string what, Func<Round, double> figure, string unit, double? target = null, bool isMost = true, string? note = null) =>
+            new(section, what, Median(rounds.Select(figure)), unit, target, isMost, note);
+
+        var share = algorithm == "ES256" ? 80 : 95;
+        var size = algorithm == "RS256" ? $", {new Keys.KeyOptions().RsaKeySize} bits" : "";
+        table.Add(Figure("Ceiling", $"K: empty minimal API, beside {algorithm}", round => round.Empty.PerSecond, "/s"));
+        table.Add(Figure("Ceiling", $"S: signatures, {algorithm}{size}", round => round.Signatures.PerSecond, "/s"));
+        table.Add(Figure("Ceiling", $"1 / (1/K + 1/S), {algorithm}", round => round.Ceiling, "/s"));
+        table.Add(Figure(Speed, $"{algorithm}: tokens", round => round.Tokens.PerSecond, "/s"));
+        table.Add(Figure(Speed, $"{algorithm}: share of the ceiling", round => 100 * round.Tokens.PerSecond / round.Ceiling, "%", share, isMost: false));
+        table.Add(Figure(Speed, $"{algorithm}: the same by processor time", round => 100 * round.ProcessorShare, "%", share, isMost: false));
+        table.Add(Figure(Speed, $"{algorithm}: processor time of a request", round => round.Tokens.Microseconds, "us",
+            note: $"K {Row.Number(Median(rounds.Select(round => round.Empty.Microseconds)))}, "
+                + $"signature {Row.Number(Median(rounds.Select(round => 1e6 / round.Signatures.PerProcessorSecond)))}"));
+        table.Add(Figure(Speed, $"{algorithm}: p50 at full load", round => round.Tokens.Result.P50Microseconds / 1000.0, "ms"));
+        table.Add(Figure(Speed, $"{algorithm}: p99 at full load", round => round.Tokens.Result.P99Microseconds / 1000.0, "ms"));
+        table.Add(new Row(Speed, $"{algorithm}: refused or broken", rounds.Sum(round => round.Tokens.Result.Refused + round.Tokens.Result.Broken), "", 0));
+        table.Add(Figure(Speed, $"{algorithm}: collections", round => round.Tokens.Collections / round.Tokens.Result.Seconds, "/s",
+            note: $"of {Row.Number(Median(rounds.Select(round => round.Tokens.PauseMilliseconds)))} ms"));
+        table.Add(Figure(Speed, $"{algorithm}: allocated per request", round => round.Tokens.Bytes, "bytes",
+            note: $"K {Row.Number(Median(rounds.Select(round => round.Empty.Bytes)))}"));
+        table.Add(Figure(Speed, $"{algorithm}: of it by our code", round => round.Tokens.Bytes - round.Empty.Bytes, "bytes", 6 * 1024));
+
+        var rate = Median(rounds.Select(round => round.Tokens.PerSecond)) / 2;
+        var half = await PacedLoad.RunAsync(server.Port, [client.Request], rate, Connections, TimeSpan.FromSeconds(arguments.Seconds), ct);
+        table.Add(new Row(Speed, $"{algorithm}: p50 at half load", half.P50, "ms", Note: $"{rate:F0}/s by a paced, open loop; {half.Failed} failed"));
+        table.Add(new Row(Speed, $"{algorithm}: p99 at half load", half.P99, "ms"));
+        table.Add(new Row(Speed, $"{algorithm}: p99 / p50 at half load", half.P99 / half.P50, "", 3));
+        table.Add(new Row(Resources, $"resident, most under load, {algorithm}", server.PeakMiB, "MiB", 200));
+    }
+
+    private static double Median(IEnumerable<double> figures)
+    {
+        var sorted = figures.Order().ToArray();
+        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    }
+
+    /// <summary>
+    /// Until tiered compilation has settled: so many requests, and no faster in two stretches on end. In the pauses between them it gets the
+    /// core to itself.
+    /// </summary>
+    private async Task WarmUpAsync(ServerProcess server, string file, CancellationToken ct)
+    {
+        var (best, requests, settled) = (double.MaxValue, 0L, 0);
+        for (var i = 0; i < 20 && settled < 2; i++)
+        {
+            // By processor time, lest a busy machine pass for a slow start.
+            var stretch = await StretchAsync(server, file, arguments.IsQuick ? 1 : 5, ct);
+            await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
+            requests += stretch.Result.Requests;
+            // What takes long by nature is not for the compiler to hasten.
+            var isWarm = requests > 50_000 || stretch.Microseconds > 1000 && i > 2;
+            settled = isWarm && stretch.Microseconds > best * 0.97 ? settled + 1 : 0;
+            best = Math.Min(best, stretch.Microseconds);
+        }
+    }
+
+    private static async Task<Stretch> StretchAsync(ServerProcess server, string file, int seconds, CancellationToken ct)
+    {
+        var (before, usedBefore) = (server.Count(), server.ProcessorTime);
+        var result = await Wrk.RunAsync(server.Port, file, Connections, seconds, ct);
+        var (after, used) = (server.Count(), server.ProcessorTime - usedBefore);
+        var collections = after.Collections - before.Collections;
+        return new Stretch(
+            result,
+            used.TotalMicroseconds / result.Requests,
+            (after.Allocated - before.Allocated) / result.Requests,
+            collections,
+            (after.PauseMilliseconds - before.PauseMilliseconds) / Math.Max(1, collections));
+    }
+
+    private void EmptyEvents()
+    {
+        if (File.Exists(events))
+            File.WriteAllText(events, "");
+    }
+
+    private async Task ManyAsync(
+        ServerProcess server, BenchClient one, IReadOnlyList<BenchClient> many, BenchClient rotating, CancellationToken ct)
+    {
+        const string section = "Tokens/s relative to one client with one secret, in turn with that";
+        Say("Many clients, many secrets.");
+        var alone = await Wrk.FileAsync(folder, "one", [one], ct);
+        IReadOnlyList<(string Name, BenchClient[] Clients)> cases =
+        [
+            ($"{many.Count / (arguments.IsQuick ? 10 : 100)} clients", [.. many.Take(many.Count / (arguments.IsQuick ? 10 : 100))]),
+            ($"{many.Count:N0} clients{(arguments.IsQuick ? " (10,000 without --quick)" : "")}", [.. many]),
+            ("50 live secrets, by the last of them", [rotating]),
+        ];
+        foreach (var (name, clients) in cases)
+        {
+            var file = await Wrk.FileAsync(folder, "many", clients, ct);
+            // Each is hashed once.
+            var recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 1 : 5, ct);
+            for (var requests = 0L; requests < clients.Length; requests = recognised.Requests)
+                recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 5 : 20, ct);
+
+            EmptyEvents();
+            var shares = new List<(double Clock, double Processor)>();
+            var (rate, failed) = (0.0, 0L);
+            var seconds = Math.Max(1, arguments.Seconds / arguments.Rounds);
+            for (var i = 0; i < arguments.Rounds; i++)
+            {
+                var before = await StretchAsync(server, alone, seconds, ct);
+                var stretch = await StretchAsync(server, file, seconds, ct);
+                shares.Add((stretch.PerSecond / before.PerSecond, before.Microseconds / stretch.Microseconds));
+                rate = stretch.PerSecond;
+                failed += stretch.Result.Refused + stretch.Result.Broken;
+            }
+
+            table.Add(new Row(section, name, 100 * Median(shares.Select(share => share.Clock)), "%", 95, IsMost: false,
+                $"by processor time {100 * Median(shares.Select(share => share.Processor)):F1} %; {rate:F0}/s; {failed} refused or broken"));
+        }
+    }
+
+    private async Task FirstUsesAsync(string connection, IReadOnlyList<BenchClient> clients, CancellationToken ct)
+    {
+        const string section = "First use of a secret (m=19456, t=2)";
+        Say("First uses.");
+        await using var server = await ServeAsync(connection, clients[0], ct, ("Hashing__SecretMemory", "00:00:00"));
+        var file = await Wrk.FileAsync(folder, "first", clients, ct);
+        await Wrk.RunAsync(server.Port, file, 8, 3, ct);
+        var rounds = new List<(double Alone, double Tokens, double ProcessorShare)>();
+        var failed = 0L;
+        var seconds = Math.Max(2, arguments.Seconds / arguments.Rounds);
+        for (var i = 0; i < arguments.Rounds; i++)
+        {
+            var hashes = await AloneAsync(seconds / 2.0, ct, "hashes");
+            var used = server.ProcessorTime;
+            var result = await Wrk.RunAsync(server.Port, file, 8, seconds, ct);
+            var perProcessorSecond = result.Requests / (server.ProcessorTime - used).TotalSeconds;
+            rounds.Add((hashes.PerSecond, result.PerSecond, perProcessorSecond / hashes.PerProcessorSecond));
+            failed += result.Refused + result.Broken;
+        }
+
+        table.Add(new Row(section, "libsodium alone", Median(rounds.Select(round => round.Alone)), "/s"));
+        table.Add(new Row(section, "tokens, each hashed", Median(rounds.Select(round => round.Tokens)), "/s", Note: $"{failed} refused or broken"));
+        table.Add(new Row(section, "share", 100 * Median(rounds.Select(round => round.Tokens / round.Alone)), "%", 95, IsMost: false));
+        table.Add(new Row(section, "the same by processor time", 100 * Median(rounds.Select(round => round.ProcessorShare)), "%", 95, IsMost: false));
+    }
+
+    private async Task FloodsAsync(
+        string connection, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim, Queue<BenchClient> newcomers, CancellationToken ct)
+    {
+        Say("Floods.");
+        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
+        var file = await Wrk.FileAsync(folder, "known", known, ct);
+        await WarmUpAsync(server, file, ct);
+        await KnownAsync(2);
+        var calm = await KnownAsync(arguments.Seconds + 3);
+        var came = new Newcomers(server.Port, newcomers);
+        const string calmSection = "Calm: 500 requests/s of recognised clients";
+        table.Add(new Row(calmSection, "p50", calm.P50, "ms"));
+        table.Add(new Row(calmSection, "p99", calm.P99, "ms"));
+        table.Add(new Row(calmSection, "failures", calm.Failed, "", 0));
+
+        foreach (var flood in new Floods(server.Port, folder, known, victim).All)
+        {
+            var section = $"Flood beside that: {flood.Name}";
+            Say(section);
+            server.ForgetPeak();
+            var lines = server.Lines;
+            var flooding = flood.RunAsync(arguments.FloodSeconds, ct);
+            await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
+            var coming = came.ComeAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
+            var served = await KnownAsync(arguments.FloodSeconds - 1);
+            var took = await coming;
+            var flooded = await flooding;
+            table.Add(new Row(section, "of it", flooded.PerSecond, "/s", Note: flooded.Summary));
+            table.Add(new Row(section, "recognised: failures", served.Failed, "", 0, Note: $"of {served.Sent}"));
+            table.Add(new Row(section, "recognised: p50", served.P50, "ms"));
+            table.Add(new Row(section, "recognised: p99", served.P99, "ms", Note: $"worst {Row.Number(served.P100)} ms"));
+            table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
+            table.Add(new Row(section, "newcomers: slowest token", took.Max().TotalSeconds, "s", 2, Note: $"of {took.Count}"));
+            table.Add(new Row(section, "resident, most", server.PeakMiB, "MiB", 200, Note: $"then {Row.Number(server.ResidentMiB)}"));
+            if (server.Lines > lines)
+                table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastWords())));
+            await Task.Delay(TimeSpan.FromSeconds(1), ct);
+        }
+
+        // What it said last, in short.
+        static string Message(string lines) => MessageText().Match(lines.Split('\n')[^1]).Value;
+
+        Task<Latencies> KnownAsync(int seconds) => PacedLoad.RunAsync(
+            server.Port, [.. known.Select(client => client.Request)], 500, 16, TimeSpan.FromSeconds(seconds), ct);
+    }
+
+    [GeneratedRegex("\"Message\":\"[^\"]{1,80}")]
+    private static partial Regex MessageText();
+
+    /// <param name="Result">What wrk saw.</param>
+    /// <param name="Microseconds">Of processor time, for each request.</param>
+    /// <param name="Bytes">Allocated for each request.</param>
+    /// <param name="Collections">Of garbage.</param>
+    /// <param name="PauseMilliseconds">In each.</param>
+    private sealed record Stretch(WrkResult Result, double Microseconds, double Bytes, int Collections, double PauseMilliseconds)
+    {
+        public double PerSecond => Result.PerSecond;
+    }
+
+    private sealed record Round(Stretch Empty, (double PerSecond, double PerProcessorSecond) Signatures, Stretch Tokens)
+    {
+        public double Ceiling => 1 / (1 / Empty.PerSecond + 1 / Signatures.PerSecond);
+
+        public double ProcessorShare => (Empty.Microseconds + 1e6 / Signatures.PerProcessorSecond) / Tokens.Microseconds;
+    }
+}
