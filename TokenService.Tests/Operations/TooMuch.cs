@@ -1,6 +1,7 @@
 using System.Text;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Clients;
+using TokenService.Limits;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Operations;
@@ -43,7 +44,8 @@ public sealed class RequestsAtOnce
         hashing.Close();
         var waiting = Enumerable.Range(0, Most)
             .Select(i => TokenRequestBuilder.For(new TestClient($"nobody-{i}", $"a guess {i}")).SendAsync(server)).ToList();
-        await Soon.IsAsync("all of them wait", async () => (await TokenRequestBuilder.For(client).SendAsync(server)).Status == 503);
+        var inFlight = server.Services.GetRequiredService<RequestsInFlight>();
+        await Soon.IsAsync("all of them wait", () => inFlight.Count == Most);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
         Assert.That((await server.GetAsync("/.well-known/jwks.json")).Status, Is.EqualTo(200));

@@ -1,12 +1,22 @@
 using Microsoft.Extensions.Options;
+using TokenService.Telemetry;
 
 namespace TokenService.Limits;
 
 /// <summary>Counts the requests that are being answered, and says when there are too many.</summary>
-internal sealed class RequestsInFlight(IOptions<LimitOptions> options)
+internal sealed class RequestsInFlight
 {
-    private readonly int most = options.Value.RequestsInFlight;
+    private readonly int most;
     private int count;
+
+    public RequestsInFlight(IOptions<LimitOptions> options, Metrics metrics)
+    {
+        most = options.Value.RequestsInFlight;
+        metrics.ObserveRequestsInFlight(() => Count);
+    }
+
+    /// <summary>How many there are.</summary>
+    public int Count => Volatile.Read(ref count);
 
     /// <returns>False: one too many. Otherwise it must leave.</returns>
     public bool TryEnter()

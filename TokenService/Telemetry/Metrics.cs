@@ -32,6 +32,10 @@ internal sealed class Metrics
     public void ObserveClients(Func<double> age) => Gauge(
         "token_service.clients.age", "How old what is known of clients may be.", () => age());
 
+    /// <param name="count">Requests that are being answered.</param>
+    public void ObserveRequestsInFlight(Func<int> count) => meter.CreateObservableGauge(
+        "token_service.requests_in_flight", count, "{request}", "Requests whose body has come and that are being answered.");
+
     /// <param name="count">Secrets used within the last day that end within 14 days.</param>
     public void ObserveEndingSecrets(Func<int> count) => meter.CreateObservableGauge(
         "token_service.client_secret.ending", count, "{secret}", "Secrets that are in use and end within 14 days.");
