@@ -152,7 +152,7 @@ internal sealed partial class ClientCache : IDisposable
             throw new TimeoutException("Too many others are asking the database.");
         }
 
-        using var timeout = new CancellationTokenSource(ReadTimeout, clock);
+        using var timeout = new QuietCancellation(ReadTimeout, clock);
         var (readAt, newsThen) = (clock.GetTimestamp(), Volatile.Read(ref news));
         try
         {

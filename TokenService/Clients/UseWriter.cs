@@ -1,3 +1,4 @@
+using TokenService.Postgres;
 using TokenService.Telemetry;
 
 namespace TokenService.Clients;
@@ -25,16 +26,17 @@ internal sealed partial class UseWriter(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         metrics.ObserveEndingSecrets(() => warned.Count);
+        using var stop = new QuietCancellation(stoppingToken);
         using var timer = new PeriodicTimer(Interval, clock);
         try
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
-                await WriteAsync(stoppingToken);
+                await WriteAsync(stop.Token);
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             // No request comes in any more.
-            using var timeout = new CancellationTokenSource(LastWriteTimeout);
+            using var timeout = new QuietCancellation(LastWriteTimeout, TimeProvider.System);
             await WriteAsync(timeout.Token);
         }
     }

@@ -46,6 +46,7 @@ internal sealed partial class KeyRotation(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var stop = new QuietCancellation(stoppingToken);
         // One wake-up waiting is as good as many.
         var wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
         using var timer = clock.CreateTimer(_ => wake.Writer.TryWrite(true), null, PollInterval, PollInterval);
@@ -56,7 +57,7 @@ internal sealed partial class KeyRotation(
         {
             try
             {
-                Tell(await StepAsync(stoppingToken));
+                Tell(await StepAsync(stop.Token));
             }
             // Whatever it is: keys that are not looked after still sign for weeks, a server that stopped does not.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)

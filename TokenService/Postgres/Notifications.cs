@@ -47,11 +47,12 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        using var stop = new QuietCancellation(stoppingToken);
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
-                await ListenAsync(stoppingToken);
+                await ListenAsync(stop.Token);
             }
             // Whatever it is: those who subscribe look by themselves.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
@@ -92,12 +93,11 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     // Hears until the next heartbeat is due.
     private async Task WaitAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        using var due = new CancellationTokenSource(HeartbeatInterval, clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(due.Token, ct);
+        using var due = new QuietCancellation(HeartbeatInterval, clock, ct);
         try
         {
             while (true)
-                await connection.WaitAsync(either.Token);
+                await connection.WaitAsync(due.Token);
         }
         catch (OperationCanceledException) when (!ct.IsCancellationRequested)
         {
