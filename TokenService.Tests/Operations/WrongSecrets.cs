@@ -12,7 +12,7 @@ namespace TokenService.Tests.Operations;
 /// Wrong secrets that had to be hashed are counted, for whom they were tried on and for where they came from; over either budget the next
 /// is refused before it is hashed. Here three for one client, five for one address; nobody else pays for them.
 /// </summary>
-[TestFixture, Rfc(6749, "2.3.1")]
+[TestFixture, Rfc(6749, "2.3.1"), Rfc(6749, "2.3.1e")]
 public sealed class WrongSecrets
 {
     private const string Imported = "the right secret of another system";

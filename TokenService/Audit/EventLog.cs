@@ -70,10 +70,7 @@ internal sealed partial class EventLog(
         {
             while (queue.Reader.TryRead(out var happened))
             {
-                happened.WriteTo(json);
-                json.Flush();
-                json.Reset();
-                batch.Write("\n"u8);
+                Append(happened, json);
                 if (++lines % MostLines == 0)
                     await FlushAsync();
             }
@@ -83,6 +80,24 @@ internal sealed partial class EventLog(
             // Not the server's clock: how events are gathered into writes is no part of what happens when.
             await Task.WhenAny(queue.Reader.Completion, Task.Delay(BatchTime));
         }
+    }
+
+    // An event that cannot be written, which would be a bug, must not end the writing of all others.
+    private void Append(RequestEvent happened, Utf8JsonWriter json)
+    {
+        try
+        {
+            happened.WriteTo(json);
+            json.Flush();
+        }
+        catch (Exception e)
+        {
+            Log.Failed(logger, e, count: 1);
+            metrics.EventsDropped(1);
+        }
+
+        json.Reset();
+        batch.Write("\n"u8);
     }
 
     private async Task FlushAsync()

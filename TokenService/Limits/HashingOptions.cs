@@ -23,7 +23,10 @@ internal sealed class HashingOptions
     [Range(64, 16384, ErrorMessage = "Hashing:MemoryBudgetMiB must be 64 to 16384 (MiB).")]
     public int MemoryBudgetMiB { get; set; } = 256;
 
-    /// <summary>Secrets that may wait to be hashed, 1 to 10000. Default 64. One more is answered 503.</summary>
+    /// <summary>
+    /// Secrets that may wait to be hashed, 1 to 10000: so many that name a live row, which go first, and so many others. Default 64. One
+    /// more is answered 503.
+    /// </summary>
     [Range(1, 10000, ErrorMessage = "Hashing:QueueLength must be 1 to 10000 (waiting secrets).")]
     public int QueueLength { get; set; } = 64;
 
