@@ -27,10 +27,9 @@ internal sealed class CapturedEvents : EventOutput
     {
     }
 
-    public override ValueTask WriteAsync(ReadOnlyMemory<byte> written)
+    public override void Write(ReadOnlySpan<byte> written)
     {
-        foreach (var line in Encoding.UTF8.GetString(written.Span).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        foreach (var line in Encoding.UTF8.GetString(written).Split('\n', StringSplitOptions.RemoveEmptyEntries))
             lines.Enqueue(line);
-        return ValueTask.CompletedTask;
     }
 }

@@ -25,13 +25,16 @@ internal sealed class Database : IAsyncDisposable
     // PostgreSQL 15 and later log every page of a clone unless they are told to copy its files, as those before always do.
     private static string strategy = "";
 
-    private readonly string name;
+    // Null where it goes with its server.
+    private readonly string? name;
 
     private Database(string name)
+        : this(ConnectionTo(name), ConnectionTo(name)) => this.name = name;
+
+    private Database(string connectionString, string own)
     {
-        this.name = name;
-        ConnectionString = ConnectionTo(name);
-        Source = NpgsqlDataSource.Create(ConnectionString);
+        ConnectionString = connectionString;
+        Source = NpgsqlDataSource.Create(own);
     }
 
     public string ConnectionString { get; }
@@ -72,10 +75,20 @@ internal sealed class Database : IAsyncDisposable
     /// <summary>A database no migration has seen.</summary>
     public static Task<Database> CreateEmptyAsync() => CreateAsync("template template0");
 
+    /// <summary>The migrated database of a fixture's own server, for as long as that is there.</summary>
+    public static async Task<Database> CreateAsync(OwnPostgres postgres)
+    {
+        // A pool would hold connections from before a stop.
+        var database = new Database(postgres.ConnectionString, $"{postgres.ConnectionString};Pooling=false");
+        await new Migrator(database.Source).MigrateAsync(Migration.All, CancellationToken.None);
+        return database;
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Source.DisposeAsync();
-        await ExecuteOnServerAsync($"drop database {name} with (force)");
+        if (name is not null)
+            await ExecuteOnServerAsync($"drop database {name} with (force)");
     }
 
     public async Task ExecuteAsync(string sql, object? parameters = null)
@@ -116,6 +129,17 @@ internal sealed class Database : IAsyncDisposable
         return ExecuteAsync(
             "select token_service.add_secret(@clientId, @secretId, @digest)", new { clientId, secretId, digest = Digest(secret) });
     }
+
+    /// <summary>How many wait for a lock on a table. Those of this database: in the other clones the table has the same number.</summary>
+    public Task<int> WaitersForAsync(string table) => ReadAsync<int>(
+        """
+        select count(*)
+        from pg_locks
+        where not granted
+          and relation = ('token_service.' || @table)::regclass
+          and database = (select oid from pg_database where datname = current_database())
+        """,
+        new { table });
 
     public static string Digest(string secret) => SecretHasher.Hash(secret, Cheap)!.ToString();
 

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.IdentityModel.Tokens;
 using TokenService.Keys;
 
 namespace TokenService.Tests.Harness;
@@ -19,9 +18,11 @@ internal sealed class Forgery(string jwt)
     {
         var keys = server.Services.GetRequiredService<SigningKeys>();
         var signer = await keys.SignerAsync(algorithm: null, lifetime: TimeSpan.Zero, CancellationToken.None);
-        return signer.Refused(out var error, out var key)
-            ? throw new InvalidOperationException(error.Reason)
-            : ((ECDsaSecurityKey)key.Credentials.Key).ECDsa;
+        if (signer.Refused(out var error, out var key))
+            throw new InvalidOperationException(error.Reason);
+        var sealedKeys = await server.Services.GetRequiredService<SigningKeyStore>().LoadSealedAsync(CancellationToken.None);
+        var pkcs8 = server.Services.GetRequiredService<SealingKeys>().Unseal(sealedKeys.Single(row => row.Kid == key.Kid));
+        return (ECDsa)SigningAlgorithm.Of(key.Algorithm).ReadPair(pkcs8);
     }
 
     public Forgery WithHeader(string name, JsonNode value)

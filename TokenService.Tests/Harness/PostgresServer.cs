@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace TokenService.Tests.Harness;
 
 /// <summary>
@@ -48,31 +46,19 @@ internal abstract class PostgresServer : IAsyncDisposable
         public override ValueTask DisposeAsync() => container.DisposeAsync();
     }
 #else
-    /// <summary>Lives as long as the pipe to the script's standard input, so it ends even when this process is killed.</summary>
-    private sealed class LocalServer(Process script) : PostgresServer
+    private sealed class LocalServer(PostgresScript script) : PostgresServer
     {
-        private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(30);
-
         public static new async Task<PostgresServer> StartAsync()
         {
-            var script = Process.Start(new ProcessStartInfo("bash", [Repository.PathTo("scripts", "postgres"), "--throwaway"])
+            var script = await PostgresScript.StartAsync("--throwaway");
+            return new LocalServer(script)
             {
-                RedirectStandardInput = true,
-                RedirectStandardOutput = true,
-            })!;
-            var connectionString = await script.StandardOutput.ReadLineAsync();
-            return connectionString is null
-                ? throw new InvalidOperationException("scripts/postgres started no server; what it says stands above.")
-                : new LocalServer(script) { ConnectionString = connectionString, Description = "a private cluster of local binaries" };
+                ConnectionString = script.ConnectionString,
+                Description = "a private cluster of local binaries",
+            };
         }
 
-        public override async ValueTask DisposeAsync()
-        {
-            script.StandardInput.Close();
-            using var limit = new CancellationTokenSource(StopLimit);
-            await script.WaitForExitAsync(limit.Token);
-            script.Dispose();
-        }
+        public override ValueTask DisposeAsync() => script.DisposeAsync();
     }
 #endif
 }

@@ -111,9 +111,16 @@ public sealed class EventOutputs
         await File.WriteAllTextAsync(file, "what was there before\n");
         string first, second;
         await using (var server = await StartAsync(file))
+        {
             first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            await server.StopAsync();
+        }
+
         await using (var server = await StartAsync(file))
+        {
             second = (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server)).RequestId;
+            await server.StopAsync();
+        }
 
         var lines = await File.ReadAllLinesAsync(file);
         Assert.That(lines[0], Is.EqualTo("what was there before"));
@@ -139,6 +146,7 @@ public sealed class EventOutputs
             await Soon.IsAsync("the first is written", () => File.ReadAllText(file).Contains(first, StringComparison.Ordinal));
             await File.WriteAllTextAsync(file, "");
             second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            await server.StopAsync();
         }
 
         Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
@@ -157,6 +165,7 @@ public sealed class EventOutputs
             await Soon.IsAsync("the first is written", () => File.ReadAllText(file).Contains(first, StringComparison.Ordinal));
             File.Move(file, moved, overwrite: true);
             second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            await server.StopAsync();
         }
 
         Assert.That((await File.ReadAllLinesAsync(moved)).Select(RequestId), Is.EqualTo([first]));
@@ -231,7 +240,7 @@ public sealed class EventOutputs
         /// <summary>Completes when a write waits.</summary>
         public Task IsHeld => held.Task;
 
-        public void Hold() => hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        public void Hold() => hold = new TaskCompletionSource();
 
         public void GoOn()
         {
@@ -247,17 +256,17 @@ public sealed class EventOutputs
         {
         }
 
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> lines)
+        public override void Write(ReadOnlySpan<byte> lines)
         {
             if (Failure is not null)
                 throw Failure;
             if (hold is { } now)
             {
                 held.TrySetResult();
-                await now.Task;
+                now.Task.Wait();
             }
 
-            await events.WriteAsync(lines);
+            events.Write(lines);
         }
     }
 }

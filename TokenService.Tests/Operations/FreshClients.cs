@@ -29,8 +29,7 @@ public sealed class FreshClients : ServerFixture
         await using var admin = await Database.Source.OpenConnectionAsync();
         await admin.ExecuteAsync("begin; lock table token_service.client_scope in access exclusive mode");
         var asking = TokenRequestBuilder.For(client).WithScope("invoices:write").SendAsync(Server);
-        await Soon.IsAsync("the server waits for the scopes", () => Database.ReadAsync<bool>(
-            "select exists (select from pg_locks where not granted and relation = 'token_service.client_scope'::regclass)"));
+        await Soon.IsAsync("the server waits for the scopes", async () => await Database.WaitersForAsync("client_scope") > 0);
 
         // In one transaction the secret goes and the scope comes: there was never a token to be had with both.
         await admin.ExecuteAsync(

@@ -162,8 +162,8 @@ public sealed class KnownClients
         return new Hold(connection);
     }
 
-    private Task IsAwaitedAsync(string table) => Soon.IsAsync($"somebody waits for {table}", () => database.ReadAsync<bool>(
-        "select exists (select from pg_locks where not granted and relation = ('token_service.' || @table)::regclass)", new { table }));
+    private Task IsAwaitedAsync(string table) => Soon.IsAsync(
+        $"somebody waits for {table}", async () => await database.WaitersForAsync(table) > 0);
 
     /// <summary>Keeps everybody from reading a table.</summary>
     private sealed class Hold(NpgsqlConnection connection) : IAsyncDisposable

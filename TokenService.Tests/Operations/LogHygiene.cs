@@ -76,7 +76,7 @@ public sealed class LogHygiene : ServerFixture
         new PresentedCredentials.Post("billing", Wrong),
         new BasicCredentials("billing", Wrong),
         new SealingKey("test", Encoding.ASCII.GetBytes(Wrong)),
-        new AccessToken(Wrong, "the jti", "the kid", TimeSpan.FromMinutes(10)),
+        new AccessToken(Encoding.ASCII.GetBytes(Wrong), "the jti", "the kid", TimeSpan.FromMinutes(10)),
     ];
 
     [TestCaseSource(nameof(Records))]

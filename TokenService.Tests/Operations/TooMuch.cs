@@ -95,6 +95,93 @@ public sealed class RequestsAtOnce
     }
 }
 
+/// <summary>Of many callers that do not prove who they are, each waits for its turn to be told so. Here ten have a turn each second.</summary>
+[TestFixture]
+public sealed class RefusalsInTurn
+{
+    private const int AtOnce = 11; // ten of this second, and the first of the next
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100);
+
+    private Database database = null!;
+    private TestServer server = null!;
+    private TestClient client = null!;
+    private int refused;
+
+    [OneTimeSetUp]
+    public async Task CreateDatabase()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+    }
+
+    [SetUp]
+    public async Task StartServer()
+    {
+        server = await TestServer.StartAsync(database, "Limits:RefusalsPerSecond=10");
+        refused = 0;
+        for (var i = 0; i < AtOnce; i++)
+            await (await RefusedAsync());
+    }
+
+    [TearDown]
+    public async Task StopServer() => await server.DisposeAsync();
+
+    [OneTimeTearDown]
+    public async Task DropDatabase() => await database.DisposeAsync();
+
+    [Test]
+    public async Task Each_waits_for_its_own_and_who_proves_who_it_is_does_not_wait()
+    {
+        var (first, second) = (await RefusedAsync(), await RefusedAsync());
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
+            .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
+        Assert.That(first.IsCompleted || second.IsCompleted, Is.False);
+
+        server.Clock.Advance(Turn);
+        await first;
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        Assert.That(second.IsCompleted, Is.False);
+        server.Clock.Advance(Turn);
+        await second;
+    }
+
+    [Test]
+    public async Task Who_would_wait_too_long_is_told_at_once()
+    {
+        var waiting = new List<Task>();
+        for (var wait = Turn; wait <= RefusalPace.LongestWait; wait += Turn)
+            waiting.Add(await RefusedAsync());
+        for (var i = 0; i < AtOnce; i++)
+            await (await RefusedAsync());
+        Assert.That(waiting.Exists(one => one.IsCompleted), Is.False);
+
+        server.Clock.Advance(RefusalPace.LongestWait);
+        await Task.WhenAll(waiting);
+    }
+
+    [Test]
+    public async Task After_a_quiet_while_all_is_as_before()
+    {
+        server.Clock.Advance(TimeSpan.FromMinutes(1));
+        for (var i = 0; i < AtOnce; i++)
+            await (await RefusedAsync());
+        Assert.That((await RefusedAsync()).IsCompleted, Is.False);
+        server.Clock.Advance(Turn);
+    }
+
+    /// <summary>Once it is decided that the caller is refused, the wait for being told so.</summary>
+    private async Task<Task> RefusedAsync()
+    {
+        var answer = TokenRequestBuilder.For(new TestClient("nobody", GeneratedSecret.Create().Value)).SendAsync(server);
+        refused++;
+        await Soon.IsAsync("it is refused", () => server.Events.Lines.Count(line => line.Contains("nobody", StringComparison.Ordinal)) == refused);
+        return IsTold();
+
+        async Task IsTold() => (await answer).IsInvalidClient();
+    }
+}
+
 /// <summary>A client may have a ceiling of tokens per minute, and is told what to do about it.</summary>
 [TestFixture]
 public sealed class TokensPerMinute : ServerFixture

@@ -160,11 +160,10 @@ public sealed class Uses : ServerFixture
         await AskAsync();
         await using var holder = await Database.Source.OpenConnectionAsync();
         await holder.ExecuteAsync("begin; lock table token_service.secret_use in access exclusive mode");
-        await Soon.IsAsync("the writing waits", () =>
+        await Soon.IsAsync("the writing waits", async () =>
         {
             Server.Clock.Advance(Interval);
-            return Database.ReadAsync<bool>(
-                "select exists (select from pg_locks where not granted and relation = 'token_service.secret_use'::regclass)");
+            return await Database.WaitersForAsync("secret_use") > 0;
         });
 
         var last = Now;

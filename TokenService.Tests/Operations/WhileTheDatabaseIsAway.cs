@@ -1,5 +1,4 @@
 using System.Diagnostics.Metrics;
-using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Clients;
 using TokenService.Postgres;
@@ -25,8 +24,6 @@ public sealed class WhileTheDatabaseIsAway
     private TestServer server = null!;
     private TestClient client = null!;
     private DateTimeOffset wentAt;
-
-    private ClientCache Clients => server.Services.GetRequiredService<ClientCache>();
 
     [SetUp]
     public async Task StartServer()
@@ -213,21 +210,6 @@ public sealed class WhileTheDatabaseIsAway
         (await SendAsync(made)).IsGrant("invoices:read");
     }
 
-    // A lock on a table shows who asks the database, and holds them up.
-    [Test]
-    public async Task A_flood_of_unknown_ids_leaves_connections_to_others()
-    {
-        await using var connection = await database.Source.OpenConnectionAsync();
-        await connection.ExecuteAsync("begin; lock table token_service.client in access exclusive mode");
-        var finding = Enumerable.Range(0, 100).Select(i => Clients.FindAsync($"unknown-{i}", CancellationToken.None).AsTask()).ToList();
-        await Soon.IsAsync("32 wait", async () => await WaitingAsync() == 32);
-        (await SendAsync(client)).IsGrant("invoices:read");
-        Assert.That(await WaitingAsync(), Is.EqualTo(32));
-
-        await connection.ExecuteAsync("commit");
-        Assert.That(await Task.WhenAll(finding), Is.All.Null);
-    }
-
     private async Task StartServerAsync(params string[] settings)
     {
         server = await TestServer.StartAsync(
@@ -273,9 +255,6 @@ public sealed class WhileTheDatabaseIsAway
         503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
 
     private Task<Answer> SendAsync(TestClient client) => TokenRequestBuilder.For(client).SendAsync(server);
-
-    private Task<int> WaitingAsync() => database.ReadAsync<int>(
-        "select count(*) from pg_locks where not granted and relation = 'token_service.client'::regclass");
 
     private double Age()
     {

@@ -91,7 +91,7 @@ public sealed class TokensMade : ServerFixture
         {
             var issued = await issuer.IssueAsync(client!, entitlement, CancellationToken.None);
             Assert.That(issued.Refused(out _, out var token), Is.False);
-            tokens.Add(new JsonWebToken(token!.Jwt));
+            tokens.Add(new JsonWebToken(Encoding.ASCII.GetString(token!.Jwt)));
         }
 
         return tokens;

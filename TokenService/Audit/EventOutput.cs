@@ -14,7 +14,7 @@ internal abstract class EventOutput
 
     /// <param name="lines">Whole lines.</param>
     /// <exception cref="IOException">They were not written, or not all of them.</exception>
-    public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> lines);
+    public abstract void Write(ReadOnlySpan<byte> lines);
 
     private sealed class StandardOutput : EventOutput, IDisposable
     {
@@ -25,7 +25,7 @@ internal abstract class EventOutput
         {
         }
 
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> lines) => stream.WriteAsync(lines);
+        public override void Write(ReadOnlySpan<byte> lines) => stream.Write(lines);
 
         public void Dispose() => stream.Dispose();
     }
@@ -45,10 +45,10 @@ internal abstract class EventOutput
             }
         }
 
-        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> lines)
+        public override void Write(ReadOnlySpan<byte> lines)
         {
-            await using var file = Open();
-            await file.WriteAsync(lines);
+            using var file = Open();
+            file.Write(lines);
         }
 
         private FileStream Open() => new(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);

@@ -14,10 +14,6 @@ namespace TokenService.Clients;
 /// </summary>
 internal sealed partial class ClientCache : IDisposable
 {
-    // More than most have; a client takes one to two kilobytes, an unknown id a tenth of that.
-    private const int MostClients = 20_000;
-    private const int MostUnknown = 20_000;
-
     // Of the connections of the pool, so that a flood of unknown ids leaves some to everybody else.
     private const int MostReads = 32;
 
@@ -40,6 +36,8 @@ internal sealed partial class ClientCache : IDisposable
     private readonly TimeProvider clock;
     private readonly ILogger<ClientCache> logger;
     private readonly TimeSpan serveWhileAway;
+    private readonly int mostClients;
+    private readonly int mostUnknown;
     private readonly IDisposable subscription;
 
     private readonly ConcurrentDictionary<string, Known> known = new(StringComparer.Ordinal);
@@ -70,6 +68,7 @@ internal sealed partial class ClientCache : IDisposable
     {
         (this.store, this.notifications, this.clock, this.logger) = (store, notifications, clock, logger);
         serveWhileAway = options.Value.ServeWhileAway;
+        (mostClients, mostUnknown) = (options.Value.MostClients, options.Value.MostUnknown);
         answeredAt = clock.GetTimestamp();
         subscription = notifications.Subscribe("client", Forget);
         metrics.ObserveClients(() => Age.TotalSeconds);
@@ -206,7 +205,7 @@ internal sealed partial class ClientCache : IDisposable
             if (found.Client is null)
                 known.TryRemove(id, out _);
             if (news == newsThen)
-                Keep(found.Client is null ? unknown : known, found.Client is null ? MostUnknown : MostClients, id, found);
+                Keep(found.Client is null ? unknown : known, found.Client is null ? mostUnknown : mostClients, id, found);
         }
     }
 

@@ -13,4 +13,10 @@ internal sealed class ClientCacheOptions
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00", "00:10:00", ErrorMessage = "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.")]
     public TimeSpan ServeWhileAway { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How many clients are kept. More than most have; one takes one to two kilobytes. Not a setting: a test has fewer.</summary>
+    internal int MostClients { get; set; } = 20_000;
+
+    /// <summary>How many ids that no client has are kept. One takes a tenth of a client. Not a setting, either.</summary>
+    internal int MostUnknown { get; set; } = 20_000;
 }

@@ -24,6 +24,7 @@ internal sealed partial class FormEndpoint(
     FormReader reader,
     ClientAuthenticator authenticator,
     RequestsInFlight inFlight,
+    RefusalPace pace,
     UseTally uses,
     EventLog events,
     Issuer issuer,
@@ -60,6 +61,8 @@ internal sealed partial class FormEndpoint(
         // First the event, so that no token leaves without it, then the answer.
         if (!events.TryAdd(happened) && !await WaitForRoomAsync(http, happened))
             return;
+        if (error?.Status < StatusCodes.Status500InternalServerError && happened.SecretId is null)
+            await pace.WaitAsync(http.RequestAborted);
         if (http.RequestAborted.IsCancellationRequested)
             return;
         if (isRefused)

@@ -12,13 +12,6 @@ internal static class OAuthResponse
     /// <summary>RFC 6749 §5.2 and RFC 7617 §2: the scheme a client may use, whatever it used. Ids and secrets are UTF-8.</summary>
     private const string Challenge = "Basic realm=\"TokenService\", charset=\"UTF-8\"";
 
-    // One of each for a thread, since a body is written without a pause.
-    [ThreadStatic]
-    private static ArrayBufferWriter<byte>? buffer;
-
-    [ThreadStatic]
-    private static Utf8JsonWriter? json;
-
     public static Task GrantAsync(HttpContext http, IAnswer answer) => WriteAsync(http, StatusCodes.Status200OK, answer);
 
     public static Task RefuseAsync(HttpContext http, OAuthError error)
@@ -54,16 +47,10 @@ internal static class OAuthResponse
 
     private static void WriteBody(HttpResponse response, IAnswer answer, bool isWanted)
     {
-        buffer ??= new ArrayBufferWriter<byte>(2048);
-        json ??= new Utf8JsonWriter(buffer);
-        buffer.ResetWrittenCount();
-        json.Reset();
-        answer.WriteTo(json);
-        json.Flush();
-
-        response.ContentLength = buffer.WrittenCount;
+        var body = Utf8Json.Write(answer, static (answer, json) => answer.WriteTo(json));
+        response.ContentLength = body.Length;
         if (isWanted)
-            response.BodyWriter.Write(buffer.WrittenSpan);
+            response.BodyWriter.Write(body);
     }
 }
 
@@ -86,7 +73,7 @@ internal sealed record ErrorResponse(string Error, string ErrorDescription) : IA
 }
 
 /// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
-internal sealed record TokenResponse(string AccessToken, string TokenType, long ExpiresIn, string Scope) : IAnswer
+internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long ExpiresIn, string Scope) : IAnswer
 {
     public void WriteTo(Utf8JsonWriter json)
     {

@@ -12,10 +12,10 @@ internal abstract class SigningAlgorithm(string name)
 {
     private static readonly Dictionary<string, SigningAlgorithm> Known = new SigningAlgorithm[]
     {
-        new EllipticCurve(SecurityAlgorithms.EcdsaSha256, ECCurve.NamedCurves.nistP256, JsonWebKeyECTypes.P256),
-        new EllipticCurve(SecurityAlgorithms.EcdsaSha384, ECCurve.NamedCurves.nistP384, JsonWebKeyECTypes.P384),
-        new Rsa(SecurityAlgorithms.RsaSha256),
-        new Rsa(SecurityAlgorithms.RsaSsaPssSha256),
+        new EllipticCurve(SecurityAlgorithms.EcdsaSha256, ECCurve.NamedCurves.nistP256, JsonWebKeyECTypes.P256, HashAlgorithmName.SHA256),
+        new EllipticCurve(SecurityAlgorithms.EcdsaSha384, ECCurve.NamedCurves.nistP384, JsonWebKeyECTypes.P384, HashAlgorithmName.SHA384),
+        new Rsa(SecurityAlgorithms.RsaSha256, RSASignaturePadding.Pkcs1),
+        new Rsa(SecurityAlgorithms.RsaSsaPssSha256, RSASignaturePadding.Pss),
     }.ToDictionary(algorithm => algorithm.Name, StringComparer.Ordinal);
 
     /// <summary>The value of <c>alg</c>.</summary>
@@ -32,13 +32,14 @@ internal abstract class SigningAlgorithm(string name)
     /// <exception cref="CryptographicException">The bytes are not a private key of this kind.</exception>
     public abstract AsymmetricAlgorithm ReadPair(ReadOnlySpan<byte> pkcs8);
 
-    /// <summary>What a token handler signs with.</summary>
-    public SigningCredentials Credentials(AsymmetricAlgorithm pair, string kid)
-    {
-        var key = ToKey(pair);
-        key.KeyId = kid;
-        return new SigningCredentials(key, Name);
-    }
+    /// <summary>The bytes of every signature by this key pair.</summary>
+    public abstract int SignatureLength(AsymmetricAlgorithm pair);
+
+    /// <summary>Signs, as RFC 7518 §3.3 to §3.5 have it: an elliptic curve's signature is R and S at their full length.</summary>
+    /// <param name="pair">A key pair of this kind.</param>
+    /// <param name="data">What is signed.</param>
+    /// <param name="signature">As long as <see cref="SignatureLength"/> says.</param>
+    public abstract void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature);
 
     /// <summary>The public JWK: RFC 7517 §4 with the members of RFC 7518 §6, and the thumbprint of RFC 7638 as kid.</summary>
     public JsonElement PublicJwk(AsymmetricAlgorithm pair)
@@ -61,11 +62,15 @@ internal abstract class SigningAlgorithm(string name)
         return JsonSerializer.SerializeToElement(members);
     }
 
-    protected abstract SecurityKey ToKey(AsymmetricAlgorithm pair);
-
     protected abstract JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair);
 
-    private sealed class EllipticCurve(string name, ECCurve curve, string crv) : SigningAlgorithm(name)
+    private static void Check(bool isSigned)
+    {
+        if (!isSigned)
+            throw new CryptographicException("A signature is not of the length its key makes.");
+    }
+
+    private sealed class EllipticCurve(string name, ECCurve curve, string crv, HashAlgorithmName hash) : SigningAlgorithm(name)
     {
         public override AsymmetricAlgorithm CreatePair(int rsaKeySize) => ECDsa.Create(curve);
 
@@ -76,7 +81,11 @@ internal abstract class SigningAlgorithm(string name)
             return pair;
         }
 
-        protected override SecurityKey ToKey(AsymmetricAlgorithm pair) => new ECDsaSecurityKey((ECDsa)pair);
+        public override int SignatureLength(AsymmetricAlgorithm pair) =>
+            ((ECDsa)pair).GetMaxSignatureSize(DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+
+        public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) =>
+            Check(((ECDsa)pair).TrySignData(data, signature, hash, out var written) && written == signature.Length);
 
         protected override JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair)
         {
@@ -91,7 +100,7 @@ internal abstract class SigningAlgorithm(string name)
         }
     }
 
-    private sealed class Rsa(string name) : SigningAlgorithm(name)
+    private sealed class Rsa(string name, RSASignaturePadding padding) : SigningAlgorithm(name)
     {
         public override AsymmetricAlgorithm CreatePair(int rsaKeySize) => RSA.Create(rsaKeySize);
 
@@ -102,7 +111,10 @@ internal abstract class SigningAlgorithm(string name)
             return pair;
         }
 
-        protected override SecurityKey ToKey(AsymmetricAlgorithm pair) => new RsaSecurityKey((RSA)pair);
+        public override int SignatureLength(AsymmetricAlgorithm pair) => pair.KeySize / 8;
+
+        public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) =>
+            Check(((RSA)pair).TrySignData(data, signature, HashAlgorithmName.SHA256, padding, out var written) && written == signature.Length);
 
         protected override JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair)
         {

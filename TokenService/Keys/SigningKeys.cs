@@ -1,15 +1,11 @@
 using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
-using Microsoft.IdentityModel.Tokens;
 using Npgsql;
 using TokenService.Postgres;
 using TokenService.Protocol;
 
 namespace TokenService.Keys;
-
-/// <summary>A key that signs now, opened.</summary>
-internal sealed record Signer(string Kid, SigningCredentials Credentials);
 
 /// <summary>The public keys, as the JWKS has them.</summary>
 /// <param name="Json">A JWK Set (RFC 7517 §5).</param>
@@ -61,7 +57,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         if (lifetime > signing.LongestToken)
             return OAuthError.TemporarilyUnavailable($"the signing key changed to {signing.Kid}", RetryAfter);
         return now.Opened.TryGetValue(signing.Kid, out var opened)
-            ? new Signer(signing.Kid, opened.Credentials)
+            ? opened.Signer
             : OAuthError.TemporarilyUnavailable($"the signing key {signing.Kid} cannot be opened", RetryAfter);
     }
 
@@ -128,7 +124,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         {
             var algorithm = SigningAlgorithm.Of(row.Algorithm);
             var pair = algorithm.ReadPair(privateKey);
-            var opened = new OpenedKey(row.Algorithm, algorithm.PublicJwk(pair), algorithm.Credentials(pair, row.Kid));
+            var opened = new OpenedKey(algorithm.PublicJwk(pair), new Signer(row.Kid, algorithm, pair));
             return opened.IsShownBy(row) ? opened : throw new CryptographicException("The row shows another key.");
         }
         finally
@@ -159,11 +155,11 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     }
 
     /// <param name="PublicJwk">The other half of the private key, computed from it.</param>
-    private sealed record OpenedKey(string Algorithm, JsonElement PublicJwk, SigningCredentials Credentials)
+    private sealed record OpenedKey(JsonElement PublicJwk, Signer Signer)
     {
         /// <summary>False when the row says something else, so was changed since.</summary>
         public bool IsShownBy(SigningKey row) =>
-            Algorithm == row.Algorithm
+            Signer.Algorithm == row.Algorithm
             && PublicJwk.GetProperty("kid").ValueEquals(row.Kid)
             && JsonElement.DeepEquals(PublicJwk, row.PublicJwk);
     }

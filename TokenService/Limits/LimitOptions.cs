@@ -15,6 +15,13 @@ internal sealed class LimitOptions
     [Range(1, 10_000, ErrorMessage = "Limits:FailuresPerSource must be 1 to 10000.")]
     public int FailuresPerSource { get; set; } = 100;
 
+    /// <summary>
+    /// Callers that do not prove who they are, and are told so within a second, 10 to 100000. Default 500. When more come, each waits for its
+    /// turn, for 2 seconds at most.
+    /// </summary>
+    [Range(10, 100_000, ErrorMessage = "Limits:RefusalsPerSecond must be 10 to 100000.")]
+    public int RefusalsPerSecond { get; set; } = 500;
+
     /// <summary>Requests whose body has come and that are being answered, 16 to 100000. Default 4096. One more gets 503.</summary>
     [Range(16, 100_000, ErrorMessage = "Limits:RequestsInFlight must be 16 to 100000.")]
     public int RequestsInFlight { get; set; } = 4096;

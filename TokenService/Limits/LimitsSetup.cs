@@ -1,6 +1,6 @@
 namespace TokenService.Limits;
 
-/// <summary>How much is too much: hashing, wrong secrets, tokens, requests in flight. Knows clients, and nothing of HTTP.</summary>
+/// <summary>How much is too much: hashing, wrong secrets, tokens, requests in flight, refusals. Knows clients, and nothing of HTTP.</summary>
 internal static class LimitsSetup
 {
     public static IServiceCollection AddLimits(this IServiceCollection services)
@@ -15,6 +15,7 @@ internal static class LimitsSetup
         services.AddSingleton<FailedAttempts>();
         services.AddSingleton<TokenCeilings>();
         services.AddSingleton<RequestsInFlight>();
+        services.AddSingleton<RefusalPace>();
         return services;
     }
 }

@@ -1,0 +1,28 @@
+using System.Buffers;
+using System.Text.Json;
+
+namespace TokenService.Protocol;
+
+/// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
+internal static class Utf8Json
+{
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? buffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? json;
+
+    /// <param name="value">What is written.</param>
+    /// <param name="write">Writes it.</param>
+    /// <returns>The JSON. It stands until this thread writes the next, so is to be used at once and not kept.</returns>
+    public static ReadOnlySpan<byte> Write<T>(T value, Action<T, Utf8JsonWriter> write)
+    {
+        buffer ??= new ArrayBufferWriter<byte>(2048);
+        json ??= new Utf8JsonWriter(buffer);
+        buffer.ResetWrittenCount();
+        json.Reset();
+        write(value, json);
+        json.Flush();
+        return buffer.WrittenSpan;
+    }
+}
