@@ -12,6 +12,16 @@ internal sealed class FakeClock : TimeProvider
     public FakeClock(TimeSpan offset = default) =>
         now = DateTimeOffset.FromUnixTimeSeconds(System.GetUtcNow().ToUnixTimeSeconds() + 60) + offset;
 
+    /// <summary>How many timers wait: that a test may move time only when what it is about has gone to sleep.</summary>
+    public int Timers
+    {
+        get
+        {
+            lock (gate)
+                return timers.Count;
+        }
+    }
+
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
     public override DateTimeOffset GetUtcNow()

@@ -12,6 +12,8 @@ internal sealed class Forgery(string jwt)
 {
     private readonly JsonObject header = Part(jwt, 0);
     private readonly JsonObject payload = Part(jwt, 1);
+    private byte[]? rawHeader;
+    private byte[]? rawPayload;
 
     /// <summary>The private key this server signs with, for forgeries that have nothing wrong but what a test puts there.</summary>
     public static async Task<ECDsa> KeyOfAsync(TestServer server)
@@ -43,10 +45,41 @@ internal sealed class Forgery(string jwt)
         return this;
     }
 
+    public Forgery WithoutHeader(string name)
+    {
+        header.Remove(name);
+        return this;
+    }
+
+    /// <summary>A header with a member more, before all others, even if there is one of that name.</summary>
+    public Forgery WithHeaderBefore(string name, string json) => WithRawHeader(Before(header, name, json));
+
+    /// <summary>A payload with a member more, before all others, even if there is one of that name.</summary>
+    public Forgery WithClaimBefore(string name, string json) => WithRawPayload(Before(payload, name, json));
+
+    /// <summary>These bytes in the place of the header, JSON or not.</summary>
+    public Forgery WithRawHeader(string text)
+    {
+        rawHeader = Encoding.UTF8.GetBytes(text);
+        return this;
+    }
+
+    /// <summary>These bytes in the place of the payload, JSON or not.</summary>
+    public Forgery WithRawPayload(string text) => WithRawPayload(Encoding.UTF8.GetBytes(text));
+
+    public Forgery WithRawPayload(byte[] bytes)
+    {
+        rawPayload = bytes;
+        return this;
+    }
+
     public string SignedBy(ECDsa key, DSASignatureFormat format = DSASignatureFormat.IeeeP1363FixedFieldConcatenation) =>
         Signed(input => key.SignData(input, HashAlgorithmName.SHA256, format));
 
     public string SignedWith(byte[] secret) => Signed(input => HMACSHA256.HashData(secret, input));
+
+    /// <summary>Any bytes in the place of the signature.</summary>
+    public string WithSignature(byte[] signature) => Signed(_ => signature);
 
     public string Unsigned() => Signed(_ => []);
 
@@ -63,12 +96,14 @@ internal sealed class Forgery(string jwt)
 
     private string Signed(Func<byte[], byte[]> sign)
     {
-        var input = $"{Encode(header)}.{Encode(payload)}";
+        var input = $"{Base64Url.EncodeToString(rawHeader ?? Utf8(header))}.{Base64Url.EncodeToString(rawPayload ?? Utf8(payload))}";
         return $"{input}.{Base64Url.EncodeToString(sign(Encoding.ASCII.GetBytes(input)))}";
     }
 
     private static JsonObject Part(string jwt, int index) =>
         JsonNode.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[index]))!.AsObject();
 
-    private static string Encode(JsonObject part) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(part.ToJsonString()));
+    private static byte[] Utf8(JsonObject part) => Encoding.UTF8.GetBytes(part.ToJsonString());
+
+    private static string Before(JsonObject part, string name, string json) => $$"""{"{{name}}":{{json}},{{part.ToJsonString()[1..]}}""";
 }

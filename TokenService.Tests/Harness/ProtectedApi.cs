@@ -16,11 +16,13 @@ internal sealed class ProtectedApi : IAsyncDisposable
 {
     private readonly WebApplication app;
 
-    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer)
+    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer, Action<JwtBearerOptions> inItsTime)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls("http://127.0.0.1:0");
+        // So that the verifier itself meets the largest bad tokens, which Kestrel would otherwise answer with 431.
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestHeadersTotalSize = 1024 * 1024);
         builder.Services.AddAuthorization();
         builder.Services.AddAuthentication().AddJwtBearer(options =>
         {
@@ -32,6 +34,8 @@ internal sealed class ProtectedApi : IAsyncDisposable
             // Only looks on.
             options.Events = new JwtBearerEvents { OnAuthenticationFailed = context => Task.FromResult(Failure = context.Exception) };
         });
+        // Behind JwtBearer's own, which makes what fetches the keys.
+        builder.Services.PostConfigure(JwtBearerDefaults.AuthenticationScheme, inItsTime);
         app = builder.Build();
         app.MapGet("/", (ClaimsPrincipal caller) => caller.Claims.ToDictionary(claim => claim.Type, claim => claim.Value))
             .RequireAuthorization();
@@ -40,13 +44,20 @@ internal sealed class ProtectedApi : IAsyncDisposable
     /// <summary>Why the verifier refused a token; null while it refused none.</summary>
     public Exception? Failure { get; private set; }
 
+    public Uri Address => new(app.Urls.Single());
+
     public static Task<ProtectedApi> StartAsync(TestServer server, string audience = "https://api.example.com") =>
         StartAsync(TestServer.Issuer, server.NewHandler(), audience);
 
+    /// <param name="issuer">The Authority.</param>
+    /// <param name="wayToIssuer">How it is reached.</param>
+    /// <param name="audience">What the API is called.</param>
+    /// <param name="inItsTime">Gives the verifier another clock, where it must not run on the real one.</param>
     public static async Task<ProtectedApi> StartAsync(
-        string issuer, HttpMessageHandler wayToIssuer, string audience = "https://api.example.com")
+        string issuer, HttpMessageHandler wayToIssuer, string audience = "https://api.example.com",
+        Action<JwtBearerOptions>? inItsTime = null)
     {
-        var api = new ProtectedApi(issuer, audience, wayToIssuer);
+        var api = new ProtectedApi(issuer, audience, wayToIssuer, inItsTime ?? (_ => { }));
         await api.app.StartAsync();
         return api;
     }
@@ -56,7 +67,7 @@ internal sealed class ProtectedApi : IAsyncDisposable
     public async Task<Answer> GetAsync(string? authorization, string query = "")
     {
         Failure = null;
-        using var client = new HttpClient { BaseAddress = new Uri(app.Urls.Single()) };
+        using var client = new HttpClient { BaseAddress = Address };
         using var request = new HttpRequestMessage(HttpMethod.Get, "/" + query);
         if (authorization is not null)
             request.Headers.TryAddWithoutValidation("Authorization", authorization);

@@ -86,6 +86,30 @@ internal sealed class TestServer : IAsyncDisposable
         }
     }
 
+    /// <summary>One that listens where its issuer says, for programs that find everything from there.</summary>
+    public static async Task<TestServer> StartAtItsIssuerAsync(Database database, params string[] settings)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var address = $"http://127.0.0.1:{FreePort()}";
+            try
+            {
+                return await StartAsync(database, [.. settings, $"urls={address}", $"Issuer={address}"]);
+            }
+            catch (IOException) when (attempt < 10)
+            {
+                // Somebody else took the port meanwhile.
+            }
+        }
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
     /// <summary>With the rights that the service needs, and no others.</summary>
     private static string AsService(string connectionString) =>
         new NpgsqlConnectionStringBuilder(connectionString) { Options = "-c role=token_service_app" }.ConnectionString;

@@ -9,6 +9,8 @@ namespace TokenService.Tests.Operations;
 [TestFixture]
 public sealed class EntitlementsOfClients
 {
+    private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaximumTokenLifetime: null);
+
     private const int Kept = 32;
 
     private readonly Entitlements entitlements = new();
@@ -44,9 +46,9 @@ public sealed class EntitlementsOfClients
         Assert.That(Granted(before with { }, "write"), Is.Not.SameAs(Granted(before, "write")));
 
         var after = before with { Scopes = [.. before.Scopes.Where(scope => scope.Name != "write")] };
-        Assert.That(entitlements.Decide(after, "write").Refused(out var error, out _));
+        Assert.That(entitlements.Decide(after, new TokenRequest("write", Resource: null)).Refused(out var error, out _));
         Assert.That(error?.Code, Is.EqualTo("invalid_scope"));
-        Assert.That(Granted(before with { Scopes = [new("write", "https://other.example.com", null, false)] }, "write").Audience,
+        Assert.That(Granted(before with { Scopes = [new("write", Api with { Audience = "https://other.example.com" }, false)] }, "write").Resource.Audience,
             Is.EqualTo("https://other.example.com"));
     }
 
@@ -68,7 +70,7 @@ public sealed class EntitlementsOfClients
     {
         var client = NewClient() with
         {
-            Scopes = [.. Enumerable.Range(0, 3 * Kept).Select(i => new HeldScope($"scope-{i}", "https://api.example.com", null, true))],
+            Scopes = [.. Enumerable.Range(0, 3 * Kept).Select(i => new HeldScope($"scope-{i}", Api, true))],
         };
         var first = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
         var again = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
@@ -78,13 +80,13 @@ public sealed class EntitlementsOfClients
 
     private Entitlement Granted(Client client, string? scope)
     {
-        Assert.That(entitlements.Decide(client, scope).Refused(out _, out var entitlement), Is.False);
+        Assert.That(entitlements.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out _, out var entitlement), Is.False);
         return entitlement!;
     }
 
     private OAuthError Refused(Client client, string scope)
     {
-        Assert.That(entitlements.Decide(client, scope).Refused(out var error, out _));
+        Assert.That(entitlements.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out var error, out _));
         return error!;
     }
 
@@ -99,8 +101,10 @@ public sealed class EntitlementsOfClients
         Secrets = [],
         Scopes =
         [
-            new("read", "https://api.example.com", null, IsDefault: true),
-            new("write", "https://api.example.com", null, IsDefault: false),
+            new("read", Api, IsDefault: true),
+            new("write", Api, IsDefault: false),
         ],
+        Resources = [],
+        TokensNotBefore = null,
     };
 }

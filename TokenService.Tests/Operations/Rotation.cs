@@ -11,7 +11,7 @@ namespace TokenService.Tests.Operations;
 
 /// <summary>
 /// Two replicas on one database issue tokens all the time, while two verifiers check each from its issue until it is dead: one
-/// as ASP.NET Core's JwtBearer does, one that keeps the JWKS for as long as it may and never fetches earlier.
+/// an API with ASP.NET Core's JwtBearer, one that keeps the JWKS for as long as it may and never fetches earlier.
 /// </summary>
 [TestFixture]
 public sealed class Rotation
@@ -169,7 +169,7 @@ public sealed class Rotation
             for (var i = 0; i < clocks.Length; i++)
                 cluster.Replicas[i] = await cluster.StartReplicaAsync(i, settings);
             cluster.verifiers.Add(new PatientVerifier(cluster));
-            cluster.verifiers.Add(new JwtBearerVerifier(cluster));
+            cluster.verifiers.Add(await JwtBearerVerifier.StartAsync(cluster));
             return cluster;
         }
 
@@ -203,6 +203,8 @@ public sealed class Rotation
 
         public async ValueTask DisposeAsync()
         {
+            foreach (var verifier in verifiers.OfType<IAsyncDisposable>())
+                await verifier.DisposeAsync();
             foreach (var replica in Replicas)
                 await replica.DisposeAsync();
             await Database.DisposeAsync();
@@ -255,9 +257,8 @@ public sealed class Rotation
             {
                 foreach (var verifier in verifiers)
                 {
-                    var result = await verifier.VerifyAsync(token.EncodedToken);
-                    if (!result.IsValid)
-                        Failures.Add(new Failure(token.Kid, Now, verifier.GetType().Name, result.Exception.Message));
+                    if (await verifier.RefusesAsync(token.EncodedToken) is { } why)
+                        Failures.Add(new Failure(token.Kid, Now, verifier.GetType().Name, why));
                 }
             }
         }
@@ -265,17 +266,13 @@ public sealed class Rotation
 
     private interface IVerifier
     {
-        public Task<TokenValidationResult> VerifyAsync(string token);
+        /// <returns>Why it refuses a token; null: it does not.</returns>
+        public Task<string?> RefusesAsync(string token);
     }
 
-    private static TokenValidationParameters Parameters(Cluster cluster) => new()
-    {
-        ValidIssuer = TestServer.Issuer,
-        ValidAudience = "https://api.example.com",
-        ValidTypes = ["at+jwt"],
-        // The library has no other way to be told the time. A minute of leeway, as APIs have.
-        LifetimeValidator = (_, expires, _, _) => cluster.Now < expires + TimeSpan.FromMinutes(1),
-    };
+    // The library has no other way to be told the time. A minute of leeway, as APIs have.
+    private static LifetimeValidator Lifetime(Cluster cluster) =>
+        (_, expires, _, _) => cluster.Now < expires + TimeSpan.FromMinutes(1);
 
     private sealed class PatientVerifier(Cluster cluster) : IVerifier
     {
@@ -283,7 +280,7 @@ public sealed class Rotation
         private JsonWebKeySet keys = new();
         private DateTimeOffset freshUntil;
 
-        public async Task<TokenValidationResult> VerifyAsync(string token)
+        public async Task<string?> RefusesAsync(string token)
         {
             if (cluster.Now >= freshUntil)
             {
@@ -292,37 +289,35 @@ public sealed class Rotation
                 freshUntil = cluster.Now + response.Headers.CacheControl!.MaxAge!.Value;
             }
 
-            var parameters = Parameters(cluster);
-            parameters.IssuerSigningKeys = keys.GetSigningKeys();
-            return await new JsonWebTokenHandler().ValidateTokenAsync(token, parameters);
+            var result = await new JsonWebTokenHandler().ValidateTokenAsync(token, new TokenValidationParameters
+            {
+                ValidIssuer = TestServer.Issuer,
+                ValidAudience = "https://api.example.com",
+                ValidTypes = ["at+jwt"],
+                IssuerSigningKeys = keys.GetSigningKeys(),
+                LifetimeValidator = Lifetime(cluster),
+            });
+            return result.IsValid ? null : result.Exception.Message;
         }
     }
 
-    private sealed class JwtBearerVerifier : IVerifier
+    private sealed class JwtBearerVerifier(ProtectedApi api) : IVerifier, IAsyncDisposable
     {
-        private readonly Cluster cluster;
-        private readonly ConfigurationManager<OpenIdConnectConfiguration> configuration;
-
-        public JwtBearerVerifier(Cluster cluster)
-        {
-            this.cluster = cluster;
-            configuration = new(
-                $"{TestServer.Issuer}/.well-known/openid-configuration",
-                new OpenIdConnectConfigurationRetriever(),
-                new HttpDocumentRetriever(cluster.Balanced()) { RequireHttps = false })
+        public static async Task<JwtBearerVerifier> StartAsync(Cluster cluster) =>
+            new(await ProtectedApi.StartAsync(TestServer.Issuer, new Balancer(cluster), inItsTime: options =>
             {
+                var configuration = (ConfigurationManager<OpenIdConnectConfiguration>)options.ConfigurationManager!;
                 // In the proportion of its default, 12 hours, to a signing period of ours, 30 days.
-                AutomaticRefreshInterval = ConfigurationManager<OpenIdConnectConfiguration>.MinimumAutomaticRefreshInterval,
-            };
-            TimeOf(configuration) = cluster.Clock;
-        }
+                configuration.AutomaticRefreshInterval =
+                    ConfigurationManager<OpenIdConnectConfiguration>.MinimumAutomaticRefreshInterval;
+                TimeOf(configuration) = cluster.Clock;
+                options.TokenValidationParameters.LifetimeValidator = Lifetime(cluster);
+            }));
 
-        public Task<TokenValidationResult> VerifyAsync(string token)
-        {
-            var parameters = Parameters(cluster);
-            parameters.ConfigurationManager = configuration;
-            return new JsonWebTokenHandler().ValidateTokenAsync(token, parameters);
-        }
+        public async Task<string?> RefusesAsync(string token) =>
+            (await api.GetAsync($"Bearer {token}")).Status == 200 ? null : $"{api.Failure?.Message}";
+
+        public ValueTask DisposeAsync() => api.DisposeAsync();
 
         // The library's clock is a field of its own that it does not show.
         [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "TimeProvider")]

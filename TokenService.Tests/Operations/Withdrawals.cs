@@ -209,7 +209,12 @@ public sealed class Withdrawals
     }
 
     // Until the next test.
-    private Task DeafenAsync() => database.ExecuteAsync("alter table token_service.client disable trigger client_notify");
+    // That of the table that notes until when its tokens are dead would tell of a client that is disabled, too.
+    private Task DeafenAsync() => database.ExecuteAsync(
+        """
+        alter table token_service.client disable trigger client_notify;
+        alter table token_service.tokens_not_before disable trigger tokens_not_before_notify;
+        """);
 
     private async Task CutListenersAsync()
     {

@@ -34,6 +34,8 @@ public sealed class HostileRequests : ServerFixture
         for (var i = 0; i < Count; i++)
         {
             var request = Request.Mutated(random, Client);
+            // So that the turn of each refusal has come.
+            Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
             var answer = await request.ToBuilder().SendAsync(Server);
 
             statuses.Add(answer.Status);

@@ -16,11 +16,17 @@ public sealed class MetadataDocument : ServerFixture
             "jwks_uri": "http://127.0.0.1:8080/.well-known/jwks.json",
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"]
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint": "http://127.0.0.1:8080/introspect",
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256"],
+            "revocation_endpoint": "http://127.0.0.1:8080/revoke",
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "revoked_tokens_uri": "http://127.0.0.1:8080/revoked-tokens"
         }
         """;
 
-    [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2h"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
+    [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2f"), Rfc(8414, "2h"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
     public async Task It_says_what_works_and_nothing_else()
     {
         var answer = await Server.GetAsync(WellKnown);

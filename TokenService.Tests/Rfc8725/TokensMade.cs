@@ -84,7 +84,7 @@ public sealed class TokensMade : ServerFixture
     private async Task<IReadOnlyList<JsonWebToken>> ManyAsync()
     {
         var client = await Server.Services.GetRequiredService<ClientStore>().FindAsync(Client.Id, CancellationToken.None);
-        var entitlement = new Entitlement(ScopeSet.Of(["invoices:read"]), "https://api.example.com", SigningAlgorithm: null);
+        var entitlement = new Entitlement(ScopeSet.Of(["invoices:read"]), client!.Scopes[0].Resource);
         var issuer = Server.Services.GetRequiredService<TokenIssuer>();
         var tokens = new List<JsonWebToken>();
         while (tokens.Count < 300)

@@ -36,8 +36,14 @@ internal sealed class RequestEvent
     /// <summary>The scope granted.</summary>
     public string? Scope { get; set; }
 
-    /// <summary>The jti of the token.</summary>
+    /// <summary>The jti of the token: handed out, introspected or revoked.</summary>
     public string? TokenId { get; set; }
+
+    /// <summary>Whose token was introspected.</summary>
+    public string? TokenClientId { get; set; }
+
+    /// <summary>What introspection said of it.</summary>
+    public bool? IsActive { get; set; }
 
     /// <summary>The kid it was signed with.</summary>
     public string? KeyId { get; set; }
@@ -48,7 +54,7 @@ internal sealed class RequestEvent
     /// <summary>The error code; null: granted.</summary>
     public string? Error { get; set; }
 
-    /// <summary>Why it was refused, more than the caller is told.</summary>
+    /// <summary>Why it was refused, or a token is not active: more than the caller is told.</summary>
     public string? Reason { get; set; }
 
     /// <summary>From the request's headers being read to the answer being known.</summary>
@@ -70,6 +76,9 @@ internal sealed class RequestEvent
         Write(json, "resource"u8, Resource);
         Write(json, "scope"u8, Scope);
         Write(json, "jti"u8, TokenId);
+        Write(json, "token_client_id"u8, TokenClientId);
+        if (IsActive is { } isActive)
+            json.WriteBoolean("active"u8, isActive);
         Write(json, "kid"u8, KeyId);
         WriteSource(json);
         json.WriteNumber("duration_us"u8, (long)Duration.TotalMicroseconds);

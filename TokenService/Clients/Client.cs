@@ -29,11 +29,22 @@ internal sealed record Client
 
     /// <summary>What it may ask for.</summary>
     public required IReadOnlyList<HeldScope> Scopes { get; init; }
+
+    /// <summary>The resources it speaks for: it may ask what tokens for them are worth.</summary>
+    public required IReadOnlyList<Resource> Resources { get; init; }
+
+    /// <summary>Its tokens that were issued up to this instant are dead; null: none is.</summary>
+    public required DateTimeOffset? TokensNotBefore { get; init; }
 }
 
 /// <summary>A scope a client holds.</summary>
 /// <param name="Name">The scope-token.</param>
-/// <param name="Audience">The resource the scope belongs to.</param>
-/// <param name="SigningAlgorithm">What tokens for that resource are signed with; null for the server's default.</param>
+/// <param name="Resource">What it belongs to.</param>
 /// <param name="IsDefault">Granted when a request names no scope.</param>
-internal sealed record HeldScope(string Name, string Audience, string? SigningAlgorithm, bool IsDefault);
+internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault);
+
+/// <summary>An API that takes our tokens.</summary>
+/// <param name="Audience">Its identifier: the aud of its tokens.</param>
+/// <param name="SigningAlgorithm">What its tokens are signed with; null for the server's default.</param>
+/// <param name="MaximumTokenLifetime">What none of its tokens lives longer than; null: no such end.</param>
+internal sealed record Resource(string Audience, string? SigningAlgorithm, TimeSpan? MaximumTokenLifetime);

@@ -18,7 +18,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                authentication_methods as "AuthenticationMethods",
                token_lifetime_seconds as "TokenLifetimeSeconds",
                tokens_per_minute as "TokensPerMinute",
-               extra_claims::text as "ExtraClaims"
+               extra_claims::text as "ExtraClaims",
+               (select not_before from token_service.tokens_not_before where client_id = @id) as "TokensNotBefore"
         from token_service.client
         where id = @id;
 
@@ -34,14 +35,23 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         order by created_at desc, id;
 
         select s.name as "Name",
-               s.audience as "Audience",
+               cs.is_default as "IsDefault",
+               r.audience as "Audience",
                r.signing_alg as "SigningAlgorithm",
-               cs.is_default as "IsDefault"
+               r.maximum_token_lifetime_seconds as "MaximumTokenLifetimeSeconds"
         from token_service.client_scope cs
         join token_service.scope s on s.name = cs.scope
         join token_service.resource r on r.audience = s.audience
         where cs.client_id = @id
         order by s.name;
+
+        select r.audience as "Audience",
+               r.signing_alg as "SigningAlgorithm",
+               r.maximum_token_lifetime_seconds as "MaximumTokenLifetimeSeconds"
+        from token_service.resource_server rs
+        join token_service.resource r on r.audience = rs.audience
+        where rs.client_id = @id
+        order by r.audience;
 
         commit;
         """;
@@ -61,7 +71,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         var client = await found.ReadSingleOrDefaultAsync<ClientRow>();
         // All of it, found or not: what is left unread Dapper cancels, over a connection of its own and on this thread.
         var secrets = await found.ReadAsync<SecretRow>();
-        var scopes = await found.ReadAsync<HeldScope>();
+        var scopes = await found.ReadAsync<ScopeRow>();
+        var resources = await found.ReadAsync<ResourceRow>();
         if (client is null)
             return null;
 
@@ -75,7 +86,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
             ExtraClaims = JsonElement.Parse(client.ExtraClaims).EnumerateObject()
                 .ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
             Secrets = [.. secrets.Select(ToSecret)],
-            Scopes = [.. scopes],
+            Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
+            Resources = [.. resources.Select(row => row.ToResource())],
+            TokensNotBefore = client.TokensNotBefore,
         };
     }
 
@@ -109,6 +122,23 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required int? TokenLifetimeSeconds { get; init; }
         public required int? TokensPerMinute { get; init; }
         public required string ExtraClaims { get; init; }
+        public required DateTime? TokensNotBefore { get; init; }
+    }
+
+    private record ResourceRow
+    {
+        public required string Audience { get; init; }
+        public required string? SigningAlgorithm { get; init; }
+        public required int? MaximumTokenLifetimeSeconds { get; init; }
+
+        public Resource ToResource() => new(
+            Audience, SigningAlgorithm, MaximumTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
+    }
+
+    private sealed record ScopeRow : ResourceRow
+    {
+        public required string Name { get; init; }
+        public required bool IsDefault { get; init; }
     }
 
     private sealed record SecretRow(

@@ -28,6 +28,9 @@ internal static class EndpointsSetup
             .AddSingleton<FormReader>()
             .AddSingleton<FormEndpoint>()
             .AddSingleton<TokenEndpoint>()
+            .AddSingleton<IntrospectionEndpoint>()
+            .AddSingleton<RevocationEndpoint>()
+            .AddSingleton<RevokedTokensEndpoint>()
             .AddSingleton<JwksEndpoint>()
             .AddSingleton<MetadataEndpoint>();
     }
@@ -39,11 +42,17 @@ internal static class EndpointsSetup
         var services = app.Services;
         var issuer = services.GetRequiredService<Issuer>();
         var token = services.GetRequiredService<TokenEndpoint>();
+        var introspection = services.GetRequiredService<IntrospectionEndpoint>();
+        var revocation = services.GetRequiredService<RevocationEndpoint>();
+        var revoked = services.GetRequiredService<RevokedTokensEndpoint>();
         var jwks = services.GetRequiredService<JwksEndpoint>();
         var metadata = services.GetRequiredService<MetadataEndpoint>();
 
         // Every method: a wrong one is answered as an OAuth error too.
         app.Map(issuer.Path + TokenEndpoint.Path, token.AnswerAsync);
+        app.Map(issuer.Path + IntrospectionEndpoint.Path, introspection.AnswerAsync);
+        app.Map(issuer.Path + RevocationEndpoint.Path, revocation.AnswerAsync);
+        app.MapMethods(issuer.Path + RevokedTokensEndpoint.Path, Reading, revoked.AnswerAsync);
         app.MapMethods(issuer.Path + JwksEndpoint.Path, Reading, jwks.AnswerAsync);
         app.MapMethods(MetadataEndpoint.PathFor(issuer), Reading, metadata.AnswerAsync);
         app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), Reading, metadata.AnswerAsync);

@@ -56,7 +56,7 @@ internal sealed partial class FormEndpoint(
         var isRefused = result.Refused(out var error, out var answer);
         happened.Status = error?.Status ?? StatusCodes.Status200OK;
         happened.Error = error?.Code;
-        happened.Reason = error?.Reason ?? error?.Description;
+        happened.Reason = error?.Reason ?? error?.Description ?? happened.Reason;
         happened.Duration = clock.GetElapsedTime(began);
         // First the event, so that no token leaves without it, then the answer.
         if (!events.TryAdd(happened) && !await WaitForRoomAsync(http, happened))

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using TokenService.Authentication;
+using TokenService.Keys;
 using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
@@ -12,7 +13,13 @@ internal sealed record Metadata(
     string JwksUri,
     IReadOnlyList<string> GrantTypesSupported,
     IReadOnlyList<string> ResponseTypesSupported,
-    IReadOnlyList<string> TokenEndpointAuthMethodsSupported);
+    IReadOnlyList<string> TokenEndpointAuthMethodsSupported,
+    string IntrospectionEndpoint,
+    IReadOnlyList<string> IntrospectionEndpointAuthMethodsSupported,
+    IReadOnlyList<string> IntrospectionSigningAlgValuesSupported,
+    string RevocationEndpoint,
+    IReadOnlyList<string> RevocationEndpointAuthMethodsSupported,
+    string RevokedTokensUri);
 
 /// <summary>
 /// The metadata where RFC 8414 §3 puts it, between host and path of the issuer, and where OpenID Connect Discovery §4 does,
@@ -33,7 +40,15 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 GrantTypesSupported: ["client_credentials"],
                 // RFC 8414 §2 demands the member; there is no authorization endpoint whose response types it could list.
                 ResponseTypesSupported: [],
-                TokenEndpointAuthMethodsSupported: PresentedCredentials.Methods),
+                TokenEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                IntrospectionEndpoint: issuer.Endpoint(Endpoints.IntrospectionEndpoint.Path),
+                IntrospectionEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                // RFC 9701 §7.
+                IntrospectionSigningAlgValuesSupported: [.. SigningAlgorithm.Names],
+                RevocationEndpoint: issuer.Endpoint(Endpoints.RevocationEndpoint.Path),
+                RevocationEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                // No registered name: the list is ours.
+                RevokedTokensUri: issuer.Endpoint(RevokedTokensEndpoint.Path)),
             MetadataJson.Default.Metadata),
         "application/json",
         MaxAge);

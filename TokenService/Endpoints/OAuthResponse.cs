@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
+using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
@@ -34,7 +35,7 @@ internal static class OAuthResponse
     {
         var response = http.Response;
         response.StatusCode = status;
-        response.ContentType = "application/json";
+        response.ContentType = answer.ContentType;
         // RFC 6749 §5.1 asks for both where there is a token; here they are on every answer.
         response.Headers.CacheControl = "no-store";
         response.Headers.Pragma = "no-cache";
@@ -47,23 +48,55 @@ internal static class OAuthResponse
 
     private static void WriteBody(HttpResponse response, IAnswer answer, bool isWanted)
     {
-        var body = Utf8Json.Write(answer, static (answer, json) => answer.WriteTo(json));
+        var body = answer.ToUtf8();
         response.ContentLength = body.Length;
         if (isWanted)
             response.BodyWriter.Write(body);
     }
 }
 
-/// <summary>The body of an answer: a JSON object.</summary>
+/// <summary>What an endpoint answers a request with that is not refused.</summary>
 internal interface IAnswer
 {
-    public void WriteTo(Utf8JsonWriter json);
+    /// <summary>Null: there is no body.</summary>
+    public string? ContentType { get; }
+
+    /// <summary>The body. To be used at once and not kept.</summary>
+    public ReadOnlySpan<byte> ToUtf8();
+}
+
+/// <summary>A JSON object.</summary>
+internal abstract record JsonAnswer : IAnswer
+{
+    public string ContentType => "application/json";
+
+    public ReadOnlySpan<byte> ToUtf8() => Utf8Json.Write(this, static (answer, json) => answer.WriteTo(json));
+
+    public abstract void WriteTo(Utf8JsonWriter json);
+}
+
+/// <summary>A JWT.</summary>
+/// <param name="Jwt">In ASCII.</param>
+/// <param name="Type">Its typ.</param>
+internal sealed record JwtAnswer(byte[] Jwt, string Type) : IAnswer
+{
+    public string ContentType => "application/" + Type;
+
+    public ReadOnlySpan<byte> ToUtf8() => Jwt;
+}
+
+/// <summary>Nothing more than that it is done.</summary>
+internal sealed record EmptyAnswer : IAnswer
+{
+    public string? ContentType => null;
+
+    public ReadOnlySpan<byte> ToUtf8() => [];
 }
 
 /// <summary>RFC 6749 §5.2.</summary>
-internal sealed record ErrorResponse(string Error, string ErrorDescription) : IAnswer
+internal sealed record ErrorResponse(string Error, string ErrorDescription) : JsonAnswer
 {
-    public void WriteTo(Utf8JsonWriter json)
+    public override void WriteTo(Utf8JsonWriter json)
     {
         json.WriteStartObject();
         json.WriteString("error"u8, Error);
@@ -73,9 +106,9 @@ internal sealed record ErrorResponse(string Error, string ErrorDescription) : IA
 }
 
 /// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
-internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long ExpiresIn, string Scope) : IAnswer
+internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long ExpiresIn, string Scope) : JsonAnswer
 {
-    public void WriteTo(Utf8JsonWriter json)
+    public override void WriteTo(Utf8JsonWriter json)
     {
         json.WriteStartObject();
         json.WriteString("access_token"u8, AccessToken);
@@ -87,4 +120,27 @@ internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long 
 
     // A record's own ToString would print the token into any log that is handed one of these.
     public override string ToString() => $"{TokenType} {Scope}";
+}
+
+/// <summary>RFC 7662 §2.2: what a token is worth, to the API that asks.</summary>
+/// <param name="Token">Null: nothing, and no more is said.</param>
+internal sealed record IntrospectionResponse(IssuedToken? Token) : JsonAnswer
+{
+    public override void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteBoolean("active"u8, Token is not null);
+        if (Token is not null)
+        {
+            json.WriteString("token_type"u8, "Bearer"u8);
+            foreach (var claim in Token.Claims.EnumerateObject())
+            {
+                // A client's extra claim may have a name that only means something here.
+                if (claim.Name is not ("active" or "token_type"))
+                    claim.WriteTo(json);
+            }
+        }
+
+        json.WriteEndObject();
+    }
 }

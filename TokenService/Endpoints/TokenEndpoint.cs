@@ -14,12 +14,12 @@ internal sealed class TokenEndpoint(FormEndpoint endpoint, Entitlements entitlem
 
     private async ValueTask<Result<IAnswer>> GrantAsync(FormRequest request, CancellationToken ct)
     {
-        // 1. RFC 6749 §4.4.2: the grant and the scope asked for.
+        // 1. RFC 6749 §4.4.2 and RFC 8707 §2: the grant, and the scope and resource asked for.
         if (TokenRequest.Read(request.Form).Refused(out var error, out var asked))
             return error;
 
         // 2. RFC 6749 §3.3 and RFC 9068 §3: what the client may have of it, and where.
-        if (entitlements.Decide(request.Client, asked.Scope).Refused(out error, out var entitlement))
+        if (entitlements.Decide(request.Client, asked).Refused(out error, out var entitlement))
             return error;
 
         // 3. No more tokens than the client may have.
@@ -30,7 +30,7 @@ internal sealed class TokenEndpoint(FormEndpoint endpoint, Entitlements entitlem
         if ((await issuer.IssueAsync(request.Client, entitlement, ct)).Refused(out error, out var token))
             return error;
         uses.ScopesUsed(request.Client.Id, entitlement.Scope.Values);
-        request.Happened.Resource = entitlement.Audience;
+        request.Happened.Resource = entitlement.Resource.Audience;
         request.Happened.Scope = entitlement.Scope.ToString();
         request.Happened.TokenId = token.Id;
         request.Happened.KeyId = token.KeyId;

@@ -19,4 +19,7 @@ internal sealed class Signer(string kid, SigningAlgorithm algorithm, AsymmetricA
     /// <param name="data">What is signed.</param>
     /// <param name="signature">As long as <see cref="SignatureLength"/> says.</param>
     public void Sign(ReadOnlySpan<byte> data, Span<byte> signature) => algorithm.Sign(pair, data, signature);
+
+    /// <summary>True when the signature is one of its own over the data.</summary>
+    public bool Verifies(ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature) => algorithm.Verifies(pair, data, signature);
 }

@@ -41,6 +41,9 @@ internal abstract class SigningAlgorithm(string name)
     /// <param name="signature">As long as <see cref="SignatureLength"/> says.</param>
     public abstract void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature);
 
+    /// <summary>True when the signature is one of this key pair over the data.</summary>
+    public abstract bool Verifies(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature);
+
     /// <summary>The public JWK: RFC 7517 §4 with the members of RFC 7518 §6, and the thumbprint of RFC 7638 as kid.</summary>
     public JsonElement PublicJwk(AsymmetricAlgorithm pair)
     {
@@ -87,6 +90,9 @@ internal abstract class SigningAlgorithm(string name)
         public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) =>
             Check(((ECDsa)pair).TrySignData(data, signature, hash, out var written) && written == signature.Length);
 
+        public override bool Verifies(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature) =>
+            ((ECDsa)pair).VerifyData(data, signature, hash);
+
         protected override JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair)
         {
             var point = ((ECDsa)pair).ExportParameters(includePrivateParameters: false).Q;
@@ -115,6 +121,9 @@ internal abstract class SigningAlgorithm(string name)
 
         public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) =>
             Check(((RSA)pair).TrySignData(data, signature, HashAlgorithmName.SHA256, padding, out var written) && written == signature.Length);
+
+        public override bool Verifies(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature) =>
+            ((RSA)pair).VerifyData(data, signature, HashAlgorithmName.SHA256, padding);
 
         protected override JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair)
         {

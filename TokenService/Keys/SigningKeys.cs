@@ -41,10 +41,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     /// <exception cref="NpgsqlException">The database would have to be asked, and is away.</exception>
     public async ValueTask<Result<Signer>> SignerAsync(string? algorithm, TimeSpan lifetime, CancellationToken ct)
     {
-        // The plan counts on a replica to know what others did no later than this.
-        if (clock.GetUtcNow() - known.At > KeyPlan.LearningTime)
-            await LoadAsync(ct);
-
+        await LearnAsync(ct);
         if (Signing(known.Ring, algorithm) is { } key && lifetime > key.LongestToken)
         {
             await store.RaiseLongestTokenAsync(key.Kid, lifetime, ct);
@@ -59,6 +56,15 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         return now.Opened.TryGetValue(signing.Kid, out var opened)
             ? opened.Signer
             : OAuthError.TemporarilyUnavailable($"the signing key {signing.Kid} cannot be opened", RetryAfter);
+    }
+
+    /// <summary>The key of that kid, while it is published; null: there is none, or it was withdrawn.</summary>
+    /// <exception cref="NpgsqlException">The database would have to be asked, and is away.</exception>
+    public async ValueTask<Signer?> FindAsync(string kid, CancellationToken ct)
+    {
+        await LearnAsync(ct);
+        var (now, at) = (known, clock.GetUtcNow());
+        return now.Ring.PublishedAt(at).Any(key => key.Kid == kid) && now.Opened.TryGetValue(kid, out var opened) ? opened.Signer : null;
     }
 
     /// <summary>
@@ -89,6 +95,13 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     }
 
     public void Dispose() => loading.Dispose();
+
+    // The plan counts on a replica to know what others did no later than this.
+    private async ValueTask LearnAsync(CancellationToken ct)
+    {
+        if (clock.GetUtcNow() - known.At > KeyPlan.LearningTime)
+            await LoadAsync(ct);
+    }
 
     private string? Open(
         IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, OpenedKey> opened)

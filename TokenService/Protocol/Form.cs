@@ -11,7 +11,12 @@ internal sealed class Form
     /// <summary>Parameters a body may have, those we do not know included.</summary>
     public const int MaximumParameters = 64;
 
+    // RFC 8707 §2 lets this one parameter repeat.
+    private const string Resource = "resource";
+
     private readonly Dictionary<string, string> parameters = new(StringComparer.Ordinal);
+
+    private List<string>? resources;
 
     private Form()
     {
@@ -20,6 +25,9 @@ internal sealed class Form
     /// <summary>The value of a parameter; null when it is omitted or, RFC 6749 §3.2, sent without a value.</summary>
     public string? this[string name] =>
         parameters.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
+
+    /// <summary>The values of <c>resource</c>, none of them empty.</summary>
+    public IReadOnlyList<string> Resources => resources ?? (IReadOnlyList<string>)[];
 
     /// <summary>Reads a whole body. Refused with invalid_request: bad encoding, a parameter that repeats, too many of them.</summary>
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
@@ -32,7 +40,7 @@ internal sealed class Form
 
     private static Result<Form> Parse(ReadOnlySpan<byte> body)
     {
-        var form = new Form();
+        var (form, count) = (new Form(), 0);
         foreach (var range in body.Split((byte)'&'))
         {
             var pair = body[range];
@@ -45,14 +53,22 @@ internal sealed class Form
             if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
                 return OAuthError.InvalidRequest("The body is not form-encoded UTF-8.");
 
-            // RFC 6749 §3.2: parameters must not be included more than once. That goes for unknown ones and empty ones too.
-            if (!form.parameters.TryAdd(decodedName, decodedValue))
-                return OAuthError.InvalidRequest("A parameter is repeated.");
-
-            if (form.parameters.Count > MaximumParameters)
+            if (++count > MaximumParameters)
                 return OAuthError.InvalidRequest("The body has too many parameters.");
+
+            if (decodedName == Resource)
+                form.AddResource(decodedValue);
+            // RFC 6749 §3.2: parameters must not be included more than once. That goes for unknown ones and empty ones too.
+            else if (!form.parameters.TryAdd(decodedName, decodedValue))
+                return OAuthError.InvalidRequest("A parameter is repeated.");
         }
 
         return form;
+    }
+
+    private void AddResource(string value)
+    {
+        if (value.Length > 0)
+            (resources ??= []).Add(value);
     }
 }

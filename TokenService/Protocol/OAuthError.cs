@@ -1,8 +1,8 @@
 namespace TokenService.Protocol;
 
 /// <summary>
-/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant and unauthorized_client cannot
-/// occur: there is no grant to be invalid, and every client may use the one there is), then those of our own limits and failures.
+/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur: there is no grant to be
+/// invalid), then that of RFC 8707 §2, then those of our own limits and failures.
 /// </summary>
 /// <param name="Code">The <c>error</c> member.</param>
 /// <param name="Status">The HTTP status.</param>
@@ -20,11 +20,18 @@ internal sealed record OAuthError(string Code, int Status, string Description, s
     public static OAuthError InvalidClient(string reason) =>
         new("invalid_client", 401, "Client authentication failed.", reason);
 
+    /// <summary>Every client may use the one grant there is, but not every client may introspect.</summary>
+    public static OAuthError UnauthorizedClient(string description) =>
+        new("unauthorized_client", 400, description);
+
     public static OAuthError UnsupportedGrantType() =>
         new("unsupported_grant_type", 400, "The only grant_type here is client_credentials.");
 
     public static OAuthError InvalidScope(string description) =>
         new("invalid_scope", 400, description);
+
+    public static OAuthError InvalidTarget(string description) =>
+        new("invalid_target", 400, description);
 
     /// <summary>Too much work, or the database away. The code is borrowed from RFC 6749 §4.1.2.1, which has it for the same case.</summary>
     public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter) =>

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace TokenService.Protocol;
@@ -6,6 +7,9 @@ namespace TokenService.Protocol;
 /// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
 internal static class Utf8Json
 {
+    // Nothing of this is ever shown as HTML, so a '+' may stay a '+', as in "at+jwt".
+    private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     [ThreadStatic]
     private static ArrayBufferWriter<byte>? buffer;
 
@@ -18,7 +22,7 @@ internal static class Utf8Json
     public static ReadOnlySpan<byte> Write<T>(T value, Action<T, Utf8JsonWriter> write)
     {
         buffer ??= new ArrayBufferWriter<byte>(2048);
-        json ??= new Utf8JsonWriter(buffer);
+        json ??= new Utf8JsonWriter(buffer, Options);
         buffer.ResetWrittenCount();
         json.Reset();
         write(value, json);

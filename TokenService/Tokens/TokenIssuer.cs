@@ -17,24 +17,38 @@ internal sealed record AccessToken(byte[] Jwt, string Id, string KeyId, TimeSpan
 /// <summary>Makes JWT access tokens, RFC 9068, with the key that signs now.</summary>
 internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<TokenOptions> options, TimeProvider clock)
 {
-    private const string Type = "at+jwt"; // RFC 9068 §2.1
+    /// <summary>RFC 9068 §2.1.</summary>
+    public const string Type = "at+jwt";
+
     private const int IdLength = 16; // 128 random bits: unique for the life of the issuer
 
     private static readonly FrozenSet<string> OwnClaims = FrozenSet.Create(
         StringComparer.Ordinal, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
 
+    private static readonly TimeSpan RetryAfterRevocation = TimeSpan.FromSeconds(1);
+
     private readonly JwtWriter writer = new(Type);
 
-    /// <summary>Refused with 503 while there is no key to sign with.</summary>
+    /// <summary>Refused with 503 while there is no key to sign with, and in the second in which all tokens of the client were revoked.</summary>
     public async ValueTask<Result<AccessToken>> IssueAsync(Client client, Entitlement entitlement, CancellationToken ct)
     {
-        var lifetime = client.TokenLifetime ?? options.Value.Lifetime;
-        if ((await keys.SignerAsync(entitlement.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
+        var lifetime = LifetimeOf(client, entitlement.Resource);
+        if ((await keys.SignerAsync(entitlement.Resource.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
+        // Nobody could tell it from one of before: iat has no fractions.
+        if (client.TokensNotBefore?.ToUnixTimeSeconds() >= now)
+            return OAuthError.TemporarilyUnavailable("all tokens of the client were revoked in this second", RetryAfterRevocation);
+
         var claims = new Claims(issuer, client, entitlement, now, now + (long)lifetime.TotalSeconds, RandomIds.Next(IdLength));
         return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.Kid, lifetime);
+    }
+
+    private TimeSpan LifetimeOf(Client client, Resource resource)
+    {
+        var wanted = client.TokenLifetime ?? options.Value.Lifetime;
+        return resource.MaximumTokenLifetime < wanted ? resource.MaximumTokenLifetime.Value : wanted;
     }
 
     // RFC 9068 §2.2.
@@ -44,7 +58,7 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
         json.WriteString("iss"u8, claims.Issuer.Value);
         json.WriteString("sub"u8, claims.Client.Id);
         json.WriteString("client_id"u8, claims.Client.Id);
-        json.WriteString("aud"u8, claims.Entitlement.Audience);
+        json.WriteString("aud"u8, claims.Entitlement.Resource.Audience);
         json.WriteString("scope"u8, claims.Entitlement.Scope.ToString());
         json.WriteNumber("iat"u8, claims.IssuedAt);
         json.WriteNumber("exp"u8, claims.Expires);

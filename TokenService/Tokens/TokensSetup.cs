@@ -4,8 +4,8 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// What we hand out: whether a client is entitled to it, and the token itself, signed with the key that Keys names. Knows nothing
-/// of HTTP.
+/// What we hand out, and what became of it: whether a client is entitled to a token, the token itself, signed with the key that Keys
+/// names, whether it is still good, and the list of those that are not. Knows nothing of HTTP.
 /// </summary>
 internal static class TokensSetup
 {
@@ -23,6 +23,12 @@ internal static class TokensSetup
                 : throw new InvalidOperationException("The issuer was validated before it was used."));
         services.AddSingleton<Entitlements>();
         services.AddSingleton<TokenIssuer>();
+        services.AddSingleton<TokenReader>();
+        services.AddSingleton<RevocationStore>();
+        services.AddSingleton<TokenStatus>();
+        services.AddSingleton<RevocationList>();
+        services.AddSingleton<IntrospectionSigner>();
+        services.AddHostedService<ExpiredRevocations>();
         return services;
     }
 }

@@ -1,0 +1,43 @@
+using TokenService.Postgres;
+using TokenService.Protocol;
+using TokenService.Tokens;
+
+namespace TokenService.Endpoints;
+
+/// <summary><c>GET /revoked-tokens</c>: the <see cref="RevocationList"/>, for APIs that verify offline.</summary>
+internal sealed class RevokedTokensEndpoint(RevocationList list)
+{
+    public const string Path = "/revoked-tokens";
+
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
+
+    // Made anew only when the list is: two requests that do so at once do no harm.
+    private volatile Published? published;
+
+    public async Task AnswerAsync(HttpContext http)
+    {
+        if ((await GetAsync(http.RequestAborted)).Refused(out var error, out var jwt))
+        {
+            await OAuthResponse.RefuseAsync(http, error);
+            return;
+        }
+
+        if (published is not { } current || !ReferenceEquals(current.Jwt, jwt))
+            published = current = new Published(jwt, new CacheableDocument(jwt, "application/" + RevocationList.Type, RevocationList.MaxAge));
+        await current.Document.AnswerAsync(http);
+    }
+
+    private async ValueTask<Result<byte[]>> GetAsync(CancellationToken ct)
+    {
+        try
+        {
+            return await list.GetAsync(ct);
+        }
+        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        {
+            return OAuthError.TemporarilyUnavailable("the database is away", RetryAfter);
+        }
+    }
+
+    private sealed record Published(byte[] Jwt, CacheableDocument Document);
+}

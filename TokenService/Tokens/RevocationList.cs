@@ -1,0 +1,112 @@
+using System.Text.Json;
+using Npgsql;
+using TokenService.Keys;
+using TokenService.Postgres;
+using TokenService.Protocol;
+
+namespace TokenService.Tokens;
+
+/// <summary>
+/// The signed list of what is dead before it expires, for APIs that verify tokens offline: a JWT with <c>iss</c>, <c>iat</c>, <c>exp</c>,
+/// <c>not_before</c> (of each client concerned, the NumericDate up to which its tokens are dead) and <c>revoked</c> (each jti). It has no more
+/// than what would otherwise still live.
+/// </summary>
+internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
+{
+    /// <summary>Tells it from an access token, which it must never pass for (RFC 8725 §3.11).</summary>
+    public const string Type = "revoked-tokens+jwt";
+
+    /// <summary>How long a reader may go without asking again.</summary>
+    public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(30);
+
+    /// <summary>exp minus iat: after this, a reader that was kept from asking again knows nothing any more.</summary>
+    public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
+
+    // How often the database is asked, at most, however many readers there are.
+    private static readonly TimeSpan AskAgainAfter = TimeSpan.FromSeconds(5);
+
+    // An unchanged list is signed again after this, so that each has most of its life before it.
+    private static readonly TimeSpan SignAgainAfter = TimeSpan.FromMinutes(1);
+
+    private static readonly TimeSpan LongestToken = TimeSpan.FromDays(1);
+
+    private readonly JwtWriter writer = new(Type);
+    private readonly SemaphoreSlim asking = new(1);
+
+    private volatile Signed? last;
+
+    /// <summary>The list, in ASCII; the same object until it is another. Refused with 503 while there is no key to sign with.</summary>
+    /// <exception cref="NpgsqlException">The database is away, and has been for so long that the last list is of no use.</exception>
+    public async ValueTask<Result<byte[]>> GetAsync(CancellationToken ct)
+    {
+        if (last is { } known && clock.GetElapsedTime(known.AskedAt) < AskAgainAfter)
+            return known.Jwt;
+
+        await asking.WaitAsync(ct);
+        try
+        {
+            if (last is { } asked && clock.GetElapsedTime(asked.AskedAt) < AskAgainAfter)
+                return asked.Jwt;
+            return await AskAsync(ct);
+        }
+        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && last is { } before && AgeOf(before) + MaxAge < Lifetime)
+        {
+            return before.Jwt;
+        }
+        finally
+        {
+            asking.Release();
+        }
+    }
+
+    public void Dispose() => asking.Dispose();
+
+    private async Task<Result<byte[]>> AskAsync(CancellationToken ct)
+    {
+        var askedAt = clock.GetTimestamp();
+        var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
+        var content = await store.LoadAsync(now, LongestToken, ct);
+        if (last is { } before && before.HasContent(content) && AgeOf(before) < SignAgainAfter)
+        {
+            last = before with { AskedAt = askedAt };
+            return before.Jwt;
+        }
+
+        if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
+            return error;
+        var jwt = writer.Write(signer, new Claims(issuer, now, content), Write);
+        last = new Signed(jwt, now, content, askedAt);
+        return jwt;
+    }
+
+    private TimeSpan AgeOf(Signed list) => clock.GetUtcNow() - list.At;
+
+    private static void Write(Claims claims, Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteString("iss"u8, claims.Issuer.Value);
+        json.WriteNumber("iat"u8, claims.At.ToUnixTimeSeconds());
+        json.WriteNumber("exp"u8, (claims.At + Lifetime).ToUnixTimeSeconds());
+        json.WriteStartObject("not_before"u8);
+        foreach (var client in claims.Content.NotBefore)
+            json.WriteNumber(client.ClientId, new DateTimeOffset(client.NotBefore).ToUnixTimeSeconds());
+        json.WriteEndObject();
+        json.WriteStartArray("revoked"u8);
+        foreach (var id in claims.Content.TokenIds)
+            json.WriteStringValue(id);
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private readonly record struct Claims(Issuer Issuer, DateTimeOffset At, Revocations Content);
+
+    /// <param name="Jwt">The list.</param>
+    /// <param name="At">Its iat.</param>
+    /// <param name="Content">What it says.</param>
+    /// <param name="AskedAt">When the database last said the same.</param>
+    private sealed record Signed(byte[] Jwt, DateTimeOffset At, Revocations Content, long AskedAt)
+    {
+        public bool HasContent(Revocations other) =>
+            Content.TokenIds.SequenceEqual(other.TokenIds) && Content.NotBefore.SequenceEqual(other.NotBefore);
+    }
+}

@@ -1,0 +1,84 @@
+using Microsoft.Extensions.Options;
+using Npgsql;
+using TokenService.Clients;
+using TokenService.Postgres;
+using TokenService.Protocol;
+
+namespace TokenService.Tokens;
+
+/// <summary>
+/// What became of a token after it was issued: revoked by its client, dead with all its client's, or its client not what it was. Whether it
+/// was revoked is asked of the database once and then remembered, under the rules of <see cref="DatabaseCache{TValue}"/>.
+/// </summary>
+internal sealed class TokenStatus : IDisposable
+{
+    private const int MostTokens = 20_000; // about 200 bytes each
+
+    private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromMinutes(1);
+
+    private readonly TokenReader reader;
+    private readonly ClientCache clients;
+    private readonly RevocationStore store;
+    private readonly TimeProvider clock;
+    private readonly DatabaseCache<TokenState> states;
+
+    public TokenStatus(
+        TokenReader reader,
+        ClientCache clients,
+        RevocationStore store,
+        Notifications notifications,
+        IOptions<ClientCacheOptions> options,
+        TimeProvider clock,
+        ILogger<TokenStatus> logger)
+    {
+        (this.reader, this.clients, this.store, this.clock) = (reader, clients, store, clock);
+        states = new DatabaseCache<TokenState>(
+            new Remembering("token", options.Value.ServeWhileAway, MostTokens, MostUnknown: 0), store.FindAsync, notifications, clock, logger);
+    }
+
+    /// <summary>Whether a token is good for an API that received it: all that can be checked of it is (RFC 7662 §4).</summary>
+    /// <param name="jwt">Anything.</param>
+    /// <param name="api">Who asks: a client that speaks for resources.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="NpgsqlException">The database has to be asked, and is away.</exception>
+    public async ValueTask<Reading> IntrospectAsync(string jwt, Client api, CancellationToken ct)
+    {
+        var reading = await reader.ReadAsync(jwt, ct);
+        if (reading.Token is not { } token)
+            return reading;
+        if (!api.Resources.Any(resource => resource.Audience == token.Audience))
+            return "it is for a resource that the caller does not speak for";
+        if (Flaw(token, await clients.FindAsync(token.ClientId, ct)) is { } flaw)
+            return flaw;
+        return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? reading : "its client revoked it";
+    }
+
+    /// <summary>Revokes a token, if it is one of the client's own that still lives (RFC 7009 §2.1).</summary>
+    /// <returns>Refused: it could not be.</returns>
+    /// <exception cref="NpgsqlException">The database is away.</exception>
+    public async ValueTask<Result<Reading>> RevokeAsync(string jwt, Client client, CancellationToken ct)
+    {
+        var reading = await reader.ReadAsync(jwt, ct);
+        if (reading.Token is not { } token)
+            return reading;
+        if (token.ClientId != client.Id)
+            return (Reading)"it is another client's";
+        if (!await store.AddAsync(token, clock.GetUtcNow(), ct))
+            return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
+        states.Forget(token.Id);
+        return reading;
+    }
+
+    public void Dispose() => states.Dispose();
+
+    // What its client has become since.
+    private static string? Flaw(IssuedToken token, Client? client)
+    {
+        if (client is not { IsEnabled: true })
+            return "its client is gone or disabled";
+        if (token.IssuedAt <= client.TokensNotBefore)
+            return "all tokens of its client up to a later instant were revoked";
+        var held = client.Scopes.Where(scope => scope.Resource.Audience == token.Audience).Select(scope => scope.Name).ToHashSet(StringComparer.Ordinal);
+        return token.Scope.Values.All(held.Contains) ? null : "its client does not hold one of its scopes any more";
+    }
+}

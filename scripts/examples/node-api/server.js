@@ -1,0 +1,83 @@
+// An API that takes TokenService's access tokens and answers as RFC 6750 §3 says:
+//   ISSUER=http://127.0.0.1:8080 AUDIENCE=https://api.example.com npm start
+
+import { createServer } from 'node:http'
+import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
+
+const { ISSUER, AUDIENCE, PORT = '3000' } = process.env
+
+// Keys come from the issuer's own metadata, never from an address inside a token. jose keeps them, and for a key it
+// does not know it looks again, at most every 30 seconds: a rotation at the issuer needs nothing here.
+const metadata = await discover(ISSUER)
+const keys = createRemoteJWKSet(new URL(metadata.jwks_uri), { cacheMaxAge: 5 * 60_000 })
+
+const expected = {
+  issuer: ISSUER,
+  audience: AUDIENCE,
+  typ: 'at+jwt', // RFC 9068 §4: an access token, and no other JWT of this issuer
+  algorithms: ['ES256', 'ES384', 'RS256', 'PS256'],
+  requiredClaims: ['exp', 'iat', 'jti', 'sub', 'client_id'],
+  clockTolerance: 30, // seconds
+}
+
+const routes = {
+  'GET /invoices': { scope: 'invoices:read', answer: (token) => ({ invoices: [], client: token.client_id }) },
+  'POST /invoices': { scope: 'invoices:write', answer: (token) => ({ created: true, client: token.client_id }) },
+}
+
+createServer(async (request, response) => {
+  const route = routes[`${request.method} ${request.url.split('?')[0]}`]
+  if (!route) return send(response, 404)
+
+  try {
+    const token = await authenticate(request)
+    requireScope(token, route.scope)
+    send(response, 200, {}, route.answer(token))
+  } catch (error) {
+    if (error instanceof Refusal) return send(response, error.status, { 'WWW-Authenticate': error.challenge })
+    console.error(error)
+    send(response, 503, { 'Retry-After': '5' }) // no keys to verify with: not the caller's fault
+  }
+}).listen(Number(PORT), '127.0.0.1', () => console.log(`Listening on http://127.0.0.1:${PORT}`))
+
+async function authenticate(request) {
+  const [scheme, token] = (request.headers.authorization ?? '').split(/ +(.*)/)
+  if (scheme.toLowerCase() !== 'bearer') throw new Refusal(401, 'Bearer') // no credential: a challenge, and no error
+
+  try {
+    return (await jwtVerify(token ?? '', keys, expected)).payload
+  } catch (error) {
+    if (!isTheTokensFault(error)) throw error
+    throw new Refusal(401, 'Bearer error="invalid_token"')
+  }
+}
+
+function requireScope(token, scope) {
+  if (!String(token.scope).split(' ').includes(scope))
+    throw new Refusal(403, `Bearer error="insufficient_scope", scope="${scope}"`)
+}
+
+// Not a JWKS that could not be fetched, for which jose has these two.
+function isTheTokensFault(error) {
+  return error instanceof errors.JOSEError && !['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT'].includes(error.code)
+}
+
+async function discover(issuer) {
+  const response = await fetch(`${issuer}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(5_000) })
+  if (!response.ok) throw new Error(`${issuer} has no metadata: ${response.status}`)
+  const metadata = await response.json()
+  if (metadata.issuer !== issuer) throw new Error(`The metadata of ${issuer} is of ${metadata.issuer}`)
+  return metadata
+}
+
+function send(response, status, headers = {}, body = undefined) {
+  response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body))
+}
+
+class Refusal extends Error {
+  constructor(status, challenge) {
+    super(challenge)
+    this.status = status
+    this.challenge = challenge
+  }
+}

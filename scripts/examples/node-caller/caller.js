@@ -1,0 +1,111 @@
+// Calls an API a few times with one token:
+//   export ISSUER=http://127.0.0.1:8080 CLIENT_ID=… CLIENT_SECRET=…
+//   SCOPE=invoices:read API_URL=http://127.0.0.1:3000/invoices npm start
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as openid from 'openid-client'
+
+const { ISSUER, CLIENT_ID, CLIENT_SECRET, SCOPE, API_URL, CALLS = '3' } = process.env
+
+/** One token for everybody in this process, renewed before it ends. */
+class TokenSource {
+  #config
+  #token
+  #pending
+
+  /** All who ask while a request is in flight wait for that one. */
+  async get() {
+    if (this.#token && Date.now() < this.#token.renewAt) return this.#token.value
+    this.#pending ??= this.#renew().finally(() => (this.#pending = undefined))
+    return this.#pending
+  }
+
+  /** Forgets a token an API refused, unless a newer one is here already. */
+  drop(value) {
+    if (this.#token?.value === value) this.#token = undefined
+  }
+
+  async #renew() {
+    try {
+      const granted = await openid.clientCredentialsGrant(await this.#discover(), { scope: SCOPE })
+      // After 75 to 90 % of its life: early, and not all replicas at once.
+      const lifetime = granted.expires_in * 1000
+      const now = Date.now()
+      this.#token = {
+        value: granted.access_token,
+        renewAt: now + lifetime * (0.75 + 0.15 * Math.random()),
+        endsAt: now + lifetime,
+      }
+      console.log(`A token for ${granted.expires_in} seconds.`)
+    } catch (error) {
+      // Early means that there is time to try again later.
+      if (!this.#token || Date.now() > this.#token.endsAt - 10_000) throw error
+      this.#token.renewAt = Date.now() + 10_000
+    }
+    return this.#token.value
+  }
+
+  async #discover() {
+    this.#config ??= await openid.discovery(
+      new URL(ISSUER),
+      CLIENT_ID,
+      undefined,
+      openid.ClientSecretBasic(CLIENT_SECRET),
+      {
+        algorithm: 'oauth2', // RFC 8414
+        execute: new URL(ISSUER).hostname === '127.0.0.1' ? [openid.allowInsecureRequests] : [],
+        [openid.customFetch]: patientFetch,
+      },
+    )
+    return this.#config
+  }
+}
+
+/** A fetch that waits as 429 and 503 ask, three times and a minute each at most. */
+async function patientFetch(url, options) {
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(url, { ...options, signal: AbortSignal.timeout(10_000) })
+    if (![429, 503].includes(response.status) || attempt > 3) return response
+
+    const seconds = retryAfter(response) ?? 2 ** attempt
+    if (seconds > 60) return response
+    console.log(`${response.status}: again in ${seconds} seconds.`)
+    await response.body?.cancel()
+    await sleep(seconds * 1000 * (1 + 0.1 * Math.random()))
+  }
+}
+
+/** RFC 9110 §10.2.3: seconds, or a date. */
+function retryAfter(response) {
+  const value = response.headers.get('Retry-After')
+  if (value === null) return undefined
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds)
+}
+
+const tokens = new TokenSource()
+
+/** 401: the token was revoked, or its key withdrawn. A new one, once. */
+async function call(url, options = {}) {
+  const token = await tokens.get()
+  const response = await callWith(token, url, options)
+  if (response.status !== 401) return response
+
+  await response.body?.cancel()
+  tokens.drop(token)
+  return callWith(await tokens.get(), url, options)
+}
+
+function callWith(token, url, options) {
+  return patientFetch(url, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } })
+}
+
+const show = async () => {
+  const response = await call(API_URL)
+  console.log(response.status, await response.text())
+  if (!response.ok) process.exitCode = 1
+}
+
+const times = Array.from({ length: Number(CALLS) })
+if (process.argv.includes('--at-once')) await Promise.all(times.map(show))
+else for (const _ of times) await show()

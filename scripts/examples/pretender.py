@@ -1,0 +1,188 @@
+"""For scripts/examples/check: pretends to be an issuer that signs every kind of bad token, and an API with moods.
+
+pretender.py PORT AUDIENCE CERTIFICATE KEY
+
+GET /tokens             a line for each kind of token: the status an API must answer it with, and the kind
+GET /tokens/KIND        such a token, spoiled in that one way; "good" is not spoiled
+POST /introspect        RFC 7662, for "apache-api" with any secret
+POST /token, GET /api   refuse now and then
+GET /story              how the last two have answered
+"""
+
+import hmac
+import json
+import ssl
+import sys
+import time
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+PORT, AUDIENCE, CERTIFICATE, CERTIFICATE_KEY = int(sys.argv[1]), *sys.argv[2:]
+ISSUER = f"https://127.0.0.1:{PORT}"
+
+
+def base64url(data):
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+# --- the issuer ---
+
+KEY, STRANGERS_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+PUBLIC_PEM = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwks(key, kid):
+    point = key.public_key().public_numbers()
+    x, y = (base64url(n.to_bytes(32, "big")) for n in (point.x, point.y))
+    return {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig"}]}
+
+
+def token(key=KEY, algorithm="ES256", header=None, **claims):
+    """A good one, but for what is passed. None leaves a member out."""
+    now = int(time.time())
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "caller",
+        "client_id": "caller",
+        "scope": "invoices:read",
+        "jti": "1",
+    }
+    payload = {**good, "iat": now, "exp": now + 600, **claims}
+    headers = {"typ": "at+jwt", "kid": "1", **(header or {})}
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, algorithm, headers)
+
+
+def signed_with_the_public_key():
+    signed = base64url(b'{"alg":"HS256","typ":"at+jwt","kid":"1"}') + "." + token().split(".")[1]
+    return signed + "." + base64url(hmac.digest(PUBLIC_PEM, signed.encode(), "sha256"))
+
+
+def tampered():
+    header, payload, signature = token().split(".")
+    richer = urlsafe_b64decode(payload + "==").replace(b"invoices:read", b"invoices:all!")
+    return f"{header}.{base64url(richer)}.{signature}"
+
+
+def introspect(token):
+    try:
+        claims = jwt.decode(
+            token, PUBLIC_PEM, ["ES256"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp"]}
+        )
+        active = jwt.get_unverified_header(token).get("typ") == "at+jwt"
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        active = False
+    return {"active": True, "token_type": "Bearer", **claims} if active else {"active": False}
+
+
+KINDS = {
+    "good": (200, token),
+    "of-another-scope": (403, lambda: token(scope="invoices:write")),
+    "of-a-longer-scope": (403, lambda: token(scope="invoices:read-all my-invoices:read")),
+    "of-no-scope": (403, lambda: token(scope=None)),
+    "whose-scope-is-a-number": (403, lambda: token(scope=1)),
+    "for-another-audience": (401, lambda: token(aud="https://other.example.com")),
+    "for-no-audience": (401, lambda: token(aud=None)),
+    "of-another-issuer": (401, lambda: token(iss="https://other.example.com")),
+    "of-another-typ": (401, lambda: token(header={"typ": "JWT"})),
+    "of-no-typ": (401, lambda: token(header={"typ": None})),
+    "expired": (401, lambda: token(exp=int(time.time()) - 120)),
+    "that-never-expires": (401, lambda: token(exp=None)),
+    "not-yet-valid": (401, lambda: token(nbf=int(time.time()) + 120)),
+    "of-no-client": (401, lambda: token(client_id=None)),
+    "unsigned": (401, lambda: token(key=None, algorithm="none")),
+    "signed-with-the-public-key": (401, signed_with_the_public_key),
+    "signed-by-a-stranger": (401, lambda: token(key=STRANGERS_KEY)),
+    "of-an-unknown-key": (401, lambda: token(key=STRANGERS_KEY, header={"kid": "2"})),
+    "that-brings-its-keys": (
+        401,
+        lambda: token(key=STRANGERS_KEY, header={"kid": "2", "jku": f"{ISSUER}/strangers.json"}),
+    ),
+    "that-brings-its-key": (401, lambda: token(key=STRANGERS_KEY, header={"jwk": jwks(STRANGERS_KEY, "1")["keys"][0]})),
+    "tampered": (401, tampered),
+    "deeply-nested": (401, lambda: base64url(b'{"alg":' + b"[" * 5000) + ".e30.AA"),
+    "rubbish": (401, lambda: "x" * 7000),
+    "of-dots": (401, lambda: "...."),
+}
+
+
+# --- the API and the token endpoint, with moods: how they answer the first request, the second, ... and all further ones ---
+
+MOODS = {"/token": [503, 200], "/api": [200, 429, 200, 401, 200, 401, 401, 200]}
+PATIENCE = 1  # seconds, which 429 and 503 ask for
+
+story = []
+not_before = 0.0
+
+
+def in_a_mood(path):
+    global not_before
+    if time.time() < not_before:
+        story.append(f"{path} too early")
+        return 503
+    met = sum(line.startswith(path) for line in story)
+    status = MOODS[path][min(met, len(MOODS[path]) - 1)]
+    not_before = time.time() + PATIENCE if status in (429, 503) else 0.0
+    story.append(f"{path} {status}")
+    return status
+
+
+# --- HTTP ---
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.removeprefix("/tokens/")
+        if self.path == "/.well-known/openid-configuration" or self.path == "/.well-known/oauth-authorization-server":
+            endpoints = {"jwks_uri": f"{ISSUER}/.well-known/jwks.json", "token_endpoint": f"{ISSUER}/token"}
+            self.answer(200, json.dumps({"issuer": ISSUER, **endpoints, "response_types_supported": []}))
+        elif self.path == "/.well-known/jwks.json":
+            self.answer(200, json.dumps(jwks(KEY, "1")))
+        elif self.path == "/strangers.json":
+            story.append("looked for keys where a token said")
+            self.answer(200, json.dumps(jwks(STRANGERS_KEY, "2")))
+        elif self.path == "/tokens":
+            self.answer(200, "".join(f"{status} {kind}\n" for kind, (status, _) in KINDS.items()))
+        elif name in KINDS:
+            self.answer(200, KINDS[name][1]())
+        elif self.path == "/api":
+            self.answer(in_a_mood("/api"), "{}")
+        elif self.path == "/story":
+            self.answer(200, "\n".join(story))
+        else:
+            self.answer(404, "")
+
+    def do_POST(self):
+        form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
+        if self.path == "/introspect":
+            caller = b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().split(":")[0]
+            status, answer = (200, introspect(form["token"][0])) if caller == "apache-api" else (401, {})
+        else:
+            status = in_a_mood("/token")
+            granted = {"access_token": f"t{len(story)}", "token_type": "Bearer", "expires_in": 600}
+            answer = granted if status == 200 else {"error": "temporarily_unavailable"}
+        self.answer(status, json.dumps(answer))
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status in (429, 503):
+            self.send_header("Retry-After", str(PATIENCE))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *args):
+        pass
+
+
+server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+tls.load_cert_chain(CERTIFICATE, CERTIFICATE_KEY)
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

@@ -1,0 +1,104 @@
+"""Calls an API a few times with one token.
+
+    export ISSUER=http://127.0.0.1:8080 CLIENT_ID=… CLIENT_SECRET=…
+    SCOPE=invoices:read API_URL=http://127.0.0.1:3000/invoices python caller.py
+"""
+
+import os
+import random
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+from authlib.integrations.requests_client import OAuth2Session, OAuthError
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ResponseError
+from urllib3.util import Retry
+
+
+class Patience(Retry):
+    """Waits as 429 and 503 ask, three times and a minute each at most."""
+
+    def __init__(self, total=3, **kwargs):
+        kwargs.setdefault("status_forcelist", (429, 503))
+        kwargs.setdefault("allowed_methods", None)  # POST too: neither status means that something was done
+        kwargs.setdefault("backoff_factor", 1)  # for those that do not say how long
+        kwargs.setdefault("raise_on_status", False)
+        super().__init__(total, **kwargs)
+
+    def get_retry_after(self, response):
+        seconds = super().get_retry_after(response)
+        if seconds is None:
+            return None
+        if seconds > 60:
+            raise ResponseError(f"{response.status}: asked to wait {seconds:.0f} seconds")
+        print(f"{response.status}: again in {seconds:.0f} seconds.")
+        return seconds * random.uniform(1, 1.1)
+
+
+class ApiSession(OAuth2Session):
+    """authlib keeps the token and sends it along. What it leaves to us: it must be told to fetch the first one, renews
+    only what has already ended (newer ones take leeway), lets each thread do so at once, and does nothing about 401."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, grant_type="client_credentials", default_timeout=10, **kwargs)
+        self.mount("http://", HTTPAdapter(max_retries=Patience()))
+        self.mount("https://", HTTPAdapter(max_retries=Patience()))
+        self._one_at_a_time = threading.Lock()
+        self._renew_at = 0.0
+
+    def request(self, method, url, withhold_token=False, auth=None, **kwargs):
+        if withhold_token or auth is not None:  # the request for a token itself is one of these
+            return super().request(method, url, withhold_token, auth, **kwargs)
+
+        token = self._good_token()
+        response = super().request(method, url, **kwargs)
+        if response.status_code == 401:  # the token was revoked, or its key withdrawn: a new one, once
+            self._good_token(refused=token)
+            response = super().request(method, url, **kwargs)
+        return response
+
+    def _good_token(self, refused=None):
+        with self._one_at_a_time:
+            if self.token is None or time.time() >= self._renew_at or self.token["access_token"] == refused:
+                self._renew(needed=refused is not None)
+            return self.token["access_token"]
+
+    def _renew(self, needed):
+        try:
+            lifetime = self.fetch_token()["expires_in"]
+        except (requests.RequestException, OAuthError, ValueError):
+            # Early means that there is time to try again later.
+            if needed or self.token is None or time.time() > self.token["expires_at"] - 10:
+                raise
+            self._renew_at = time.time() + 10
+            return
+        # After 75 to 90 % of its life: early, and not all replicas at once.
+        self._renew_at = time.time() + lifetime * random.uniform(0.75, 0.9)
+        print(f"A token for {lifetime} seconds.")
+
+
+def main():
+    issuer = os.environ["ISSUER"]
+    metadata = requests.get(f"{issuer}/.well-known/openid-configuration", timeout=10).json()
+    if metadata["issuer"] != issuer:
+        sys.exit(f"The metadata of {issuer} is of {metadata['issuer']}")
+
+    session = ApiSession(
+        os.environ["CLIENT_ID"],
+        os.environ["CLIENT_SECRET"],
+        scope=os.environ["SCOPE"],
+        token_endpoint=metadata["token_endpoint"],
+    )
+    calls = int(os.environ.get("CALLS", "3"))
+    with ThreadPoolExecutor(calls if "--at-once" in sys.argv else 1) as threads:
+        responses = list(threads.map(session.get, [os.environ["API_URL"]] * calls))
+    for response in responses:
+        print(response.status_code, response.text.strip())
+    return 0 if all(response.ok for response in responses) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
