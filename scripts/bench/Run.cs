@@ -7,12 +7,12 @@ using TokenService.Limits;
 
 namespace TokenService.Bench;
 
-internal sealed record RunArguments(bool IsQuick = false, string? Json = null, int? MeasuredSeconds = null)
+internal sealed record RunArguments(bool IsQuick = false, string? Json = null, int? MeasuredSeconds = null, int EnduredMinutes = 0)
 {
     /// <summary>Of each measurement.</summary>
     public int Seconds => MeasuredSeconds ?? (IsQuick ? 2 : 10);
 
-    public int FloodSeconds => IsQuick ? 4 : 60;
+    public int FloodSeconds => IsQuick ? 3 : 60;
 
     /// <summary>Of what is compared with something else, and so measured in turn with that.</summary>
     public int Rounds => IsQuick ? 2 : 4;
@@ -25,6 +25,8 @@ internal sealed record RunArguments(bool IsQuick = false, string? Json = null, i
         ["--json", var file, .. var rest] when Parse(rest) is { } others => others with { Json = file },
         ["--seconds", var number, .. var rest] when Parse(rest) is { } others && int.TryParse(number, NumberStyles.None,
             CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 600 => others with { MeasuredSeconds = seconds },
+        ["--endure", var number, .. var rest] when Parse(rest) is { } others && int.TryParse(number, NumberStyles.None,
+            CultureInfo.InvariantCulture, out var minutes) && minutes is > 1 and <= 60 => others with { EnduredMinutes = minutes },
         _ => null,
     };
 }
@@ -35,7 +37,7 @@ internal sealed record RunArguments(bool IsQuick = false, string? Json = null, i
 /// </summary>
 internal sealed partial class Run(RunArguments arguments, Cores cores, string folder)
 {
-    private const string Usage = "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--seconds N]";
+    private const string Usage = "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--seconds N] [--endure MINUTES]";
 
     private const string Speed = "Recognised secrets, one client, by Basic";
     private const string Resources = "Start and memory";
@@ -60,7 +62,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             return 1;
         }
 
-        return await Measurement.RunAsync(TimeSpan.FromMinutes(arguments.IsQuick ? 6 : 60), async ct =>
+        return await Measurement.RunAsync(TimeSpan.FromMinutes((arguments.IsQuick ? 6 : 60) + arguments.EnduredMinutes), async ct =>
         {
             var folder = Directory.CreateTempSubdirectory("tsvc-bench-");
             try
@@ -93,7 +95,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         Say("Making clients, on all cores.");
         var one = (await Workload.MakeAsync(database, "one", 1, Workload.DefaultCost, ct))[0];
         var rsaOne = (await Workload.MakeAsync(rsaDatabase, "one", 1, Workload.DefaultCost, ct))[0];
-        var firstUses = await Workload.MakeAsync(database, "first", 100, Workload.DefaultCost, ct);
+        var firstUses = await Workload.MakeAsync(database, "first", arguments.IsQuick ? 30 : 100, Workload.DefaultCost, ct);
         var newcomers = await Workload.MakeAsync(database, "new", 8 * (arguments.FloodSeconds + 1), Workload.DefaultCost, ct);
         var many = await Workload.MakeAsync(database, "many", arguments.IsQuick ? 1000 : 10_000, Workload.Cheapest, ct);
         var rotating = await Workload.AddSecretsAsync(
@@ -109,6 +111,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             {
                 await AlgorithmAsync("ES256", server, one, empty, ct);
                 await ManyAsync(server, one, many, rotating, ct);
+                await EndureAsync(server, many, ct);
             }
 
             await using (var server = await ServeAsync(rsaConnection, rsaOne, ct, ("Keys__Algorithm", "RS256")))
@@ -271,11 +274,12 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
     private async Task WarmUpAsync(ServerProcess server, string file, CancellationToken ct)
     {
         var (best, requests, settled) = (double.MaxValue, 0L, 0);
-        for (var i = 0; i < 20 && settled < 2; i++)
+        var most = arguments.IsQuick ? 5 : 20;
+        for (var i = 0; i < most && settled < 2; i++)
         {
             // By processor time, lest a busy machine pass for a slow start.
             var stretch = await StretchAsync(server, file, arguments.IsQuick ? 1 : 5, ct);
-            await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
+            await Task.Delay(TimeSpan.FromMilliseconds(arguments.IsQuick ? 200 : 500), ct);
             requests += stretch.Result.Requests;
             // What takes long by nature is not for the compiler to hasten.
             var isWarm = requests > 50_000 || stretch.Microseconds > 1000 && i > 2;
@@ -322,7 +326,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             // Each is hashed once.
             var recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 1 : 5, ct);
             for (var requests = 0L; requests < clients.Length; requests = recognised.Requests)
-                recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 5 : 20, ct);
+                recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 2 : 20, ct);
 
             EmptyEvents();
             var shares = new List<(double Clock, double Processor)>();
@@ -342,13 +346,37 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         }
     }
 
+    /// <summary>Whether memory grows with time: full load, minute after minute, with all the clients there are.</summary>
+    private async Task EndureAsync(ServerProcess server, IReadOnlyList<BenchClient> many, CancellationToken ct)
+    {
+        if (arguments.EnduredMinutes == 0)
+            return;
+        Say($"Load for {arguments.EnduredMinutes} minutes.");
+        var file = await Wrk.FileAsync(folder, "many", many, ct);
+        var resident = new List<double>();
+        var failed = 0L;
+        for (var i = 0; i < arguments.EnduredMinutes; i++)
+        {
+            server.ForgetPeak();
+            var result = await Wrk.RunAsync(server.Port, file, Connections, 60, ct);
+            failed += result.Refused + result.Broken;
+            resident.Add(server.PeakMiB);
+            EmptyEvents();
+        }
+
+        var section = $"{arguments.EnduredMinutes} minutes of full load, {many.Count:N0} clients";
+        table.Add(new Row(section, "resident, most in the first minute", resident[0], "MiB"));
+        table.Add(new Row(section, "resident, most in the last minute", resident[^1], "MiB", 200, Note: string.Join(' ', resident.Select(Row.Number))));
+        table.Add(new Row(section, "refused or broken", failed, "", 0));
+    }
+
     private async Task FirstUsesAsync(string connection, IReadOnlyList<BenchClient> clients, CancellationToken ct)
     {
         const string section = "First use of a secret (m=19456, t=2)";
         Say("First uses.");
         await using var server = await ServeAsync(connection, clients[0], ct, ("Hashing__SecretMemory", "00:00:00"));
         var file = await Wrk.FileAsync(folder, "first", clients, ct);
-        await Wrk.RunAsync(server.Port, file, 8, 3, ct);
+        await Wrk.RunAsync(server.Port, file, 8, arguments.IsQuick ? 1 : 3, ct);
         var rounds = new List<(double Alone, double Tokens, double ProcessorShare)>();
         var failed = 0L;
         var seconds = Math.Max(2, arguments.Seconds / arguments.Rounds);
@@ -376,7 +404,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         var file = await Wrk.FileAsync(folder, "known", known, ct);
         await WarmUpAsync(server, file, ct);
         await KnownAsync(2);
-        var calm = await KnownAsync(arguments.Seconds + 3);
+        var calm = await KnownAsync(arguments.Seconds + 2);
         var came = new Newcomers(server.Port, newcomers);
         const string calmSection = "Calm: 500 requests/s of recognised clients";
         table.Add(new Row(calmSection, "p50", calm.P50, "ms"));
@@ -404,7 +432,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             table.Add(new Row(section, "resident, most", server.PeakMiB, "MiB", 200, Note: $"then {Row.Number(server.ResidentMiB)}"));
             if (server.Lines > lines)
                 table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastWords())));
-            await Task.Delay(TimeSpan.FromSeconds(1), ct);
+            await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
         }
 
         // What it said last, in short.
