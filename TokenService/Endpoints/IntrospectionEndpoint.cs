@@ -27,14 +27,14 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
 
         // 3. RFC 7662 §4: every check there is.
         var reading = await tokens.IntrospectAsync(jwt, request.Client, ct);
-        request.Happened.IsActive = reading.Token is not null;
+        request.Happened.IsActive = reading.Flaw is null;
         request.Happened.Reason = reading.Flaw;
         request.Happened.TokenId = reading.Token?.Id;
         request.Happened.TokenClientId = reading.Token?.ClientId;
         request.Happened.Resource = reading.Token?.Audience;
 
         // 4. RFC 7662 §2.2, or RFC 9701 §5.
-        var answer = new IntrospectionResponse(reading.Token);
+        var answer = new IntrospectionResponse(reading.Flaw is null ? reading.Token : null);
         if (!WantsSigned(accept))
             return answer;
         return (await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct))

@@ -25,12 +25,10 @@ internal sealed record IssuedToken
     public required JsonElement Claims { get; init; }
 }
 
-/// <summary>What comes of reading a token.</summary>
-/// <param name="Token">Null: it is none of ours that is good.</param>
-/// <param name="Flaw">Why not, for the event log; null: it is.</param>
+/// <summary>What comes of looking at a token.</summary>
+/// <param name="Token">What it says; null: it is none that we issued, or has expired.</param>
+/// <param name="Flaw">Why it is not good, for the event log; null: it is.</param>
 internal readonly record struct Reading(IssuedToken? Token, string? Flaw)
 {
-    public static implicit operator Reading(IssuedToken token) => new(token, Flaw: null);
-
     public static implicit operator Reading(string flaw) => new(Token: null, flaw);
 }

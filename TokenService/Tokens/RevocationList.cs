@@ -66,16 +66,17 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
         var askedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
         var content = await store.LoadAsync(now, LongestToken, ct);
-        if (last is { } before && before.HasContent(content) && AgeOf(before) < SignAgainAfter)
+        if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
+            return error;
+        // Not when its key was withdrawn, or is about to go.
+        if (last is { } before && before.Kid == signer.Kid && before.HasContent(content) && AgeOf(before) < SignAgainAfter)
         {
             last = before with { AskedAt = askedAt };
             return before.Jwt;
         }
 
-        if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
-            return error;
         var jwt = writer.Write(signer, new Claims(issuer, now, content), Write);
-        last = new Signed(jwt, now, content, askedAt);
+        last = new Signed(jwt, signer.Kid, now, content, askedAt);
         return jwt;
     }
 
@@ -101,10 +102,11 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     private readonly record struct Claims(Issuer Issuer, DateTimeOffset At, Revocations Content);
 
     /// <param name="Jwt">The list.</param>
+    /// <param name="Kid">Of the key that signed it.</param>
     /// <param name="At">Its iat.</param>
     /// <param name="Content">What it says.</param>
     /// <param name="AskedAt">When the database last said the same.</param>
-    private sealed record Signed(byte[] Jwt, DateTimeOffset At, Revocations Content, long AskedAt)
+    private sealed record Signed(byte[] Jwt, string Kid, DateTimeOffset At, Revocations Content, long AskedAt)
     {
         public bool HasContent(Revocations other) =>
             Content.TokenIds.SequenceEqual(other.TokenIds) && Content.NotBefore.SequenceEqual(other.NotBefore);

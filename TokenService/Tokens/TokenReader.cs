@@ -68,7 +68,7 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
             return "it has expired";
         if (Time(claims, "nbf") > now)
             return "it is not yet valid";
-        return new IssuedToken
+        var token = new IssuedToken
         {
             Id = id,
             ClientId = clientId,
@@ -78,6 +78,7 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
             ExpiresAt = expiresAt,
             Claims = claims,
         };
+        return new Reading(token, Flaw: null);
     }
 
     private static bool TryReadObject(string part, out JsonElement json)

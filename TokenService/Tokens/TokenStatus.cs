@@ -44,13 +44,7 @@ internal sealed class TokenStatus : IDisposable
     public async ValueTask<Reading> IntrospectAsync(string jwt, Client api, CancellationToken ct)
     {
         var reading = await reader.ReadAsync(jwt, ct);
-        if (reading.Token is not { } token)
-            return reading;
-        if (!api.Resources.Any(resource => resource.Audience == token.Audience))
-            return "it is for a resource that the caller does not speak for";
-        if (Flaw(token, await clients.FindAsync(token.ClientId, ct)) is { } flaw)
-            return flaw;
-        return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? reading : "its client revoked it";
+        return reading.Token is { } token ? reading with { Flaw = await FlawAsync(token, api, ct) } : reading;
     }
 
     /// <summary>Revokes a token, if it is one of the client's own that still lives (RFC 7009 §2.1).</summary>
@@ -62,7 +56,7 @@ internal sealed class TokenStatus : IDisposable
         if (reading.Token is not { } token)
             return reading;
         if (token.ClientId != client.Id)
-            return (Reading)"it is another client's";
+            return reading with { Flaw = "it is another client's" };
         if (!await store.AddAsync(token, clock.GetUtcNow(), ct))
             return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
         states.Forget(token.Id);
@@ -70,6 +64,15 @@ internal sealed class TokenStatus : IDisposable
     }
 
     public void Dispose() => states.Dispose();
+
+    private async ValueTask<string?> FlawAsync(IssuedToken token, Client api, CancellationToken ct)
+    {
+        if (!api.Resources.Any(resource => resource.Audience == token.Audience))
+            return "it is for a resource that the caller does not speak for";
+        if (Flaw(token, await clients.FindAsync(token.ClientId, ct)) is { } flaw)
+            return flaw;
+        return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : "its client revoked it";
+    }
 
     // What its client has become since.
     private static string? Flaw(IssuedToken token, Client? client)
