@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
 
 namespace TokenService.Tests.Harness;
 
@@ -58,18 +59,45 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         }
     }
 
+    /// <summary>RFC 7662 §2.2 of a good token: all that it says, as it says it.</summary>
+    public void IsActive(string token)
+    {
+        var payload = Base64UrlEncoder.Decode(token.Split('.')[1]);
+        IsDone($$"""{"active":true,"token_type":"Bearer",{{payload[1..]}}""");
+    }
+
+    /// <summary>RFC 7662 §2.2 of every other token.</summary>
+    public void IsInactive() => IsDone("""{"active":false}""");
+
+    /// <summary>Status, headers and body are those of a request that is granted, and nothing else is there.</summary>
+    /// <param name="body">To the character.</param>
+    /// <param name="contentType">Null: there is none, as there is no body.</param>
+    public void IsDone(string body = "", string? contentType = "application/json")
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Status, Is.EqualTo(200), Body);
+            Assert.That(Headers, Is.EquivalentTo(Expected(contentType)));
+            Assert.That(RequestId, Is.Not.Empty);
+            Assert.That(Body, Is.EqualTo(body));
+        }
+    }
+
     /// <summary>The one answer to every failed authentication.</summary>
     public void IsInvalidClient() =>
         IsError(401, "invalid_client", AuthenticationFailed, ("WWW-Authenticate", "Basic realm=\"TokenService\", charset=\"UTF-8\""));
 
-    private static Dictionary<string, string> Expected(params (string Name, string Value)[] more)
+    private static Dictionary<string, string> Expected(params (string Name, string Value)[] more) => Expected("application/json", more);
+
+    private static Dictionary<string, string> Expected(string? contentType, params (string Name, string Value)[] more)
     {
         var expected = new Dictionary<string, string>
         {
             ["Cache-Control"] = "no-store",
             ["Pragma"] = "no-cache",
-            ["Content-Type"] = "application/json",
         };
+        if (contentType is not null)
+            expected["Content-Type"] = contentType;
         foreach (var (name, value) in more)
             expected[name] = value;
         return expected;

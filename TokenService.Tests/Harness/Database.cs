@@ -122,6 +122,15 @@ internal sealed class Database : IAsyncDisposable
         return new TestClient(id, secret.Value);
     }
 
+    /// <summary>A client that speaks for resources: it may ask what tokens for them are worth.</summary>
+    public async Task<TestClient> CreateApiAsync(string id, params string[] resources)
+    {
+        var api = await CreateClientAsync(id, "callers:read", "callers:read", "https://callers.example.com");
+        await ExecuteAsync(
+            "insert into token_service.resource_server (client_id, audience) select @id, unnest(@resources)", new { id, resources });
+        return api;
+    }
+
     /// <summary>One more secret for a client, under an id of its own where it is not a generated one.</summary>
     public Task AddSecretAsync(string clientId, string secret)
     {

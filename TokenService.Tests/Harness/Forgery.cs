@@ -1,6 +1,8 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Keys;
@@ -10,6 +12,9 @@ namespace TokenService.Tests.Harness;
 /// <summary>A token taken apart, to be spoiled in one place and put together again.</summary>
 internal sealed class Forgery(string jwt)
 {
+    // As the server writes it, so that a part nobody changed is the same to the byte, and an old signature fits it.
+    private static readonly JsonSerializerOptions AsIs = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private readonly JsonObject header = Part(jwt, 0);
     private readonly JsonObject payload = Part(jwt, 1);
     private byte[]? rawHeader;
@@ -58,9 +63,11 @@ internal sealed class Forgery(string jwt)
     public Forgery WithClaimBefore(string name, string json) => WithRawPayload(Before(payload, name, json));
 
     /// <summary>These bytes in the place of the header, JSON or not.</summary>
-    public Forgery WithRawHeader(string text)
+    public Forgery WithRawHeader(string text) => WithRawHeader(Encoding.UTF8.GetBytes(text));
+
+    public Forgery WithRawHeader(byte[] bytes)
     {
-        rawHeader = Encoding.UTF8.GetBytes(text);
+        rawHeader = bytes;
         return this;
     }
 
@@ -103,7 +110,8 @@ internal sealed class Forgery(string jwt)
     private static JsonObject Part(string jwt, int index) =>
         JsonNode.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[index]))!.AsObject();
 
-    private static byte[] Utf8(JsonObject part) => Encoding.UTF8.GetBytes(part.ToJsonString());
+    private static byte[] Utf8(JsonObject part) => Encoding.UTF8.GetBytes(part.ToJsonString(AsIs));
 
-    private static string Before(JsonObject part, string name, string json) => $$"""{"{{name}}":{{json}},{{part.ToJsonString()[1..]}}""";
+    private static string Before(JsonObject part, string name, string json) =>
+        $$"""{"{{name}}":{{json}},{{part.ToJsonString(AsIs)[1..]}}""";
 }

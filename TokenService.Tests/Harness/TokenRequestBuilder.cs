@@ -22,6 +22,15 @@ internal sealed class TokenRequestBuilder
 
     public static TokenRequestBuilder Anonymous() => new();
 
+    /// <summary>The question what a token is worth (RFC 7662 §2.1), authenticated by HTTP Basic.</summary>
+    public static TokenRequestBuilder Introspect(TestClient api, string token) => For(api).About(token, "/introspect");
+
+    /// <summary>That a token is dead from now on (RFC 7009 §2.1), authenticated by HTTP Basic.</summary>
+    public static TokenRequestBuilder Revoke(TestClient client, string token) => For(client).About(token, "/revoke");
+
+    /// <summary>To an endpoint that takes a token in the place of a grant.</summary>
+    public TokenRequestBuilder About(string token, string path) => WithPath(path).Without("grant_type").With("token", token);
+
     public TokenRequestBuilder WithBasic(string id, string secret) =>
         WithAuthorization("Basic " + Base64($"{Encode(id)}:{Encode(secret)}"));
 

@@ -3,6 +3,7 @@ using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using TokenService.Keys;
 using TokenService.Protocol;
 
@@ -18,6 +19,9 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
     public const int MaximumLength = 8 * 1024;
 
     private const int MaximumKidLength = 128;
+
+    // As the constraint revoked_token_jti_grammar has it.
+    private const int MaximumIdLength = 64;
 
     private static readonly SearchValues<char> Base64UrlCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
@@ -58,7 +62,9 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
         // RFC 8725 §3.8.
         if (Text(claims, "iss") != issuer.Value)
             return "another issuer's";
-        if (Text(claims, "jti") is not { } id || Text(claims, "client_id") is not { } clientId || Text(claims, "aud") is not { } audience
+        // What the database would not take never gets there.
+        if (Text(claims, "jti") is not { Length: > 0 and <= MaximumIdLength } id || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters)
+            || Text(claims, "client_id") is not { } clientId || !ClientId.IsWellFormed(clientId) || Text(claims, "aud") is not { } audience
             || Text(claims, "scope") is not { } scope || ScopeSet.Parse(scope).Refused(out _, out var scopes)
             || Time(claims, "iat") is not { } issuedAt || Time(claims, "exp") is not { } expiresAt)
             return "a claim is missing or malformed";
@@ -84,16 +90,29 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
     private static bool TryReadObject(string part, out JsonElement json)
     {
         json = default;
-        if (!TryDecode(part, out var utf8))
+        if (!TryDecode(part, out var utf8) || !Utf8.IsValid(utf8))
             return false;
         try
         {
             json = JsonElement.Parse(utf8, Strict);
+            ReadEscapes(utf8);
             return json.ValueKind == JsonValueKind.Object;
         }
-        catch (JsonException)
+        // The second is what an escape causes that is half a character.
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return false;
+        }
+    }
+
+    // RFC 8725 §3.7: the parser lets through what is no text, as "\ud800", and throws when somebody reads it.
+    private static void ReadEscapes(ReadOnlySpan<byte> utf8)
+    {
+        var json = new Utf8JsonReader(utf8);
+        while (json.Read())
+        {
+            if (json.ValueIsEscaped)
+                json.GetString();
         }
     }
 

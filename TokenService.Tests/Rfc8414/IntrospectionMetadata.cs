@@ -1,0 +1,37 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc8414;
+
+/// <summary>What the metadata says of introspection is so. Which members it has is in <see cref="MetadataDocument"/>.</summary>
+[TestFixture, Rfc(8414, "2"), Rfc(8414, "2f")]
+public sealed class IntrospectionMetadata : IntrospectionFixture
+{
+    [Test]
+    public async Task Every_method_it_lists_authenticates_a_caller_at_the_address_it_gives()
+    {
+        var metadata = (await Server.GetAsync("/.well-known/oauth-authorization-server")).Json;
+        var path = new Uri(metadata.GetProperty("introspection_endpoint").GetString()!).AbsolutePath;
+        var token = await IssueAsync();
+
+        foreach (var method in metadata.GetProperty("introspection_endpoint_auth_methods_supported").EnumerateArray())
+            (await By(method.GetString()!).About(token, path).SendAsync(Server)).IsActive(token);
+    }
+
+    // An issuer with a path has its endpoints below it (RFC 8414 §3.1).
+    [Test, Rfc(8414, "3.1")]
+    public async Task The_address_is_below_the_issuer()
+    {
+        await using var server = await TestServer.StartAsync(Database, "Issuer=http://127.0.0.1:8080/tenant");
+        var metadata = (await server.GetAsync("/.well-known/oauth-authorization-server/tenant")).Json;
+
+        Assert.That(metadata.GetProperty("introspection_endpoint").GetString(), Is.EqualTo("http://127.0.0.1:8080/tenant/introspect"));
+        (await TokenRequestBuilder.For(Api).About("rubbish", "/tenant/introspect").SendAsync(server)).IsInactive();
+    }
+
+    private TokenRequestBuilder By(string method) => method switch
+    {
+        "client_secret_basic" => TokenRequestBuilder.For(Api),
+        "client_secret_post" => TokenRequestBuilder.ByPost(Api),
+        _ => throw new AssertionException($"The metadata lists {method}, which this test cannot do."),
+    };
+}
