@@ -130,26 +130,27 @@ declare
     v_tokens  integer;
     v_clients integer;
 begin
+    -- As an array: so they are chosen once, however the deletion is planned. A subquery of IN may be run again, and find the next ones.
     delete from revoked_token
-    where jti in (
+    where jti = any (array(
         select jti
         from revoked_token
         where expires_at < p_now - interval '1 hour'
         order by expires_at
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_tokens = row_count;
 
     delete from tokens_not_before
-    where client_id in (
+    where client_id = any (array(
         select client_id
         from tokens_not_before
         where not_before < p_now - interval '25 hours' -- no token lives longer than a day
         order by not_before
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_clients = row_count;
     return greatest(v_tokens, v_clients);
 end

@@ -1,4 +1,5 @@
--- Makes a client with its first secret, and prints that secret once.
+-- Makes a client with its first secret, and prints that secret once. Without resource and scopes it can get no token: such a client is for
+-- an API that asks what tokens are worth, which register-resource-server.sql lets it.
 --
 --   psql -v client_id=billing -v name='Billing service' \
 --        -v resource=https://api.example.com -v scopes='invoices:read invoices:write' \
@@ -6,8 +7,8 @@
 --
 --   client_id       1 to 128 letters, digits, '.', '_' and '-'
 --   name            for people
---   resource        the API's identifier, an absolute URI; made if new
---   scopes          what the client may ask for, separated by spaces; made if new
+--   resource        the API's identifier, an absolute URI; made if new; optional: none
+--   scopes          what the client may ask for there, separated by spaces; made if new; optional: none, with no resource
 --   default_scopes  which of them a request that names none gets; optional: none
 --   methods         client_secret_basic, client_secret_post or both, separated by spaces; optional: client_secret_basic
 --   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
@@ -20,10 +21,18 @@
 \set example 'psql -v client_id=billing -v name=''Billing service'' -v resource=https://api.example.com -v scopes=''invoices:read invoices:write'' -v default_scopes=''invoices:read'' -f scripts/create-client.sql'
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?name} \else \set missing name \ir include/missing.psql \endif
-\if :{?resource} \else \set missing resource \ir include/missing.psql \endif
-\if :{?scopes} \else \set missing scopes \ir include/missing.psql \endif
+\if :{?resource}
+    \if :{?scopes} \else \set missing scopes \ir include/missing.psql \endif
+\elif :{?scopes}
+    \set missing resource \ir include/missing.psql
+\else
+    \set scopes ''
+\endif
 \if :{?default_scopes} \else \set default_scopes '' \endif
 \if :{?methods} \else \set methods client_secret_basic \endif
+
+-- As an SQL literal, or null.
+\if :{?resource} \set resource :'resource' \else \set resource null \endif
 
 \ir include/new-secret.psql
 
@@ -32,7 +41,7 @@ begin;
 select token_service.create_client(
     p_client_id      => :'client_id',
     p_name           => :'name',
-    p_resource       => :'resource',
+    p_resource       => :resource,
     p_scopes         => string_to_array(nullif(:'scopes', ''), ' '),
     p_secret_id      => nullif(:'secret_id', ''),
     p_digest         => nullif(:'digest', ''),
@@ -51,8 +60,8 @@ select c.id as client_id,
        string_agg(s.name, ' ' order by s.name) as scopes,
        string_agg(s.name, ' ' order by s.name) filter (where cs.is_default) as default_scopes
 from token_service.client c
-join token_service.client_scope cs on cs.client_id = c.id
-join token_service.scope s on s.name = cs.scope
+left join token_service.client_scope cs on cs.client_id = c.id
+left join token_service.scope s on s.name = cs.scope
 where c.id = :'client_id'
 group by c.id, s.audience;
 

@@ -5,6 +5,8 @@
 --   resource      the API's identifier, an absolute URI: the aud of its tokens
 --   scopes        what clients can be let ask for there, separated by spaces; those that are there stay; optional
 --   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies nothing else; 'default': the server's; optional: as it is
+--   max_token_lifetime   no token for it lives longer, whatever its client has, from '1 minute' to '1 day'; 'default': as its client has;
+--                 optional: as it is
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -16,18 +18,21 @@
 
 -- Those that may be left out: as an SQL literal, or null.
 \if :{?signing_alg} \set signing_alg :'signing_alg' \else \set signing_alg null \endif
+\if :{?max_token_lifetime} \set max_token_lifetime :'max_token_lifetime' \else \set max_token_lifetime null \endif
 
 begin;
 
 select token_service.create_resource(
-    p_resource    => :'resource',
-    p_scopes      => string_to_array(:'scopes', ' '),
-    p_signing_alg => :signing_alg) \g /dev/null
+    p_resource               => :'resource',
+    p_scopes                 => string_to_array(:'scopes', ' '),
+    p_signing_alg            => :signing_alg,
+    p_maximum_token_lifetime => case :max_token_lifetime when 'default' then '0' else :max_token_lifetime end::interval) \g /dev/null
 
 commit;
 
 select r.audience as resource,
        coalesce(r.signing_alg, 'default') as signing_alg,
+       coalesce(make_interval(secs => r.maximum_token_lifetime_seconds)::text, 'default') as max_token_lifetime,
        string_agg(s.name, ' ' order by s.name) as scopes
 from token_service.resource r
 left join token_service.scope s on s.audience = r.audience

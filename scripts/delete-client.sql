@@ -1,4 +1,5 @@
--- Deletes a disabled client with its secrets and grants. The audit log keeps what they were; its client_id may be given anew.
+-- Deletes a disabled client with its secrets, its grants and what it speaks for. The audit log keeps what they were; its client_id may be
+-- given anew, which brings no token back to life.
 --
 --   psql -v client_id=billing -f scripts/delete-client.sql
 --

@@ -1,4 +1,4 @@
--- Enables a client that was disabled. Once more changes nothing.
+-- Enables a client that was disabled. Tokens it got before stay dead. Once more changes nothing.
 --
 --   psql -v client_id=billing -f scripts/enable-client.sql
 --

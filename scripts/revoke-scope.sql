@@ -1,4 +1,5 @@
--- Takes a scope from a client. Tokens that have it stay good until they expire. Once more changes nothing.
+-- Takes a scope from a client. Tokens that have it are dead where APIs ask, and good until they expire where
+-- APIs verify offline. Once more changes nothing.
 --
 --   psql -v client_id=billing -v scope=refunds:read -f scripts/revoke-scope.sql
 --

@@ -117,6 +117,23 @@ public sealed class AspNetCoreApi
         Assert.That((await verifier.GetAsync($"Bearer {before}")).Status, Is.EqualTo(200));
     }
 
+    // By the list that it has before its first request; AspNetCoreApiRevokedTokens has the lists that follow.
+    [Test, Rfc(7009, "2")]
+    public async Task A_token_that_was_revoked_before_its_start_is_refused()
+    {
+        var revoked = await IssueAsync("invoices:read");
+        await TokenRequestBuilder.For(client).WithPath("/revoke").With("token", revoked).SendAsync(server);
+        // The list is made anew no sooner.
+        server.Clock.Advance(TimeSpan.FromSeconds(5));
+        await using var later = await ExampleApi.StartAsync(server.Address.OriginalString);
+
+        using (Assert.EnterMultipleScope())
+        {
+            IsRefused(await later.GetAsync($"Bearer {revoked}"), 401, "Bearer error=\"invalid_token\"");
+            Assert.That((await later.GetAsync($"Bearer {token}")).Status, Is.EqualTo(200));
+        }
+    }
+
     [TestCase("must use HTTPS", "--Authority=http://tokens.example.com", "--Audience=https://api.example.com")]
     [TestCase("The setting Authority is missing.", "--Audience=https://api.example.com")]
     [TestCase("The setting Audience is missing.", "--Authority=http://127.0.0.1:1")]

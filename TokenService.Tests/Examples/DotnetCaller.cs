@@ -285,6 +285,21 @@ public sealed class DotnetCaller : ServerFixture
         }
     }
 
+    [Test, Rfc(8707, "2")]
+    public async Task A_resource_is_asked_for()
+    {
+        var known = await Credentials(Client, way, "https://api.example.com").GetTokenAsync();
+        var unknown = Credentials(Client, way, "https://ledger.example.com");
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(known, Does.StartWith("eyJ"));
+            Assert.That(
+                async () => await unknown.GetTokenAsync().WaitAsync(Limit),
+                Throws.TypeOf<TokenRequestException>().With.Message.StartsWith("No token: 400 invalid_target: "));
+        }
+    }
+
     [Test]
     public void A_token_goes_to_its_own_API_only()
     {
@@ -336,9 +351,9 @@ public sealed class DotnetCaller : ServerFixture
 
     private ClientCredentials Credentials(Way way) => Credentials(Client, way);
 
-    private ClientCredentials Credentials(TestClient client, Way way) => new(
+    private ClientCredentials Credentials(TestClient client, Way way, string? resource = null) => new(
         new HttpClient(way, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"), client.Id, client.Secret,
-        "invoices:read", clock);
+        "invoices:read", resource, clock);
 
     private HttpClient Calling(ClientCredentials credentials) =>
         Calling(credentials, api.Address, new SocketsHttpHandler { MaxConnectionsPerServer = 50 });

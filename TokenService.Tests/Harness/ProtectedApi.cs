@@ -16,7 +16,7 @@ internal sealed class ProtectedApi : IAsyncDisposable
 {
     private readonly WebApplication app;
 
-    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer, Action<JwtBearerOptions> inItsTime)
+    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer, Action<JwtBearerOptions> inItsTime, Action<IServiceCollection> and)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -36,6 +36,7 @@ internal sealed class ProtectedApi : IAsyncDisposable
         });
         // Behind JwtBearer's own, which makes what fetches the keys.
         builder.Services.PostConfigure(JwtBearerDefaults.AuthenticationScheme, inItsTime);
+        and(builder.Services);
         app = builder.Build();
         app.MapGet("/", (ClaimsPrincipal caller) => caller.Claims.ToDictionary(claim => claim.Type, claim => claim.Value))
             .RequireAuthorization();
@@ -53,11 +54,12 @@ internal sealed class ProtectedApi : IAsyncDisposable
     /// <param name="wayToIssuer">How it is reached.</param>
     /// <param name="audience">What the API is called.</param>
     /// <param name="inItsTime">Gives the verifier another clock, where it must not run on the real one.</param>
+    /// <param name="and">What the API has besides.</param>
     public static async Task<ProtectedApi> StartAsync(
         string issuer, HttpMessageHandler wayToIssuer, string audience = "https://api.example.com",
-        Action<JwtBearerOptions>? inItsTime = null)
+        Action<JwtBearerOptions>? inItsTime = null, Action<IServiceCollection>? and = null)
     {
-        var api = new ProtectedApi(issuer, audience, wayToIssuer, inItsTime ?? (_ => { }));
+        var api = new ProtectedApi(issuer, audience, wayToIssuer, inItsTime ?? (_ => { }), and ?? (_ => { }));
         await api.app.StartAsync();
         return api;
     }

@@ -7,8 +7,12 @@ namespace TokenService.Tests.Operations;
 public sealed class AdminScripts
 {
     private const string Heading =
-        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|scopes|default_scopes|last_used_at";
+        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|scopes|default_scopes|speaks_for|last_used_at";
 
+    private const string Resource = "resource|signing_alg|max_token_lifetime|scopes";
+    private const string Servers = "resource|client_id|name|enabled|registered_at";
+
+    private const string Digest = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
     private const string BothMethods = "client_secret_basic client_secret_post";
     private const string Scopes = "invoices:read invoices:write";
 
@@ -33,13 +37,13 @@ public sealed class AdminScripts
                 "client_id=billing", "name=O'Reilly's \\ billing", "token_lifetime=15 minutes", "tokens_per_minute=600",
                 "extra_claims={\"tenant\": \"o'north\"}",
             ],
-            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
+            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "methods=client_secret_basic"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read|");
+            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "token_lifetime=default", "tokens_per_minute=0", "extra_claims={}"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default||{{}}|1|{Scopes}|invoices:read|");
+            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default||{{}}|1|{Scopes}|invoices:read||");
     }
 
     [Test]
@@ -52,10 +56,11 @@ public sealed class AdminScripts
         var secretId = await database.ReadAsync<string>("select id from token_service.client_secret");
         (await RunAsync("delete-client.sql", "client_id=billing")).Prints(
             "audit_id|at|operation|table_name|row_key",
-            "11|DATE|DELETE|client|billing",
-            $"12|DATE|DELETE|client_secret|{secretId}",
-            "13|DATE|DELETE|client_scope|billing invoices:read",
-            "14|DATE|DELETE|client_scope|billing invoices:write");
+            "13|DATE|DELETE|client|billing",
+            "14|DATE|UPDATE|tokens_not_before|billing",
+            $"15|DATE|DELETE|client_secret|{secretId}",
+            "16|DATE|DELETE|client_scope|billing invoices:read",
+            "17|DATE|DELETE|client_scope|billing invoices:write");
         (await RunAsync("list-clients.sql")).Prints("client_id|name|enabled|live_secrets|scopes|last_used_at");
     }
 
@@ -64,7 +69,7 @@ public sealed class AdminScripts
     {
         await TwiceAsync(
             "create-resource.sql", ["resource=https://refunds.example.com", "scopes=refunds:read refunds:write", "signing_alg=RS256"],
-            "resource|signing_alg|scopes", "https://refunds.example.com|RS256|refunds:read refunds:write");
+            Resource, "https://refunds.example.com|RS256|default|refunds:read refunds:write");
         await TwiceAsync(
             "grant-scope.sql", ["client_id=billing", "scope=refunds:read"], Heading, Billing(scopes: Scopes + " refunds:read"));
         await TwiceAsync(
@@ -78,14 +83,51 @@ public sealed class AdminScripts
     {
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "signing_alg=PS256"],
-            "resource|signing_alg|scopes", $"https://api.example.com|PS256|{Scopes}");
+            Resource, $"https://api.example.com|PS256|default|{Scopes}");
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "scopes=refunds:read"],
-            "resource|signing_alg|scopes", $"https://api.example.com|PS256|{Scopes} refunds:read");
+            Resource, $"https://api.example.com|PS256|default|{Scopes} refunds:read");
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "signing_alg=default"],
-            "resource|signing_alg|scopes", $"https://api.example.com|default|{Scopes} refunds:read");
-        await TwiceAsync("create-resource.sql", ["resource=urn:bare"], "resource|signing_alg|scopes", "urn:bare|default|");
+            Resource, $"https://api.example.com|default|default|{Scopes} refunds:read");
+        await TwiceAsync("create-resource.sql", ["resource=urn:bare"], Resource, "urn:bare|default|default|");
+    }
+
+    [Test]
+    public async Task A_resource_s_tokens_live_no_longer_than_they_may()
+    {
+        string[] api = ["resource=https://api.example.com"];
+        await TwiceAsync(
+            "create-resource.sql", [.. api, "max_token_lifetime=5 minutes"], Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
+        await TwiceAsync("create-resource.sql", api, Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
+        await TwiceAsync(
+            "create-resource.sql", [.. api, "max_token_lifetime=default"], Resource, $"https://api.example.com|default|default|{Scopes}");
+    }
+
+    [Test]
+    public async Task A_client_speaks_for_a_resource_and_does_no_longer()
+    {
+        (await RunAsync("create-client.sql", "client_id=invoices-api", "name=Invoices API", $"digest={Digest}", "secret_id=imported_AAAAAAAAAAAA"))
+            .Prints("client_id|name|methods|resource|scopes|default_scopes", "invoices-api|Invoices API|client_secret_basic|||");
+        string[] registration = ["client_id=invoices-api", "resource=https://api.example.com"];
+        await TwiceAsync(
+            "register-resource-server.sql", registration, Servers, "https://api.example.com|invoices-api|Invoices API|t|DATE");
+        await TwiceAsync(
+            "register-resource-server.sql", ["client_id=billing", "resource=https://api.example.com"],
+            Servers, "https://api.example.com|billing|A client of a test|t|DATE", "https://api.example.com|invoices-api|Invoices API|t|DATE");
+        await TwiceAsync("disable-client.sql", ["client_id=billing"], Heading, Billing(enabled: "f", speaksFor: "https://api.example.com"));
+        await TwiceAsync(
+            "unregister-resource-server.sql", registration, Servers, "https://api.example.com|billing|A client of a test|f|DATE");
+    }
+
+    [Test]
+    public async Task A_client_s_tokens_are_revoked()
+    {
+        (await RunAsync("revoke-client-tokens.sql", "client_id=billing")).Prints(
+            "client_id|tokens_dead_up_to", "billing|DATE",
+            "An API that verifies offline, without the list of revoked tokens, takes them until they expire.");
+        Assert.That(
+            await database.ReadAsync<string>("select string_agg(client_id, ' ') from token_service.tokens_not_before"), Is.EqualTo("billing"));
     }
 
     [Test]
@@ -154,21 +196,21 @@ public sealed class AdminScripts
     [Test]
     public async Task The_audit_log_tells_what_was_changed_the_newest_last()
     {
-        await RunAsync("disable-client.sql", "client_id=billing");
+        await RunAsync("update-client.sql", "client_id=billing", "name=Renamed");
         await RunAsync("create-resource.sql", "resource=urn:bare");
         var user = await database.ReadAsync<string>("select session_user");
         var address = await database.ReadAsync<string>(
             "select host(client_address) from token_service.audit_log where application_name = 'psql' limit 1");
         const string heading = "id|at|operation|table_name|row_key|user_name|application_name|client_address|before|after";
-        var disabled = $"8|DATE|UPDATE|client|billing|{user}|psql|{address}|{{\"enabled\": true}}|{{\"enabled\": false}}";
+        var renamed = $"8|DATE|UPDATE|client|billing|{user}|psql|{address}|{{\"name\": \"A client of a test\"}}|{{\"name\": \"Renamed\"}}";
 
         var everything = Psql.Lines((await RunAsync("audit-log.sql")).Output);
         Assert.That(everything, Has.Length.EqualTo(10));
         Assert.That(everything[0], Is.EqualTo(heading));
-        Assert.That(everything[8], Is.EqualTo(disabled));
+        Assert.That(everything[8], Is.EqualTo(renamed));
         Assert.That(everything[9], Does.StartWith($"9|DATE|INSERT|resource|urn:bare|{user}|psql|{address}||{{\"audience\": \"urn:bare\","));
 
-        await TwiceAsync("audit-log.sql", ["client_id=billing", "most=1"], heading, disabled);
+        await TwiceAsync("audit-log.sql", ["client_id=billing", "most=1"], heading, renamed);
         await TwiceAsync("audit-log.sql", ["client_id=nobody"], heading);
         await database.ExecuteAsync("update token_service.audit_log set at = at - interval '8 days'");
         await TwiceAsync("audit-log.sql", ["since=7 days"], heading);
@@ -208,8 +250,8 @@ public sealed class AdminScripts
         }
     }
 
-    private static string Billing(string enabled = "t", string scopes = Scopes, string defaults = "invoices:read") =>
-        $"billing|A client of a test|{enabled}|{BothMethods}|default||{{}}|1|{scopes}|{defaults}|";
+    private static string Billing(string enabled = "t", string scopes = Scopes, string defaults = "invoices:read", string speaksFor = "") =>
+        $"billing|A client of a test|{enabled}|{BothMethods}|default||{{}}|1|{scopes}|{defaults}|{speaksFor}|";
 
     // The second time the same is printed, and nothing changes: every change would be audited.
     private async Task TwiceAsync(string script, string[] variables, params string[] printed)

@@ -14,11 +14,14 @@ public sealed class Audit : AdminFunctions
     private const string OtherDigest =
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
 
-    // What has no trigger, and why not: the audit itself, what the service counts, and what is recorded elsewhere.
-    private static readonly string[] Unaudited = ["audit_log", "migration", "scope_use", "secret_use"];
+    // What has no trigger, and why not: the audit itself, what the service counts or is told by a client, and what is recorded elsewhere.
+    private static readonly string[] Unaudited = ["audit_log", "migration", "revoked_token", "scope_use", "secret_use"];
 
     // What a token request reads; a new row of scope or resource is nobody's yet.
-    private static readonly string[] ReadForClients = ["client", "client_scope", "client_secret", "policy", "resource", "scope"];
+    private static readonly string[] ReadForClients = 
+    [
+        "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "tokens_not_before",
+    ];
 
     private static readonly string[] Columns =
     [
@@ -59,9 +62,11 @@ public sealed class Audit : AdminFunctions
             + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
             "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
             "DELETE | client_secret | OtherOther11 | other "
-            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
+            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
         Change("truncate client cascade",
-            "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -"),
+            "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -",
+            "TRUNCATE | resource_server | - | - | - | -"),
         Change($"insert into client_secret (id, client_id, digest) values ('NewNewNewNew', 'billing', {Digest})",
             "INSERT | client_secret | NewNewNewNew | billing | - | {\"id\": \"NewNewNewNew\", \"label\": null, \"digest\": \"…\", "
             + "\"client_id\": \"billing\", \"expires_at\": null, \"revoked_at\": null}"),
@@ -74,14 +79,18 @@ public sealed class Audit : AdminFunctions
             + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
         Change("insert into resource (audience) values ('https://a')",
-            "INSERT | resource | https://a | - | - | {\"audience\": \"https://a\", \"signing_alg\": null}"),
+            "INSERT | resource | https://a | - | - | {\"audience\": \"https://a\", \"signing_alg\": null, "
+            + "\"maximum_token_lifetime_seconds\": null}"),
         Change("update resource set audience = 'https://a' where audience = 'https://api.example.com'",
             "UPDATE | resource | https://a | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
+            "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
             "UPDATE | scope | parcels:read | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}"),
         Change("delete from resource where audience = 'https://unused.example.com'",
-            "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\"} | -"),
+            "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
+            + "\"maximum_token_lifetime_seconds\": null} | -"),
         Change("truncate resource cascade",
-            "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
+            "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
+            "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
         Change("insert into scope (name, audience) values ('a', 'https://api.example.com')",
             "INSERT | scope | a | - | - | {\"name\": \"a\", \"audience\": \"https://api.example.com\"}"),
         Change("update scope set name = 'a' where name = 'parcels:read'",
@@ -121,6 +130,21 @@ public sealed class Audit : AdminFunctions
             $"DELETE | policy | true | - | {Policy} | -",
             $"INSERT | policy | true | - | - | {Policy}"),
         Change("truncate policy", "TRUNCATE | policy | - | - | - | -"),
+        Change("insert into resource_server (client_id, audience) values ('billing', 'https://unused.example.com')",
+            "INSERT | resource_server | billing https://unused.example.com | billing | - "
+            + "| {\"audience\": \"https://unused.example.com\", \"client_id\": \"billing\"}"),
+        Change("update resource_server set client_id = 'other'",
+            "UPDATE | resource_server | other https://api.example.com | other | {\"client_id\": \"billing\"} | {\"client_id\": \"other\"}"),
+        Change("delete from resource_server",
+            "DELETE | resource_server | billing https://api.example.com | billing "
+            + "| {\"audience\": \"https://api.example.com\", \"client_id\": \"billing\"} | -"),
+        Change("truncate resource_server", "TRUNCATE | resource_server | - | - | - | -"),
+        Change("insert into tokens_not_before values ('other', now())",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
+        Change("update tokens_not_before set client_id = 'other'",
+            "UPDATE | tokens_not_before | other | other | {\"client_id\": \"gone\"} | {\"client_id\": \"other\"}"),
+        Change("select delete_expired(1)", "DELETE | tokens_not_before | gone | gone | {\"client_id\": \"gone\"} | -"),
+        Change("truncate tokens_not_before", "TRUNCATE | tokens_not_before | - | - | - | -"),
 
         // Through functions, each row they touch.
         Change("select update_client('billing', 'New')",
@@ -132,6 +156,12 @@ public sealed class Audit : AdminFunctions
         Change("select revoke_secret('other', 'OtherOther11', '2040-01-01Z')",
             "UPDATE | client_secret | OtherOther11 | other | {\"revoked_at\": null} | {\"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
 
+        Change("select set_client_enabled('other', false)",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
+            "UPDATE | client | other | other | {\"enabled\": true} | {\"enabled\": false}"),
+        Change("select revoke_client_tokens('gone')", "UPDATE | tokens_not_before | gone | gone | {} | {}"),
+        Change("select register_resource_server('billing', 'https://api.example.com'), end_tokens_of('gone', '2000-01-01Z')"),
+
         // A row changed twice is recorded twice; one that is not, not.
         Change("update client set name = 'New' where id = 'other'; update client set name = 'Other' where id = 'other'",
             "UPDATE | client | other | other | {\"name\": \"Other\"} | {\"name\": \"New\"}",
@@ -139,6 +169,7 @@ public sealed class Audit : AdminFunctions
         Change("update client set name = name; update client_secret set digest = digest; update policy set id = id"),
         Change("savepoint s; update client set name = 'New'; rollback to s"),
         Change("delete from client where id = 'nobody'"),
+        Change("insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()); delete from revoked_token"),
         Change("insert into secret_use values ('UsedUsedUsed', now(), now(), null, 1); update secret_use set use_count = 2; truncate secret_use"),
     ];
 
@@ -151,6 +182,8 @@ public sealed class Audit : AdminFunctions
             insert into token_service.client_scope (client_id, scope, is_default) values ('other', 'parcels:read', true);
             insert into token_service.client_secret (id, client_id, digest, label) values ('OtherOther11', 'other', {Digest}, 'x');
             insert into token_service.resource (audience, signing_alg) values ('https://unused.example.com', 'RS256');
+            insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+            insert into token_service.tokens_not_before values ('gone', now() - interval '2 days');
             insert into token_service.signing_key (
                 kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
             values ('used', 'ES256', '{"{}"}', 'sealed', 'test', now(), now(), now(), 300)
@@ -405,7 +438,7 @@ public sealed class Audit : AdminFunctions
             from pg_class t
             join pg_trigger g on g.tgrelid = t.oid and g.tgenabled = 'O' and g.tgfoid = 'token_service.notify_change'::regproc
             where t.relnamespace = 'token_service'::regnamespace
-              and t.relname <> 'signing_key'
+              and t.relname not in ('signing_key', 'revoked_token')
             group by t.relname
             order by t.relname collate "C"
             """);

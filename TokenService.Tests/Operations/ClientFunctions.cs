@@ -54,7 +54,7 @@ public sealed class ClientFunctions : AdminFunctions
             "Use the identifier of the API, such as https://api.example.com."),
         .. Refused("p_scopes", ["null", "array[]::text[]"],
             PostgresErrorCodes.CheckViolation, "Client \"shipping\" would hold no scope, so it could get no token.",
-            "Pass at least one scope."),
+            "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
         .. Refused("p_default_scopes", ["array['parcels:delete']", "array['Parcels:read']", "array['parcels:read', null]"],
             PostgresErrorCodes.CheckViolation, "A default scope of client \"shipping\" is not among its scopes.",
             "Default scopes are those of its scopes granted when a request names none."),

@@ -47,6 +47,19 @@ public sealed class Constraints : AdminFunctions
         .. Rows("client_secret (client_id, id, digest, revoked_at)",
             ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
         .. Rows("resource (audience, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
+        .. Rows("resource (audience, maximum_token_lifetime_seconds)",
+            ("resource_maximum_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),
+        .. Rows("resource_server (client_id, audience)",
+            ("resource_server_pkey", ["'billing', 'https://api.example.com'"]),
+            ("resource_server_client_fkey", ["'nobody', 'https://api.example.com'"]),
+            ("resource_server_resource_fkey", ["'billing', 'https://nowhere.example.com'"])),
+        .. Rows("revoked_token (jti, client_id, expires_at)",
+            ("revoked_token_pkey", ["'used', 'billing', now()"]),
+            ("revoked_token_jti_grammar",
+                ["'', 'billing', now()", "'a.b', 'billing', now()", "E'a\\n', 'billing', now()", "repeat('a', 65), 'billing', now()"])),
+        .. Rows("tokens_not_before",
+            ("tokens_not_before_pkey", ["'billing', now()"]),
+            ("tokens_not_before_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
         .. Rows("resource (audience)",
             ("resource_pkey", ["'https://api.example.com'"]),
             ("resource_audience_is_absolute_uri",
@@ -112,6 +125,9 @@ public sealed class Constraints : AdminFunctions
             kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
         values ('used', 'ES256', '{}', '', 'test', now(), now(), now(), 300);
 
+        insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+        insert into token_service.revoked_token (jti, client_id, expires_at) values ('used', 'billing', now());
+        insert into token_service.tokens_not_before values ('billing', now());
         insert into token_service.secret_use values ('UsedUsedUsed', now(), now(), null, 1);
         insert into token_service.scope_use values ('billing', 'parcels:read', now(), now(), 1);
         """);

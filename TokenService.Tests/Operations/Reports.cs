@@ -146,6 +146,9 @@ public sealed class Reports : AdminFunctions
                 'another', p_token_lifetime => '10 minutes', p_methods => array['client_secret_basic', 'client_secret_post'],
                 p_extra_claims => '{"tenant": "north"}', p_tokens_per_minute => 600);
             select token_service.set_client_enabled('another', false);
+            select token_service.create_resource('https://stock.example.com');
+            select token_service.register_resource_server('another', 'https://stock.example.com');
+            select token_service.register_resource_server('another', 'https://api.example.com');
             """);
         await UseAsync("ThisThisThis", "2040-01-30");
         await UseAsync("OldOldOldOld", "2020-01-30");
@@ -153,14 +156,15 @@ public sealed class Reports : AdminFunctions
         var all = await ReportAsync("");
         Assert.That(all, Is.EqualTo([
             "another | A client | False | client_secret_basic client_secret_post | 00:10:00 | 600 | {\"tenant\": \"north\"} | 1 "
-                + "| parcels:read parcels:write | parcels:write | - | 2039-01-01",
-            $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
+                + "| parcels:read parcels:write | parcels:write | https://api.example.com https://stock.example.com | - | 2039-01-01",
+            $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | - "
+                + $"| 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
         ]));
         Assert.That(await ReportAsync("'another', "), Is.EqualTo(all[..1]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
-            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes, default_scopes,
+            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes, default_scopes, speaks_for,
                    {Day("last_used_at")}, {Day("made_at")}
             from token_service.clients_report({client}p_now => {Now})
             """);

@@ -25,6 +25,9 @@ public sealed class ScopeFunctions : AdminFunctions
         .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
             PostgresErrorCodes.CheckViolation, "The signing algorithm is not one this server has.",
             "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
+        .. Refused("p_maximum_token_lifetime", ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
+            PostgresErrorCodes.CheckViolation, "The maximum token lifetime is not 1 minute to 1 day in whole seconds.",
+            "Say something like '5 minutes'; '0' is no maximum."),
     ];
 
     private static IEnumerable<TestCaseData> RefusedGrants() =>
@@ -47,13 +50,18 @@ public sealed class ScopeFunctions : AdminFunctions
     [Test]
     public async Task A_resource_is_made_once_and_then_completed()
     {
-        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | -");
-        await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | -");
+        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | -");
+        await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | - | -");
         await CreateAsync("'https://made.example.com', array['made:b', 'made:a', 'made:a'], 'RS256'",
-            "https://made.example.com | RS256 | made:a made:b");
-        await CreateAsync("'https://made.example.com', array['made:c']", "https://made.example.com | RS256 | made:a made:b made:c");
-        await CreateAsync("'https://made.example.com', p_signing_alg => 'ES384'", "https://made.example.com | ES384 | made:a made:b made:c");
-        await CreateAsync("'https://made.example.com', p_signing_alg => 'default'", "https://made.example.com | - | made:a made:b made:c");
+            "https://made.example.com | RS256 | - | made:a made:b");
+        await CreateAsync("'https://made.example.com', array['made:c']", "https://made.example.com | RS256 | - | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', p_signing_alg => 'ES384'", "https://made.example.com | ES384 | - | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_maximum_token_lifetime => '1 minute'", "https://made.example.com | ES384 | 60 | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', p_signing_alg => 'default'", "https://made.example.com | - | 60 | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', '{}', null, '1 day'", "https://made.example.com | - | 86400 | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_maximum_token_lifetime => '0'", "https://made.example.com | - | - | made:a made:b made:c");
 
         async Task CreateAsync(string arguments, string expected)
         {
@@ -62,7 +70,7 @@ public sealed class ScopeFunctions : AdminFunctions
             Assert.That(
                 await RowsAsync(
                     """
-                    select r.audience, r.signing_alg, string_agg(s.name, ' ' order by s.name)
+                    select r.audience, r.signing_alg, r.maximum_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
                     from token_service.resource r left join token_service.scope s using (audience)
                     where r.audience = 'https://made.example.com'
                     group by r.audience

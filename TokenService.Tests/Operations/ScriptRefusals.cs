@@ -33,6 +33,9 @@ public sealed partial class ScriptRefusals
         ["grant-scope.sql"] = "client_id scope",
         ["revoke-scope.sql"] = "client_id scope",
         ["create-resource.sql"] = "resource",
+        ["register-resource-server.sql"] = "client_id resource",
+        ["unregister-resource-server.sql"] = "client_id resource",
+        ["revoke-client-tokens.sql"] = "client_id",
         ["audit-verify.sql"] = "id hash", // neither or both
     };
 
@@ -40,10 +43,12 @@ public sealed partial class ScriptRefusals
 
     private static IEnumerable<TestCaseData> BadInput() =>
     [
-        .. UnknownClient("update-client", "disable-client", "enable-client", "delete-client", "show-client", "secrets-report"),
+        .. UnknownClient("update-client", "disable-client", "enable-client", "delete-client", "show-client", "secrets-report",
+            "revoke-client-tokens"),
         .. UnknownClient("rotate-secret", "add-secret", Digest, SecretId),
         .. UnknownClient("revoke-secret", SecretId),
         .. UnknownClient("grant-scope", "revoke-scope", "scope=invoices:read"),
+        .. UnknownClient("register-resource-server", "unregister-resource-server", "resource=https://api.example.com"),
 
         Case("rotate-secret", [$"digest={Pasted}", SecretId], "The digest of client \"billing\" is not an Argon2id digest.", HowToDigest),
         Case("add-secret", [$"digest={Pasted}", SecretId], "The digest of client \"billing\" is not an Argon2id digest.", HowToDigest),
@@ -94,6 +99,12 @@ public sealed partial class ScriptRefusals
             "Use the identifier of the API, such as https://api.example.com."),
         Case("create-resource", ["resource=https://api.example.com", "signing_alg=none"],
             "The signing algorithm is not one this server has.", "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
+        Case("create-resource", ["resource=https://api.example.com", "max_token_lifetime=1 second"],
+            "The maximum token lifetime is not 1 minute to 1 day in whole seconds.", "Say something like '5 minutes'; '0' is no maximum."),
+        Case("register-resource-server", ["resource=https://api.example.com/"], "There is no resource \"https://api.example.com/\".",
+            "Check its spelling to the last slash, or make it with scripts/create-resource.sql."),
+        Case("unregister-resource-server", ["resource=orders"], "There is no resource \"orders\".",
+            "Check its spelling to the last slash, or make it with scripts/create-resource.sql."),
 
         Case("set-policy", ["maximum_secret_age=1 hour"], "The maximum secret age is not 1 to 3650 days.",
             "Say something like '90 days'; '0' is no maximum."),
@@ -116,6 +127,7 @@ public sealed partial class ScriptRefusals
         Wrong("update-client", ["token_lifetime=a while"], "interval: \"a while\""),
         Wrong("update-client", ["tokens_per_minute=many"], "integer: \"many\""),
         Wrong("update-client", ["extra_claims=tenant"], "json"),
+        Wrong("create-resource", ["resource=https://api.example.com", "max_token_lifetime="], "interval: \"\""),
         Wrong("grant-scope", ["scope=invoices:write", "default=maybe"], "boolean: \"maybe\""),
         Wrong("retire-unused-secrets", ["dry_run=maybe"], "boolean: \"maybe\""),
         Wrong("retire-unused-secrets", ["dry_run="], "boolean: \"\""),

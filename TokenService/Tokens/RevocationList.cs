@@ -9,7 +9,7 @@ namespace TokenService.Tokens;
 /// <summary>
 /// The signed list of what is dead before it expires, for APIs that verify tokens offline: a JWT with <c>iss</c>, <c>iat</c>, <c>exp</c>,
 /// <c>not_before</c> (of each client concerned, the NumericDate up to which its tokens are dead) and <c>revoked</c> (each jti). It has no more
-/// than what would otherwise still live.
+/// than what would otherwise still live, or did a while ago.
 /// </summary>
 internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
 {
@@ -29,6 +29,9 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     private static readonly TimeSpan SignAgainAfter = TimeSpan.FromMinutes(1);
 
     private static readonly TimeSpan LongestToken = TimeSpan.FromDays(1);
+
+    // What has expired stays in the list for longer than any reader forgives: ASP.NET Core's takes a token for 5 minutes after its exp.
+    private static readonly TimeSpan Forgiven = TimeSpan.FromMinutes(10);
 
     private readonly JwtWriter writer = new(Type);
     private readonly SemaphoreSlim asking = new(1);
@@ -65,7 +68,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     {
         var askedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        var content = await store.LoadAsync(now, LongestToken, ct);
+        var content = await store.LoadAsync(now - Forgiven, LongestToken, ct);
         if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
             return error;
         // Not when its key was withdrawn, or is about to go.

@@ -51,13 +51,13 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
 
         select jti
         from token_service.revoked_token
-        where expires_at > @now
+        where expires_at > @since
         order by jti;
 
         select client_id as "ClientId",
                not_before as "NotBefore"
         from token_service.tokens_not_before
-        where not_before > @deadSince
+        where not_before > @issuedSince
         order by client_id;
 
         commit;
@@ -83,14 +83,14 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         return added > 0 || await FindAsync(token.Id, ct) is { IsRevoked: true };
     }
 
-    /// <param name="now">Tokens that expired before are left out.</param>
+    /// <param name="since">Tokens that expired before are left out.</param>
     /// <param name="longest">No token lives for longer.</param>
     /// <param name="ct">Ends the wait.</param>
-    public async Task<Revocations> LoadAsync(DateTimeOffset now, TimeSpan longest, CancellationToken ct)
+    public async Task<Revocations> LoadAsync(DateTimeOffset since, TimeSpan longest, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var found = await connection.QueryMultipleAsync(new CommandDefinition(
-            Load, new { now = now.UtcDateTime, deadSince = (now - longest).UtcDateTime }, cancellationToken: ct));
+            Load, new { since = since.UtcDateTime, issuedSince = (since - longest).UtcDateTime }, cancellationToken: ct));
         var tokens = await found.ReadAsync<string>();
         var clients = await found.ReadAsync<ClientNotBefore>();
         return new Revocations([.. tokens], [.. clients]);

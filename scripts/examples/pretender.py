@@ -5,6 +5,11 @@ pretender.py PORT AUDIENCE CERTIFICATE KEY
 GET /tokens             a line for each kind of token: the status an API must answer it with, and the kind
 GET /tokens/KIND        such a token, spoiled in that one way; "good" is not spoiled
 POST /introspect        RFC 7662, for "apache-api" with any secret
+GET /lists              a line for each list of revoked tokens, in the order in which an API gets them: the status it must then answer
+                        the good token with, and the list
+GET /lists/KIND         from now on that is the list
+GET /revoked-tokens     the list
+GET /fetched            how often it has been fetched since
 POST /token, GET /api   refuse now and then
 GET /story              how the last two have answered
 """
@@ -111,6 +116,51 @@ KINDS = {
 }
 
 
+def revoked_tokens(key=KEY, typ="revoked-tokens+jwt", **claims):
+    """A list of none, but for what is passed."""
+    now = int(time.time())
+    payload = {"iss": ISSUER, "iat": now, "exp": now + 300, "not_before": {}, "revoked": [], **claims}
+    headers = {"typ": typ, "kid": "1"}
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, "ES256", headers)
+
+
+LISTS = {
+    "empty": (200, revoked_tokens),
+    "of-another-token": (200, lambda: revoked_tokens(revoked=["2"])),
+    "of-another-client": (200, lambda: revoked_tokens(not_before={"stranger": int(time.time()) + 60})),
+    "of-the-clients-older-tokens": (200, lambda: revoked_tokens(not_before={"caller": int(time.time()) - 3600})),
+    "of-the-clients-tokens": (401, lambda: revoked_tokens(not_before={"caller": int(time.time()) + 60})),
+    "empty-again": (200, revoked_tokens),
+    "of-the-token": (401, lambda: revoked_tokens(revoked=["0", "1"])),
+    # Empty too, but not to be taken: the one before stands.
+    "none": (401, lambda: None),
+    "rubbish": (401, lambda: "{}"),
+    "signed-by-a-stranger": (401, lambda: revoked_tokens(key=STRANGERS_KEY)),
+    "of-another-typ": (401, lambda: revoked_tokens(typ="at+jwt")),
+    "of-another-issuer": (401, lambda: revoked_tokens(iss="https://other.example.com")),
+    "expired": (401, lambda: revoked_tokens(exp=int(time.time()) - 120)),
+    "that-never-expires": (401, lambda: revoked_tokens(exp=None)),
+    "without-tokens": (401, lambda: revoked_tokens(revoked=None)),
+    # The one before serves until it expires, and no longer.
+    "that-expires-soon": (200, lambda: revoked_tokens(exp=int(time.time()) + 4)),
+    "none-for-long": (503, lambda: None),
+    "empty-at-last": (200, revoked_tokens),
+}
+
+published, fetched = "empty", 0
+
+
+def publish(kind):
+    global published, fetched
+    published, fetched = kind, 0
+
+
+def fetch():
+    global fetched
+    fetched += 1
+    return LISTS[published][1]()
+
+
 # --- the API and the token endpoint, with moods: how they answer the first request, the second, ... and all further ones ---
 
 MOODS = {"/token": [503, 200], "/api": [200, 429, 200, 401, 200, 401, 401, 200]}
@@ -139,7 +189,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.removeprefix("/tokens/")
         if self.path == "/.well-known/openid-configuration" or self.path == "/.well-known/oauth-authorization-server":
-            endpoints = {"jwks_uri": f"{ISSUER}/.well-known/jwks.json", "token_endpoint": f"{ISSUER}/token"}
+            endpoints = {
+                "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
+                "token_endpoint": f"{ISSUER}/token",
+                "revoked_tokens_uri": f"{ISSUER}/revoked-tokens",
+            }
             self.answer(200, json.dumps({"issuer": ISSUER, **endpoints, "response_types_supported": []}))
         elif self.path == "/.well-known/jwks.json":
             self.answer(200, json.dumps(jwks(KEY, "1")))
@@ -148,6 +202,16 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, json.dumps(jwks(STRANGERS_KEY, "2")))
         elif self.path == "/tokens":
             self.answer(200, "".join(f"{status} {kind}\n" for kind, (status, _) in KINDS.items()))
+        elif self.path == "/lists":
+            self.answer(200, "".join(f"{status} {kind}\n" for kind, (status, _) in LISTS.items()))
+        elif self.path.startswith("/lists/"):
+            publish(self.path.removeprefix("/lists/"))
+            self.answer(200, "")
+        elif self.path == "/revoked-tokens":
+            text = fetch()
+            self.answer(500 if text is None else 200, text or "")
+        elif self.path == "/fetched":
+            self.answer(200, str(fetched))
         elif name in KINDS:
             self.answer(200, KINDS[name][1]())
         elif self.path == "/api":

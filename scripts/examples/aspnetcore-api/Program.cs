@@ -3,6 +3,7 @@
 //   curl -H "Authorization: Bearer $token" http://127.0.0.1:5000/invoices
 
 using System.Security.Claims;
+using Examples;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
 
@@ -19,6 +20,7 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
     options.MapInboundClaims = false; // claims keep their names: sub, client_id, scope
     options.Events = new JwtBearerEvents { OnForbidden = SayWhichScopeAsync };
 });
+RevokedTokens.Refuse(builder.Services); // RevokedTokens.cs. Without, a token is good until it ends, whatever has happened since
 // A wrong setting ends the program at its start, not each request with 500.
 builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme).ValidateOnStart();
 // An endpoint for which somebody forgot to say what it needs is not open to all.

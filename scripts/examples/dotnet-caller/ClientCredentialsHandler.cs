@@ -36,7 +36,8 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
 }
 
 /// <summary>
-/// A client's token, got by the client credentials grant (RFC 6749 §4.4) and kept while it lives. One for each program and scope.
+/// A client's token, got by the client credentials grant (RFC 6749 §4.4) and kept while it lives.
+/// One for each program, scope and resource.
 /// <list type="bullet">
 /// <item>Kept, because a token is good for many calls: asking for each would double the time of every call, and end at a limit.</item>
 /// <item>One request at a time, whoever waits for it: a thousand calls that find no token ask once.</item>
@@ -64,6 +65,7 @@ public sealed class ClientCredentials
     private readonly Uri endpoint;
     private readonly string authorization;
     private readonly string? scope;
+    private readonly string? resource;
     private readonly TimeProvider clock;
 
     private readonly Lock gate = new();
@@ -77,9 +79,11 @@ public sealed class ClientCredentials
     /// <param name="clientId">Who this program is.</param>
     /// <param name="clientSecret">From the environment or a vault; never in the code.</param>
     /// <param name="scope">What to ask for; null for the client's default.</param>
+    /// <param name="resource">What it is for (RFC 8707), where the scopes do not say; null: they do.</param>
     /// <param name="clock">The system's, unless a test has another.</param>
     public ClientCredentials(
-        HttpClient http, Uri endpoint, string clientId, string clientSecret, string? scope = null, TimeProvider? clock = null)
+        HttpClient http, Uri endpoint, string clientId, string clientSecret, string? scope = null, string? resource = null,
+        TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
         if (endpoint.Scheme != Uri.UriSchemeHttps && !endpoint.IsLoopback)
@@ -88,6 +92,7 @@ public sealed class ClientCredentials
         this.http = http;
         this.endpoint = endpoint;
         this.scope = scope;
+        this.resource = resource;
         this.clock = clock ?? TimeProvider.System;
         // RFC 6749 §2.3.1: each form-encoded before both become Base64.
         authorization = Convert.ToBase64String(Encoding.ASCII.GetBytes($"{FormEncode(clientId)}:{FormEncode(clientSecret)}"));
@@ -173,9 +178,8 @@ public sealed class ClientCredentials
         var now = clock.GetUtcNow();
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
         request.Headers.Authorization = new AuthenticationHeaderValue("Basic", authorization);
-        request.Content = new FormUrlEncodedContent(scope is null
-            ? [new("grant_type", "client_credentials")]
-            : [new("grant_type", "client_credentials"), new("scope", scope)]);
+        KeyValuePair<string, string?>[] form = [new("grant_type", "client_credentials"), new("scope", scope), new("resource", resource)];
+        request.Content = new FormUrlEncodedContent(form.Where(parameter => parameter.Value is not null));
         try
         {
             using var response = await http.SendAsync(request);

@@ -3,13 +3,16 @@
 
 import { createServer } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
+import { followRevokedTokens } from './revoked-tokens.js'
 
-const { ISSUER, AUDIENCE, PORT = '3000' } = process.env
+const { ISSUER, AUDIENCE, PORT = '3000', LIST_SECONDS = '60' } = process.env
 
 // Keys come from the issuer's own metadata, never from an address inside a token. jose keeps them, and for a key it
 // does not know it looks again, at most every 30 seconds: a rotation at the issuer needs nothing here.
 const metadata = await discover(ISSUER)
 const keys = createRemoteJWKSet(new URL(metadata.jwks_uri), { cacheMaxAge: 5 * 60_000 })
+// Without this a token is good until it ends, whatever has happened since.
+const isRevoked = await followRevokedTokens(metadata.revoked_tokens_uri, keys, ISSUER, Number(LIST_SECONDS))
 
 const expected = {
   issuer: ISSUER,
@@ -36,7 +39,7 @@ createServer(async (request, response) => {
   } catch (error) {
     if (error instanceof Refusal) return send(response, error.status, { 'WWW-Authenticate': error.challenge })
     console.error(error)
-    send(response, 503, { 'Retry-After': '5' }) // no keys to verify with: not the caller's fault
+    send(response, 503, { 'Retry-After': '5' }) // no keys or list to verify with: not the caller's fault
   }
 }).listen(Number(PORT), '127.0.0.1', () => console.log(`Listening on http://127.0.0.1:${PORT}`))
 
@@ -44,11 +47,17 @@ async function authenticate(request) {
   const [scheme, token] = (request.headers.authorization ?? '').split(/ +(.*)/)
   if (scheme.toLowerCase() !== 'bearer') throw new Refusal(401, 'Bearer') // no credential: a challenge, and no error
 
+  const claims = await verify(token ?? '')
+  if (!claims || isRevoked(claims)) throw new Refusal(401, 'Bearer error="invalid_token"')
+  return claims
+}
+
+// The claims of a good access token; of a bad one, nothing.
+async function verify(token) {
   try {
-    return (await jwtVerify(token ?? '', keys, expected)).payload
+    return (await jwtVerify(token, keys, expected)).payload
   } catch (error) {
     if (!isTheTokensFault(error)) throw error
-    throw new Refusal(401, 'Bearer error="invalid_token"')
   }
 }
 

@@ -6,6 +6,7 @@
 import json
 import os
 import socket
+import threading
 import time
 from functools import wraps
 from urllib.request import urlopen
@@ -18,13 +19,14 @@ AUDIENCE = os.environ["AUDIENCE"]
 ALGORITHMS = ["ES256", "ES384", "RS256", "PS256"]
 REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "jti", "sub", "client_id"]
 CLOCK_TOLERANCE = 30  # seconds
+LIST_SECONDS = float(os.environ.get("LIST_SECONDS", "60"))
 
 # PyJWT before 2.7 waits for keys without end.
 socket.setdefaulttimeout(5)
 
 
-class KeysAway(Exception):
-    """There are no keys to verify with, which is not the caller's fault."""
+class IssuerAway(Exception):
+    """There are no keys or no list to verify with, which is not the caller's fault."""
 
 
 class Keys(jwt.PyJWKClient):
@@ -39,9 +41,41 @@ class Keys(jwt.PyJWKClient):
             try:
                 self._fetched = super().fetch_data()
             except (jwt.PyJWKClientError, OSError, ValueError) as error:
-                raise KeysAway from error
+                raise IssuerAway from error
             self._fetch_again = time.monotonic() + 30
         return self._fetched
+
+
+class RevokedTokens:
+    """Tokens that are dead before they expire, by a list that the issuer signs, fetched when a token comes and the last one
+    is a minute old. While a new one cannot be had the last one serves until it expires, five minutes after it was signed.
+    Then no token is taken any more, since nobody can say which are dead."""
+
+    def __init__(self, address):
+        self._address = address
+        self._list = {"exp": 0}
+        self._fetch_again = 0.0
+        self._fetching = threading.Lock()
+
+    def __contains__(self, token):
+        with self._fetching:
+            if time.monotonic() >= self._fetch_again:
+                self._fetch()
+            revoked = self._list
+        if time.time() >= revoked["exp"]:
+            raise IssuerAway("The list of revoked tokens has expired.")
+        # The tokens that a client got up to an instant are all dead, as when it was disabled.
+        return token["jti"] in revoked["revoked"] or token["iat"] <= revoked["not_before"].get(token["client_id"], -1)
+
+    def _fetch(self):
+        try:
+            with urlopen(self._address) as response:
+                revoked = decode(response.read().decode(), "revoked-tokens+jwt", ["exp", "iss", "revoked", "not_before"])
+            self._list = {**revoked, "revoked": set(revoked["revoked"])}
+            self._fetch_again = time.monotonic() + LIST_SECONDS
+        except (jwt.PyJWTError, IssuerAway, OSError, ValueError):
+            app.logger.exception("There is no new list of revoked tokens")
+            self._fetch_again = time.monotonic() + min(LIST_SECONDS, 15)
 
 
 def discover(issuer):
@@ -54,23 +88,33 @@ def discover(issuer):
 
 app = Flask(__name__)
 # From the issuer's own metadata, never from an address inside a token.
-keys = Keys(discover(ISSUER)["jwks_uri"])
+metadata = discover(ISSUER)
+keys = Keys(metadata["jwks_uri"])
+revoked_tokens = RevokedTokens(metadata["revoked_tokens_uri"])
 
 
-def verify(token):
-    """The claims of a good access token."""
-    # RFC 9068 §4: an access token, and no other JWT of this issuer.
-    if str(jwt.get_unverified_header(token).get("typ")).lower() not in ("at+jwt", "application/at+jwt"):
-        raise jwt.InvalidTokenError("not an access token")
+def decode(token, typ, required, audience=None):
+    """The claims of a JWT of this issuer, if it is of this type and no other."""
+    if str(jwt.get_unverified_header(token).get("typ")).lower() not in (typ, f"application/{typ}"):
+        raise jwt.InvalidTokenError(f"not of type {typ}")
     return jwt.decode(
         token,
         keys.get_signing_key_from_jwt(token).key,
         algorithms=ALGORITHMS,
         issuer=ISSUER,
-        audience=AUDIENCE,
+        audience=audience,
         leeway=CLOCK_TOLERANCE,
-        options={"require": REQUIRED_CLAIMS},
+        options={"require": required},
     )
+
+
+def verify(token):
+    """The claims of a good access token, RFC 9068 §4."""
+    claims = decode(token, "at+jwt", REQUIRED_CLAIMS, AUDIENCE)
+    # Delete these two lines and RevokedTokens, and a token is good until it ends, whatever has happened since.
+    if claims in revoked_tokens:
+        raise jwt.InvalidTokenError("revoked")
+    return claims
 
 
 def refuse(status, challenge):
@@ -86,8 +130,8 @@ def requires_scope(scope):
                 return refuse(401, "Bearer")  # no credential: a challenge, and no error
             try:
                 g.token = verify(token.strip())
-            except KeysAway:
-                app.logger.exception("No keys to verify with")
+            except IssuerAway:
+                app.logger.exception("Nothing to verify with")
                 return "", 503, {"Retry-After": "5"}
             # RecursionError: JSON so deeply nested that Python gives up.
             except (jwt.PyJWTError, ValueError, RecursionError):

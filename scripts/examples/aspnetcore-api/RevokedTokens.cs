@@ -1,0 +1,122 @@
+using System.Security.Claims;
+using System.Text.Json;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Examples;
+
+/// <summary>
+/// Refuses tokens that are dead before they expire, by a list that the issuer signs, fetched about once a minute. While a new one cannot
+/// be had the last one serves until it expires, five minutes after it was signed. Then no token is taken any more, and the answer is 503:
+/// nobody can say which of them are dead.
+/// </summary>
+public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> options, TimeProvider clock, ILogger<RevokedTokens> logger)
+    : BackgroundService
+{
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        RespectRequiredConstructorParameters = true,
+    };
+
+    private bool isFresh;
+    private volatile List? last;
+
+    public static void Refuse(IServiceCollection services)
+    {
+        services.TryAddSingleton(TimeProvider.System);
+        services.AddSingleton<RevokedTokens>().AddHostedService(all => all.GetRequiredService<RevokedTokens>());
+        services.PostConfigure<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme, bearer =>
+        {
+            bearer.Events ??= new JwtBearerEvents();
+            bearer.Events.OnTokenValidated = context =>
+            {
+                context.HttpContext.RequestServices.GetRequiredService<RevokedTokens>().Check(context);
+                return Task.CompletedTask;
+            };
+            bearer.Events.OnChallenge = ExcuseAsync;
+        });
+    }
+
+    // The first list is there before the first request is.
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await FetchAsync(cancellationToken);
+        await base.StartAsync(cancellationToken);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (true)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(isFresh ? 60 : 5), clock, stoppingToken);
+            await FetchAsync(stoppingToken);
+        }
+    }
+
+    private async Task FetchAsync(CancellationToken ct)
+    {
+        isFresh = false;
+        try
+        {
+            var bearer = options.Get(JwtBearerDefaults.AuthenticationScheme);
+            var metadata = await bearer.ConfigurationManager!.GetConfigurationAsync(ct);
+            var jwt = await bearer.Backchannel.GetStringAsync($"{metadata.AdditionalData["revoked_tokens_uri"]}", ct);
+            var read = await new JsonWebTokenHandler().ValidateTokenAsync(jwt, new TokenValidationParameters
+            {
+                ConfigurationManager = (BaseConfigurationManager)bearer.ConfigurationManager, // keys and issuer, those of the tokens
+                ValidTypes = ["revoked-tokens+jwt"], // no other JWT of this issuer
+                ValidateAudience = false, // it is for all
+            });
+            last = read.IsValid
+                ? JsonSerializer.Deserialize<List>(Base64UrlEncoder.DecodeBytes(((JsonWebToken)read.SecurityToken).EncodedPayload), Json)
+                : throw read.Exception;
+            isFresh = true;
+        }
+        catch (Exception e) when (!ct.IsCancellationRequested)
+        {
+            LogFailure(e, last?.ExpiresAt);
+        }
+    }
+
+    private void Check(TokenValidatedContext context)
+    {
+        var token = (JsonWebToken)context.SecurityToken;
+        if (last is not { } list || clock.GetUtcNow() >= list.ExpiresAt)
+            context.Fail(new NoListException());
+        else if (list.Revoked.Contains(token.Id)
+            || EpochTime.GetIntDate(token.IssuedAt) <= list.EndOf(context.Principal!.FindFirstValue("client_id")))
+            context.Fail("The token was revoked.");
+    }
+
+    private static Task ExcuseAsync(JwtBearerChallengeContext context)
+    {
+        if (context.AuthenticateFailure is NoListException)
+        {
+            context.HandleResponse();
+            context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
+            context.Response.Headers.RetryAfter = "5";
+        }
+
+        return Task.CompletedTask;
+    }
+
+    [LoggerMessage(LogLevel.Error, "There is no new list of revoked tokens. The last one serves until {Expiry}.")]
+    private partial void LogFailure(Exception e, DateTimeOffset? expiry);
+
+    /// <param name="Exp">When it ends.</param>
+    /// <param name="Revoked">The jti of tokens that are dead.</param>
+    /// <param name="NotBefore">Clients, and the time up to which all their tokens are.</param>
+    private sealed record List(long Exp, HashSet<string> Revoked, Dictionary<string, long> NotBefore)
+    {
+        public DateTimeOffset ExpiresAt => DateTimeOffset.FromUnixTimeSeconds(Exp);
+
+        public long EndOf(string? clientId) => NotBefore.GetValueOrDefault(clientId ?? "");
+    }
+
+    private sealed class NoListException() : Exception("There is no list of revoked tokens to go by.");
+}
