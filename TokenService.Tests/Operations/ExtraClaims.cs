@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Text.Json;
+using Npgsql;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Operations;
@@ -50,6 +51,21 @@ public sealed class ExtraClaims : ServerFixture
             Assert.That(payload.GetProperty("sub").GetString(), Is.EqualTo(client.Id));
             Assert.That(payload.GetProperty("client_id").GetString(), Is.EqualTo(client.Id));
             Assert.That(payload.GetProperty("jti").GetString(), Has.Length.EqualTo(22));
+        }
+    }
+
+    // Whatever a token comes to have, it cannot be forgotten there.
+    [Test]
+    public async Task Are_refused_by_the_database_where_they_have_the_name_of_one_that_a_token_has()
+    {
+        // Of its own, since the test above takes the constraint away.
+        await using var database = await Database.CreateAsync();
+        await database.CreateClientAsync("billing");
+        foreach (var claim in (await PayloadAsync(Client)).EnumerateObject())
+        {
+            var refusal = await Assert.ThrowsAsync<PostgresException>(() => database.ExecuteAsync(
+                "update token_service.client set extra_claims = jsonb_build_object('tenant', 'north', @Name, null)", new { claim.Name }));
+            Assert.That(refusal!.ConstraintName, Is.EqualTo("client_extra_claims_not_reserved"), claim.Name);
         }
     }
 

@@ -165,7 +165,7 @@ public sealed class WithdrawalsOfTokens
         await IsInactiveAsync();
     }
 
-    private static IEnumerable<string> Kinds() => Known.Keys;
+    private static IEnumerable<string> Kinds() => Known.Keys.AsEnumerable();
 
     private string Scope => $"read-{number}";
 

@@ -17,4 +17,20 @@ internal static class DatabaseAway
         NpgsqlException or TimeoutException => true,
         _ => false,
     };
+
+    /// <summary>Asks for what must not take long: a database that takes longer is as good as away.</summary>
+    /// <exception cref="TimeoutException">It took longer.</exception>
+    public static async Task<T> AskAsync<T>(TimeSpan limit, TimeProvider clock, Func<CancellationToken, Task<T>> ask)
+    {
+        using var timeout = new QuietCancellation(limit, clock);
+        try
+        {
+            // A connection that is dead may not even notice that it is given up.
+            return await ask(timeout.Token).WaitAsync(timeout.Token);
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new TimeoutException("The database did not answer in time.", e);
+        }
+    }
 }

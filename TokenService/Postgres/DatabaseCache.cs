@@ -179,24 +179,20 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
             throw new TimeoutException("Too many others are asking the database.");
         }
 
-        using var timeout = new QuietCancellation(ReadTimeout, clock);
         var (readAt, newsThen) = (clock.GetTimestamp(), Volatile.Read(ref news));
         try
         {
-            // A connection that is dead may not even notice that it is given up.
-            var value = await find(id, timeout.Token).WaitAsync(timeout.Token);
+            var value = await DatabaseAway.AskAsync(ReadTimeout, clock, ct => find(id, ct));
             Volatile.Write(ref answeredAt, readAt);
             if (Interlocked.Exchange(ref awayAt, NotAway) != NotAway)
                 Log.Back(logger, remembering.Subject);
             Keep(id, new Known(value, readAt), newsThen);
             return value;
         }
-        catch (Exception e) when (e is OperationCanceledException || DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
         {
             if (Interlocked.Exchange(ref awayAt, clock.GetTimestamp()) == NotAway)
                 Log.Away(logger, e, remembering.Subject, remembering.ServeWhileAway);
-            if (e is OperationCanceledException)
-                throw new TimeoutException("The database did not answer in time.", e);
             throw;
         }
         finally

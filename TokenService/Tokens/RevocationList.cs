@@ -33,13 +33,21 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     // What has expired stays in the list for longer than any reader forgives: ASP.NET Core's takes a token for 5 minutes after its exp.
     private static readonly TimeSpan Forgiven = TimeSpan.FromMinutes(10);
 
+    // A database that takes longer is as good as away, and is not asked again at once: its readers would wait one behind the other.
+    private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan AskAwayAgainAfter = TimeSpan.FromSeconds(1);
+
     private readonly JwtWriter writer = new(Type);
     private readonly SemaphoreSlim asking = new(1);
 
     private volatile Signed? last;
 
+    // When the database did not answer, since it last did. Read and written by who holds the semaphore.
+    private long? awayAt;
+
     /// <summary>The list, in ASCII; the same object until it is another. Refused with 503 while there is no key to sign with.</summary>
     /// <exception cref="NpgsqlException">The database is away, and has been for so long that the last list is of no use.</exception>
+    /// <exception cref="TimeoutException">The same, of one that does not answer.</exception>
     public async ValueTask<Result<byte[]>> GetAsync(CancellationToken ct)
     {
         if (last is { } known && clock.GetElapsedTime(known.AskedAt) < AskAgainAfter)
@@ -50,7 +58,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
         {
             if (last is { } asked && clock.GetElapsedTime(asked.AskedAt) < AskAgainAfter)
                 return asked.Jwt;
-            return await AskAsync(ct);
+            return await AskInTimeAsync();
         }
         catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && last is { } before && AgeOf(before) + MaxAge < Lifetime)
         {
@@ -63,6 +71,25 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     }
 
     public void Dispose() => asking.Dispose();
+
+    // Not for as long as one reader waits: the others need it too.
+    private async Task<Result<byte[]>> AskInTimeAsync()
+    {
+        if (awayAt is { } at && clock.GetElapsedTime(at) < AskAwayAgainAfter)
+            throw new TimeoutException("The database did not answer a moment ago.");
+
+        try
+        {
+            var list = await DatabaseAway.AskAsync(ReadTimeout, clock, AskAsync);
+            awayAt = null;
+            return list;
+        }
+        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        {
+            awayAt = clock.GetTimestamp();
+            throw;
+        }
+    }
 
     private async Task<Result<byte[]>> AskAsync(CancellationToken ct)
     {

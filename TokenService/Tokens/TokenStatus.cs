@@ -14,6 +14,7 @@ internal sealed class TokenStatus : IDisposable
 {
     private const int MostTokens = 20_000; // about 200 bytes each
 
+    private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromMinutes(1);
 
     private readonly TokenReader reader;
@@ -57,7 +58,8 @@ internal sealed class TokenStatus : IDisposable
             return reading;
         if (token.ClientId != client.Id)
             return reading with { Flaw = "it is another client's" };
-        if (!await store.AddAsync(token, clock.GetUtcNow(), ct))
+        // When the caller goes away, too: what it wanted is done.
+        if (!await DatabaseAway.AskAsync(WriteTimeout, clock, timeout => store.AddAsync(token, clock.GetUtcNow(), timeout)))
             return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
         states.Forget(token.Id);
         return reading;

@@ -1,0 +1,83 @@
+using System.Text.Json;
+using TokenService.Tests.Harness;
+using TokenService.Tokens;
+
+namespace TokenService.Tests.Rfc7009;
+
+/// <summary>What the caller is not told, the operator is: one line for each request.</summary>
+[TestFixture, Rfc(7009, "2.2"), Rfc(6749, "10.3b")]
+public sealed class Events : ServerFixture
+{
+    private string Who => $"""
+        "client_id": "billing", "method": "client_secret_basic", "secret_id": "{Client.Secret[5..17]}", "source": "127.0.0.1", "duration_us": 0
+        """;
+
+    [Test]
+    public async Task A_token_that_is_revoked()
+    {
+        var token = (await TokenRequestBuilder.For(Client).SendAsync(Server)).Token;
+        var expected = $$"""
+            {"outcome": "granted", "status": 200, "jti": "{{token.Id}}", "resource": "https://api.example.com", {{Who}}}
+            """;
+
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), expected);
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), expected);
+    }
+
+    [Test]
+    public async Task What_is_no_token() =>
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, "rubbish").SendAsync(Server), $$"""
+            {"outcome": "granted", "status": 200, "reason": "it is no signed JWT", {{Who}}}
+            """);
+
+    [Test]
+    public async Task Another_clients_token()
+    {
+        var other = await Database.CreateClientAsync("other");
+        var token = (await TokenRequestBuilder.For(other).SendAsync(Server)).Token.EncodedToken;
+
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server), $$"""
+            {"outcome": "granted", "status": 200, "reason": "it is another client's", {{Who}}}
+            """);
+    }
+
+    [Test]
+    public async Task A_request_without_a_token() =>
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, "").SendAsync(Server), $$"""
+            {
+              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "The parameter token is missing.", {{Who}}
+            }
+            """);
+
+    [Test]
+    public async Task A_client_whose_revocations_are_too_many()
+    {
+        var many = await Database.CreateClientAsync("many");
+        await Database.ExecuteAsync(
+            """
+            insert into token_service.revoked_token (jti, client_id, expires_at)
+            select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @most) n
+            """,
+            new { most = RevocationStore.MostOfOneClient });
+        var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;
+
+        await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""
+            {
+              "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
+              "reason": "too many tokens of the client are revoked one by one", "client_id": "many", "method": "client_secret_basic",
+              "secret_id": "{{many.Secret[5..17]}}", "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+    }
+
+    private async Task IsAsync(Answer answer, string expected)
+    {
+        var line = await Server.Events.OfAsync(answer.RequestId);
+        var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
+        Assert.That(
+            JsonElement.DeepEquals(JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
+            line.GetRawText());
+        Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo(Server.Clock.GetUtcNow()));
+        Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/revoke"));
+    }
+}

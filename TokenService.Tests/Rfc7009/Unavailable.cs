@@ -1,0 +1,117 @@
+using TokenService.Tests.Harness;
+using TokenService.Tokens;
+
+namespace TokenService.Tests.Rfc7009;
+
+/// <summary>What cannot be revoked now is not said to be: the caller has to assume that the token lives, and comes back.</summary>
+[TestFixture, Rfc(7009, "2.2.1b")]
+public sealed class Unavailable
+{
+    private const string ComeBack = "The server cannot answer now. Ask again later.";
+
+    private const string Fill = """
+        insert into token_service.revoked_token (jti, client_id, expires_at)
+        select @client || '-' || n, @client, @expiresAt
+        from generate_series(1, @count) n
+        """;
+
+    private Database database = null!;
+    private Wire wire = null!;
+    private TestServer server = null!;
+    private TestClient client = null!;
+    private TestClient api = null!;
+
+    [SetUp]
+    public async Task StartServer()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+        api = await database.CreateClientAsync("api");
+        await database.ExecuteAsync("insert into token_service.resource_server (client_id, audience) values ('api', 'https://api.example.com')");
+        wire = new Wire(database);
+        server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
+        await server.HearsAsync();
+    }
+
+    [TearDown]
+    public async Task StopServer()
+    {
+        wire.Cut();
+        await server.DisposeAsync();
+        wire.Dispose();
+        await database.DisposeAsync();
+    }
+
+    [Test]
+    public async Task Of_one_client_so_many_tokens_may_be_revoked_one_by_one_and_no_more()
+    {
+        var (first, last, onceMore) = (await IssueAsync(client), await IssueAsync(client), await IssueAsync(client));
+        IsRevoked(await RevokeAsync(client, first));
+        await FillAsync("billing", RevocationStore.MostOfOneClient - 2);
+        IsRevoked(await RevokeAsync(client, last));
+
+        IsFull(await RevokeAsync(client, onceMore));
+        (await TokenRequestBuilder.Introspect(api, onceMore).SendAsync(server)).IsActive(onceMore);
+        Assert.That(
+            await database.ReadAsync<int>("select count(*) from token_service.revoked_token"), Is.EqualTo(RevocationStore.MostOfOneClient));
+        // What is done stays done, and rubbish needs no room.
+        IsRevoked(await RevokeAsync(client, first));
+        IsRevoked(await RevokeAsync(client, last));
+        IsRevoked(await RevokeAsync(client, "rubbish"));
+        (await TokenRequestBuilder.Introspect(api, first).SendAsync(server)).IsInactive();
+    }
+
+    [Test]
+    public async Task Others_are_not_concerned()
+    {
+        await FillAsync("billing", RevocationStore.MostOfOneClient);
+        var other = await database.CreateClientAsync("other");
+
+        IsRevoked(await RevokeAsync(other, await IssueAsync(other)));
+        IsFull(await RevokeAsync(client, await IssueAsync(client)));
+    }
+
+    [Test]
+    public async Task Those_that_have_expired_do_not_count()
+    {
+        await FillAsync("billing", RevocationStore.MostOfOneClient, server.Clock.GetUtcNow());
+        IsRevoked(await RevokeAsync(client, await IssueAsync(client)));
+    }
+
+    [Test]
+    public async Task While_the_database_is_away_nothing_is_said_to_be_revoked()
+    {
+        var (token, revoked) = (await IssueAsync(client), await IssueAsync(client));
+        IsRevoked(await RevokeAsync(client, revoked));
+        (await TokenRequestBuilder.Introspect(api, token).SendAsync(server)).IsActive(token);
+        (await TokenRequestBuilder.Introspect(api, revoked).SendAsync(server)).IsInactive();
+        wire.Cut();
+
+        (await RevokeAsync(client, token)).IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "5"));
+        (await RevokeAsync(client, revoked)).IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "5"));
+        // What needs no database is answered without.
+        IsRevoked(await RevokeAsync(client, "rubbish"));
+        (await TokenRequestBuilder.Introspect(api, token).SendAsync(server)).IsActive(token);
+        (await TokenRequestBuilder.Introspect(api, revoked).SendAsync(server)).IsInactive();
+
+        wire.Mend();
+        await server.HearsAsync(() => server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
+        await Soon.IsAsync("it can be revoked", async () =>
+        {
+            server.Clock.Advance(TimeSpan.FromSeconds(0.1));
+            return (await RevokeAsync(client, token)).Status == 200;
+        });
+        (await TokenRequestBuilder.Introspect(api, token).SendAsync(server)).IsInactive();
+    }
+
+    private Task FillAsync(string client, int count, DateTimeOffset? expiresAt = null) => database.ExecuteAsync(
+        Fill, new { client, count, expiresAt = (expiresAt ?? server.Clock.GetUtcNow() + TimeSpan.FromMinutes(10)).UtcDateTime });
+
+    private async Task<string> IssueAsync(TestClient client) => (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
+
+    private Task<Answer> RevokeAsync(TestClient client, string token) => TokenRequestBuilder.Revoke(client, token).SendAsync(server);
+
+    private static void IsRevoked(Answer answer) => answer.IsDone(contentType: null);
+
+    private static void IsFull(Answer answer) => answer.IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "60"));
+}

@@ -1,0 +1,309 @@
+using System.Buffers.Text;
+using System.Text.Json;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Rfc8707;
+
+/// <summary>A client of two resources says which one the token is to be for.</summary>
+[TestFixture, Rfc(8707, "2")]
+public sealed class ResourceParameter : ServerFixture
+{
+    private const string Api = "https://api.example.com";
+    private const string Ledger = "https://ledger.example.com";
+    private const string WithQuery = "https://shared.example.com/api?tenant=1&b=/?";
+    private const string Urn = "urn:example:parcels";
+
+    // Somebody else's.
+    private const string Orders = "https://orders.example.com";
+
+    private const string Malformed = "A resource is an absolute URI without a fragment.";
+    private const string Unknown = "The resource is unknown or not one of this client's.";
+    private const string Several = "A token is for one resource: ask for one at a time.";
+
+    // The longest that the database takes.
+    private static readonly string Longest = "https://long.example.com/".PadRight(256, 'x');
+
+    private TestClient both = null!;
+
+    /// <summary>Whose defaults are in both.</summary>
+    private TestClient bothByDefault = null!;
+
+    [OneTimeSetUp]
+    public async Task MakeClientsOfSeveralResources()
+    {
+        await Database.CreateClientAsync("ledger", "ledger:read ledger:write", "ledger:read", Ledger);
+        await Database.CreateClientAsync("tenant", "tenant:read", "tenant:read", WithQuery);
+        await Database.CreateClientAsync("parcels", "parcels:read", "parcels:read", Urn);
+        await Database.CreateClientAsync("long", "long:read", "long:read", Longest);
+        await Database.CreateClientAsync("orders", "orders:read", "orders:read", Orders);
+        both = await Database.CreateClientAsync("both", "invoices:read invoices:write", "invoices:read");
+        bothByDefault = await Database.CreateClientAsync("both-by-default", "invoices:read invoices:write", "invoices:read");
+        await Database.ExecuteAsync(
+            """
+            insert into token_service.client_scope (client_id, scope, is_default)
+            values ('both', 'ledger:read', false),
+                   ('both', 'ledger:write', false),
+                   ('both', 'tenant:read', false),
+                   ('both', 'parcels:read', false),
+                   ('both', 'long:read', false),
+                   ('both-by-default', 'ledger:read', true)
+            """);
+    }
+
+    [TestCase(Api, "invoices:read")]
+    [TestCase(Api, "invoices:read invoices:write")]
+    [TestCase(Ledger, "ledger:read")]
+    [TestCase(Ledger, "ledger:read ledger:write")]
+    [TestCase(WithQuery, "tenant:read", Description = "RFC 8707 §2: SHOULD NOT have a query, but may.")]
+    [TestCase(Urn, "parcels:read")]
+    [Rfc(8707, "2a"), Rfc(8707, "2d"), Rfc(8707, "2.2"), Rfc(9700, "2.3a")]
+    public async Task The_token_is_for_the_resource_asked_for_and_no_other(string resource, string scope) =>
+        IsGrantFor(resource, scope, await AskBoth(resource).WithScope(scope).SendAsync(Server));
+
+    [Test, Rfc(8707, "2a")]
+    public async Task A_resource_may_have_256_characters()
+    {
+        IsGrantFor(Longest, "long:read", await AskBoth(Longest).WithScope("long:read").SendAsync(Server));
+        IsInvalidTarget(await AskBoth(Longest + "x").WithScope("long:read").SendAsync(Server), Malformed);
+    }
+
+    // RFC 3986 §3: no scheme, or nothing behind it.
+    [TestCase("api.example.com")]
+    [TestCase("//api.example.com")]
+    [TestCase("/")]
+    [TestCase("/invoices")]
+    [TestCase("?tenant=1")]
+    [TestCase(".")]
+    [TestCase("*")]
+    [TestCase("https")]
+    [TestCase("https:")]
+    [TestCase(":")]
+    [TestCase("://api.example.com")]
+    [TestCase("1https://api.example.com")]
+    [TestCase("-https://api.example.com")]
+    [TestCase("ht_tps://api.example.com")]
+    // A fragment, even an empty one.
+    [TestCase("#")]
+    [TestCase("#part")]
+    [TestCase("https://api.example.com#")]
+    [TestCase("https://api.example.com#part")]
+    [TestCase("https://api.example.com/?x#part")]
+    // RFC 3986 §2: characters that no URI has.
+    [TestCase(" ")]
+    [TestCase(" https://api.example.com")]
+    [TestCase("https://api.example.com ")]
+    [TestCase("https://api.example.com https://ledger.example.com")]
+    [TestCase("https://api.example.com/\"")]
+    [TestCase("https://api.example.com/<>")]
+    [TestCase("https://api.example.com\\")]
+    [TestCase("https://api.example.com/^`{|}")]
+    [TestCase("https://grün.example.com")]
+    [TestCase("https://api.example.com/\U0001F600")]
+    [TestCase("https://api.example.com\u200B")]
+    [TestCase("https://api.example.com\n")]
+    [TestCase("\nhttps://api.example.com")]
+    [TestCase("https://api.example.com\r\nX: y")]
+    [TestCase("https://api.example.com\t")]
+    [TestCase("https://api.example.com\0")]
+    [TestCase("https://api.example.com\u007F")]
+    [Rfc(8707, "2a"), Rfc(8707, "2c")]
+    public async Task What_is_no_absolute_URI_or_has_a_fragment_is_refused(string resource) =>
+        IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Malformed);
+
+    [Test, Rfc(8707, "2a"), Rfc(8707, "2c")]
+    public async Task Ten_thousand_characters_are_refused() =>
+        IsInvalidTarget(await AskBoth("https://" + new string('x', 10_000)).SendAsync(Server), Malformed);
+
+    [TestCase("https://nowhere.example.com")]
+    [TestCase("urn:example:nothing")]
+    [TestCase("x:y")]
+    [TestCase("https://api.example.com'--")]
+    [TestCase(Orders, Description = "There is one of that name, and nobody is told so.")]
+    [Rfc(8707, "2c")]
+    public async Task A_resource_that_is_unknown_and_one_of_others_are_refused_alike(string resource)
+    {
+        IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
+        IsInvalidTarget(await AskBoth(resource).WithScope("orders:read").SendAsync(Server), Unknown);
+    }
+
+    // RFC 3986 §6 has ways of telling that two are the same. None is used: they are names (RFC 9068 §3).
+    [TestCase("HTTPS://api.example.com")]
+    [TestCase("https://API.example.com")]
+    [TestCase("https://api.example.com/")]
+    [TestCase("https://api.example.com/.")]
+    [TestCase("https://api.example.com?")]
+    [TestCase("https://api.example.com:443")]
+    [TestCase("https://api.example.com.")]
+    [TestCase("https://%61pi.example.com")]
+    [TestCase("https://user@api.example.com")]
+    [TestCase("http://api.example.com")]
+    [TestCase("https://api.example.co")]
+    [TestCase("https://api.example.com%20")]
+    [Rfc(8707, "2c"), Rfc(8414, "4")]
+    public async Task Every_character_counts(string resource)
+    {
+        IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
+        IsInvalidTarget(await AskBoth(resource).With("resource", Api).SendAsync(Server), Several);
+    }
+
+    [TestCase("urn:EXAMPLE:parcels")]
+    [TestCase("URN:example:parcels")]
+    [TestCase("urn:example:Parcels")]
+    [Rfc(8707, "2c")]
+    public async Task Every_character_of_a_URN_counts(string resource) =>
+        IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
+
+    [TestCase(1)]
+    [TestCase(2)]
+    [Rfc(8707, "2e"), Rfc(6749, "3.2b")]
+    public async Task A_resource_without_a_value_counts_as_omitted(int times)
+    {
+        var request = TokenRequestBuilder.For(both);
+        for (var i = 0; i < times; i++)
+            request.With("resource", "");
+        IsGrantFor(Api, "invoices:read", await request.SendAsync(Server));
+        IsGrantFor(Ledger, "ledger:read", await request.With("resource", Ledger).WithScope("ledger:read").SendAsync(Server));
+    }
+
+    [TestCase(null, "invoices:read", Api)]
+    [TestCase("invoices:write", "invoices:write", Api)]
+    [TestCase("ledger:read", "ledger:read", Ledger)]
+    [Rfc(8707, "2e")]
+    public async Task Without_a_resource_it_is_that_of_the_scopes_or_of_the_defaults(string? scope, string granted, string resource)
+    {
+        var request = TokenRequestBuilder.For(both);
+        IsGrantFor(resource, granted, await (scope is null ? request : request.WithScope(scope)).SendAsync(Server));
+    }
+
+    [Test, Rfc(8707, "2b"), Rfc(6749, "3.2d")]
+    public async Task The_same_resource_may_be_named_twice() =>
+        IsGrantFor(Api, "invoices:read", await AskBoth(Api).With("resource", Api).SendAsync(Server));
+
+    [TestCase(Api, Ledger, Several)]
+    [TestCase(Ledger, Api, Several)]
+    [TestCase(Api, "https://nowhere.example.com", Several)]
+    [TestCase("https://nowhere.example.com", Api, Several)]
+    [TestCase(Api, Orders, Several)]
+    [TestCase(Api, "https://api.example.com#part", Malformed)]
+    [TestCase("api.example.com", Api, Malformed)]
+    [Rfc(8707, "2b"), Rfc(8707, "3"), Rfc(9700, "2.3a")]
+    public async Task A_token_for_several_resources_is_refused(string one, string other, string description)
+    {
+        IsInvalidTarget(await AskBoth(one).With("resource", other).SendAsync(Server), description);
+        IsInvalidTarget(await AskBoth(one).With("resource", other).WithScope("invoices:read").SendAsync(Server), description);
+        IsInvalidTarget(await AskBoth(one).With("resource", one).With("resource", other).SendAsync(Server), description);
+    }
+
+    [TestCase("ledger:read", Description = "It is held, but elsewhere.")]
+    [TestCase("invoices:read ledger:read")]
+    [TestCase("ledger:read ledger:write")]
+    [TestCase("orders:read")]
+    [TestCase("invoices:delete")]
+    [TestCase("invoices:read unknown")]
+    [Rfc(8707, "2.2"), Rfc(6749, "3.3f")]
+    public async Task A_scope_that_is_foreign_to_the_resource_is_refused(string scope) =>
+        (await AskBoth(Api).WithScope(scope).SendAsync(Server))
+            .IsError(400, "invalid_scope", "A scope is unknown or not held by this client there.");
+
+    [Test, Rfc(8707, "2.2"), Rfc(6749, "3.3c")]
+    public async Task Without_a_scope_the_defaults_there_are_granted()
+    {
+        IsGrantFor(Api, "invoices:read", await AskBoth(Api).SendAsync(Server));
+        IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(bothByDefault).With("resource", Api).SendAsync(Server));
+        IsGrantFor(Ledger, "ledger:read", await TokenRequestBuilder.For(bothByDefault).With("resource", Ledger).SendAsync(Server));
+    }
+
+    [Test, Rfc(8707, "2.2"), Rfc(6749, "3.3c")]
+    public async Task Without_a_scope_and_without_defaults_there_it_is_refused() =>
+        (await AskBoth(Ledger).SendAsync(Server))
+            .IsError(400, "invalid_scope", "This client has no default scopes there: name the scopes you want.");
+
+    [Test, Rfc(8707, "2c")]
+    public async Task A_resource_that_is_not_well_formed_is_told_of_before_a_scope_that_is_not_held() =>
+        IsInvalidTarget(await AskBoth("api.example.com").WithScope("unheld").SendAsync(Server), Malformed);
+
+    [Test, Rfc(8707, "2c"), Rfc(6749, "3.3a")]
+    public async Task A_scope_outside_its_grammar_is_refused_as_without_a_resource()
+    {
+        var without = await TokenRequestBuilder.For(both).WithScope("a  b").SendAsync(Server);
+        var with = await AskBoth(Api).WithScope("a  b").SendAsync(Server);
+
+        Assert.That(with.Json.GetProperty("error").GetString(), Is.EqualTo("invalid_scope"));
+        Assert.That((with.Status, with.Body), Is.EqualTo((without.Status, without.Body)));
+    }
+
+    [Test, Rfc(8707, "2c")]
+    public async Task Who_does_not_authenticate_learns_nothing_of_resources([Values(Api, Orders, "api.example.com")] string resource) =>
+        (await TokenRequestBuilder.For(both with { Secret = "wrong" }).With("resource", resource).SendAsync(Server)).IsInvalidClient();
+
+    // That it may repeat is no way round the bound on what is read.
+    [Test, Rfc(8707, "2b")]
+    public async Task Each_time_it_is_named_counts_among_the_64_parameters()
+    {
+        var request = TokenRequestBuilder.For(both);
+        for (var i = 0; i < 63; i++)
+            request.With("resource", Api);
+        IsGrantFor(Api, "invoices:read", await request.SendAsync(Server));
+
+        (await request.With("resource", Api).SendAsync(Server)).IsError(400, "invalid_request", "The body has too many parameters.");
+        (await request.Without("resource").WithBody(string.Join('&', Enumerable.Repeat("resource", 65))).SendAsync(Server))
+            .IsError(400, "invalid_request", "The body has too many parameters.");
+    }
+
+    [TestCase("Resource")]
+    [TestCase("RESOURCE")]
+    [TestCase("resource[]")]
+    [TestCase("resource ")]
+    [TestCase("audience", Description = "Others call it so; RFC 8693 §2.1 does for something else.")]
+    [Rfc(6749, "3.2c")]
+    public async Task A_parameter_of_another_name_is_ignored(string name) =>
+        IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(both).With(name, Ledger).SendAsync(Server));
+
+    [Test]
+    public async Task What_is_in_the_query_is_not_read() =>
+        IsGrantFor(Api, "invoices:read",
+            await TokenRequestBuilder.For(both).WithPath($"/token?resource={Uri.EscapeDataString(Ledger)}").SendAsync(Server));
+
+    [Test]
+    public async Task The_event_names_the_resource_that_was_granted()
+    {
+        var granted = await Server.Events.OfAsync((await AskBoth(Ledger).WithScope("ledger:read").SendAsync(Server)).RequestId);
+        var refused = await Server.Events.OfAsync((await AskBoth(Orders).SendAsync(Server)).RequestId);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(granted.GetProperty("resource").GetString(), Is.EqualTo(Ledger));
+            Assert.That(refused.TryGetProperty("resource", out _), Is.False);
+            Assert.That(refused.GetProperty("error").GetString(), Is.EqualTo("invalid_target"));
+            Assert.That(refused.GetProperty("reason").GetString(), Is.EqualTo(Unknown));
+        }
+    }
+
+    // As the server remembers what it decided.
+    [Test, Rfc(8707, "2c")]
+    public async Task A_resource_of_which_the_client_loses_its_last_scope_is_unknown_to_it()
+    {
+        var client = await Database.CreateClientAsync("loser", "ledger:read ledger:write", "ledger:read", Ledger);
+        var request = TokenRequestBuilder.For(client).With("resource", Ledger);
+        IsGrantFor(Ledger, "ledger:read", await request.SendAsync(Server));
+
+        await Database.ExecuteAsync("select token_service.revoke_scope('loser', 'ledger:read')");
+        await Server.HasHeardAsync();
+        IsGrantFor(Ledger, "ledger:write", await TokenRequestBuilder.For(client).With("resource", Ledger).WithScope("ledger:write").SendAsync(Server));
+        await Database.ExecuteAsync("delete from token_service.client_scope where client_id = 'loser'");
+        await Server.HasHeardAsync();
+        IsInvalidTarget(await request.SendAsync(Server), Unknown);
+    }
+
+    private TokenRequestBuilder AskBoth(string resource) => TokenRequestBuilder.For(both).With("resource", resource);
+
+    private static void IsGrantFor(string resource, string scope, Answer answer)
+    {
+        answer.IsGrant(scope);
+        var payload = JsonElement.Parse(Base64Url.DecodeFromChars(answer.Token.EncodedPayload));
+        // A string: of an array of one, this throws.
+        Assert.That((payload.GetProperty("aud").GetString(), payload.GetProperty("scope").GetString()), Is.EqualTo((resource, scope)));
+    }
+
+    private static void IsInvalidTarget(Answer answer, string description) => answer.IsError(400, "invalid_target", description);
+}
