@@ -7,7 +7,8 @@ namespace TokenService.Tests.Operations;
 public sealed class AdminScripts
 {
     private const string Heading =
-        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|scopes|default_scopes|speaks_for|last_used_at";
+        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|"
+        + "scopes|default_scopes|speaks_for|last_used_at";
 
     private const string Resource = "resource|signing_alg|max_token_lifetime|scopes";
     private const string Servers = "resource|client_id|name|enabled|registered_at";
@@ -98,7 +99,8 @@ public sealed class AdminScripts
     {
         string[] api = ["resource=https://api.example.com"];
         await TwiceAsync(
-            "create-resource.sql", [.. api, "max_token_lifetime=5 minutes"], Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
+            "create-resource.sql", [.. api, "max_token_lifetime=5 minutes"],
+            Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
         await TwiceAsync("create-resource.sql", api, Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
         await TwiceAsync(
             "create-resource.sql", [.. api, "max_token_lifetime=default"], Resource, $"https://api.example.com|default|default|{Scopes}");
@@ -107,14 +109,16 @@ public sealed class AdminScripts
     [Test]
     public async Task A_client_speaks_for_a_resource_and_does_no_longer()
     {
-        (await RunAsync("create-client.sql", "client_id=invoices-api", "name=Invoices API", $"digest={Digest}", "secret_id=imported_AAAAAAAAAAAA"))
-            .Prints("client_id|name|methods|resource|scopes|default_scopes", "invoices-api|Invoices API|client_secret_basic|||");
+        (await RunAsync(
+            "create-client.sql", "client_id=invoices-api", "name=Invoices API", $"digest={Digest}", "secret_id=imported_AAAAAAAAAAAA")).Prints(
+                "client_id|name|methods|resource|scopes|default_scopes", "invoices-api|Invoices API|client_secret_basic|||");
         string[] registration = ["client_id=invoices-api", "resource=https://api.example.com"];
         await TwiceAsync(
             "register-resource-server.sql", registration, Servers, "https://api.example.com|invoices-api|Invoices API|t|DATE");
         await TwiceAsync(
             "register-resource-server.sql", ["client_id=billing", "resource=https://api.example.com"],
-            Servers, "https://api.example.com|billing|A client of a test|t|DATE", "https://api.example.com|invoices-api|Invoices API|t|DATE");
+            Servers, "https://api.example.com|billing|A client of a test|t|DATE",
+            "https://api.example.com|invoices-api|Invoices API|t|DATE");
         await TwiceAsync("disable-client.sql", ["client_id=billing"], Heading, Billing(enabled: "f", speaksFor: "https://api.example.com"));
         await TwiceAsync(
             "unregister-resource-server.sql", registration, Servers, "https://api.example.com|billing|A client of a test|f|DATE");
@@ -127,7 +131,8 @@ public sealed class AdminScripts
             "client_id|tokens_dead_up_to", "billing|DATE",
             "An API that verifies offline, without the list of revoked tokens, takes them until they expire.");
         Assert.That(
-            await database.ReadAsync<string>("select string_agg(client_id, ' ') from token_service.tokens_not_before"), Is.EqualTo("billing"));
+            await database.ReadAsync<string>("select string_agg(client_id, ' ') from token_service.tokens_not_before"),
+            Is.EqualTo("billing"));
     }
 
     [Test]

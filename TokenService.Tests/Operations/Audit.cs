@@ -18,7 +18,7 @@ public sealed class Audit : AdminFunctions
     private static readonly string[] Unaudited = ["audit_log", "migration", "revoked_token", "scope_use", "secret_use"];
 
     // What a token request reads; a new row of scope or resource is nobody's yet.
-    private static readonly string[] ReadForClients = 
+    private static readonly string[] ReadForClients =
     [
         "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "tokens_not_before",
     ];
@@ -83,7 +83,8 @@ public sealed class Audit : AdminFunctions
             + "\"maximum_token_lifetime_seconds\": null}"),
         Change("update resource set audience = 'https://a' where audience = 'https://api.example.com'",
             "UPDATE | resource | https://a | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
-            "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
+            "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} "
+            + "| {\"audience\": \"https://a\"}",
             "UPDATE | scope | parcels:read | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}"),
         Change("delete from resource where audience = 'https://unused.example.com'",
             "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "

@@ -25,7 +25,7 @@ public sealed class CreateClientScript : ServerFixture
         new("name=", "The name of client \"spoiled\" is empty or longer than 200 characters.", "Say in a few words what the client is."),
         new("resource=", "The resource is not an absolute URI without a fragment.",
             "Use the identifier of the API, such as https://api.example.com."),
-        new("scopes=", "Client \"spoiled\" would hold no scope, so it could get no token.", 
+        new("scopes=", "Client \"spoiled\" would hold no scope, so it could get no token.",
             "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
         new("default_scopes=admin", "A default scope of client \"spoiled\" is not among its scopes.",
             "Default scopes are those of its scopes granted when a request names none."),

@@ -11,7 +11,8 @@ public sealed class ResourceServerFunctions : AdminFunctions
     private static IEnumerable<TestCaseData> RefusedRegistrations() =>
     [
         .. RefusedClientIds(),
-        .. UnknownResource("null", ""), .. UnknownResource("''", ""), .. UnknownResource("'https://api.example.com/'", "https://api.example.com/"),
+        .. UnknownResource("null", ""), .. UnknownResource("''", ""),
+        .. UnknownResource("'https://api.example.com/'", "https://api.example.com/"),
         .. UnknownResource("'tsvc_BBBBBBBBBBBB_secret'", "tsvc_…"),
     ];
 
@@ -20,7 +21,9 @@ public sealed class ResourceServerFunctions : AdminFunctions
     {
         var arguments = new Dictionary<string, string>
         {
-            ["p_client_id"] = "'billing'", ["p_resource"] = "'https://api.example.com'", [argument] = value,
+            ["p_client_id"] = "'billing'",
+            ["p_resource"] = "'https://api.example.com'",
+            [argument] = value,
         };
         await IsRefusedAsync(Call("register_resource_server", arguments), state, message, hint);
         await IsRefusedAsync(Call("unregister_resource_server", arguments), state, message, hint);
@@ -51,7 +54,8 @@ public sealed class ResourceServerFunctions : AdminFunctions
     public async Task A_client_may_speak_for_a_resource_and_hold_no_scope()
     {
         Assert.That(
-            await RowsAsync($"select token_service.create_client('api', 'The API', null, null, 'SpeaksSpeaks', {Digest})"), Is.EqualTo(["api"]));
+            await RowsAsync($"select token_service.create_client('api', 'The API', null, null, 'SpeaksSpeaks', {Digest})"),
+            Is.EqualTo(["api"]));
         await Database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         Assert.That(
             await RowsAsync("select live_secrets, scopes, default_scopes, speaks_for from token_service.clients_report('api')"),

@@ -138,7 +138,8 @@ public sealed class Roles : AdminFunctions
             "select kid, withdrawn_at from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, secret_use, scope_use, audit_log, resource_server, revoked_token, tokens_not_before",
             "select create_resource('https://api.example.com', p_maximum_token_lifetime => '5 minutes')",
-            "select register_resource_server('billing', 'https://api.example.com'), unregister_resource_server('billing', 'https://api.example.com')",
+            "select register_resource_server('billing', 'https://api.example.com'), "
+                + "unregister_resource_server('billing', 'https://api.example.com')",
             "select revoke_client_tokens('billing'), set_client_enabled('billing', false), delete_client('billing')",
             $"select create_client('made', 'Made', 'https://api.example.com', array['parcels:read'], 'MadeByAdmin1', {Digest})",
             $"select rotate_secret('billing', 'MadeByAdmin2', {Digest})",

@@ -16,7 +16,8 @@ public sealed class TokenFunctions : AdminFunctions
         """;
 
     [SetUp]
-    public Task ForgetAll() => Database.ExecuteAsync("delete from token_service.revoked_token; delete from token_service.tokens_not_before");
+    public Task ForgetAll() => Database.ExecuteAsync(
+        "delete from token_service.revoked_token; delete from token_service.tokens_not_before");
 
     [Test]
     public async Task All_that_a_client_got_until_an_instant_is_dead()
@@ -184,7 +185,8 @@ public sealed class TokenFunctions : AdminFunctions
     {
         await using var connection = await Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await using var command = new NpgsqlCommand($"{settings} select token_service.delete_expired({limit}, {Now})", connection, transaction);
+        await using var command = new NpgsqlCommand(
+            $"{settings} select token_service.delete_expired({limit}, {Now})", connection, transaction);
         var deleted = (int)(await command.ExecuteScalarAsync())!;
         await transaction.CommitAsync();
         return deleted;

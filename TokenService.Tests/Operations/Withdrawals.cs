@@ -81,7 +81,11 @@ public sealed class Withdrawals
     public async Task LetServersKnowTheClient()
     {
         wire.Speak();
-        await database.ExecuteAsync("alter table token_service.client enable trigger client_notify");
+        await database.ExecuteAsync(
+            """
+            alter table token_service.client enable trigger client_notify;
+            alter table token_service.tokens_not_before enable trigger tokens_not_before_notify
+            """);
         await database.ExecuteAsync("select token_service.set_policy(p_maximum_secret_age => '0')");
         number++;
         client = await database.CreateClientAsync($"client-{number}", $"read-{number} write-{number}", $"read-{number}", Resource);
@@ -208,12 +212,11 @@ public sealed class Withdrawals
             await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
     }
 
-    // Until the next test.
-    // That of the table that notes until when its tokens are dead would tell of a client that is disabled, too.
+    // Until the next test. A client that is disabled is told of twice: its tokens end too.
     private Task DeafenAsync() => database.ExecuteAsync(
         """
         alter table token_service.client disable trigger client_notify;
-        alter table token_service.tokens_not_before disable trigger tokens_not_before_notify;
+        alter table token_service.tokens_not_before disable trigger tokens_not_before_notify
         """);
 
     private async Task CutListenersAsync()
