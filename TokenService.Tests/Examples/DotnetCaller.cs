@@ -39,17 +39,18 @@ public sealed class DotnetCaller : ServerFixture
     [Test]
     public async Task A_thousand_parallel_calls_make_one_token_request()
     {
-        var events = Server.Events.Lines.Count;
-        using var http = Calling(Credentials());
+        var client = await Database.CreateClientAsync("thousandfold");
+        using var http = Calling(Credentials(client));
 
         var statuses = await Task.WhenAll(Enumerable.Range(0, 1000).Select(_ => Task.Run(() => StatusAsync(http))));
 
-        await Soon.IsAsync("the event is written", () => Server.Events.Lines.Count > events);
+        // Events are written in order: what came before that of another client is there.
+        await Server.Events.OfAsync((await TokenRequestBuilder.For(Client).SendAsync(Server)).RequestId);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(statuses, Is.All.EqualTo(HttpStatusCode.OK));
             Assert.That(way.Asked, Has.Count.EqualTo(1));
-            Assert.That(Server.Events.Lines, Has.Count.EqualTo(events + 1));
+            Assert.That(Server.Events.Lines, Has.One.Contains("thousandfold"));
         }
     }
 

@@ -43,9 +43,13 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
     [TestCase("a header that is an array", "its header is no JSON object")]
     [TestCase("a payload that is an array", "its payload is no JSON object")]
     [TestCase("a kid of 10 kB", "it is too long")]
-    [TestCase("another audience", "it is for a resource that the caller does not speak for")]
     public async Task A_bad_token(string name, string reason) =>
         await IsInactiveAsync((await BadTokens.MakeAsync(Server, await IssueAsync()))[name].Token, reason);
+
+    [Test]
+    public async Task A_token_for_another() => await IsDeadAsync(
+        (await BadTokens.MakeAsync(Server, await IssueAsync()))["another audience"].Token,
+        "it is for a resource that the caller does not speak for");
 
     [TestCase("select token_service.set_client_enabled(@Id, false)", "its client is gone or disabled")]
     [TestCase("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", "its client is gone or disabled")]
@@ -58,7 +62,7 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
         await Database.ExecuteAsync(change, new { client.Id, now = Server.Clock.GetUtcNow().UtcDateTime });
         await Server.HasHeardAsync();
 
-        await IsInactiveAsync(token, reason);
+        await IsDeadAsync(token, reason);
     }
 
     [Test]
@@ -67,7 +71,7 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
         var token = await IssueAsync();
         await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server);
 
-        await IsInactiveAsync(token, "its client revoked it");
+        await IsDeadAsync(token, "its client revoked it");
     }
 
     [Test]
@@ -139,13 +143,24 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
         Assert.That(written, Does.Not.Contain(good.Split('.')[1]).And.Not.Contain(good.Split('.')[2]));
     }
 
-    private async Task IsInactiveAsync(string token, string reason)
+    private Task IsInactiveAsync(string token, string reason) => IsInactiveAsync(token, reason, named: "");
+
+    // Of a token that is ours, or was, it is said which.
+    private Task IsDeadAsync(string token, string reason)
+    {
+        var jwt = new JsonWebToken(token);
+        return IsInactiveAsync(token, reason, named: $"""
+            "resource": "{jwt.Audiences.Single()}", "jti": "{jwt.Id}", "token_client_id": "{jwt.GetClaim("client_id").Value}",
+            """);
+    }
+
+    private async Task IsInactiveAsync(string token, string reason, string named)
     {
         var answer = await IntrospectAsync(token);
         answer.IsInactive();
         await IsAsync(answer, $$"""
             {
-              "outcome": "granted", "status": 200, "reason": "{{reason}}",
+              "outcome": "granted", "status": 200, "reason": "{{reason}}", {{named}}
               "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
               "active": false, "source": "127.0.0.1", "duration_us": 0
             }

@@ -34,10 +34,13 @@ public sealed class Events : ServerFixture
     public async Task Another_clients_token()
     {
         var other = await Database.CreateClientAsync("other");
-        var token = (await TokenRequestBuilder.For(other).SendAsync(Server)).Token.EncodedToken;
+        var token = (await TokenRequestBuilder.For(other).SendAsync(Server)).Token;
 
-        await IsAsync(await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server), $$"""
-            {"outcome": "granted", "status": 200, "reason": "it is another client's", {{Who}}}
+        await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), $$"""
+            {
+              "outcome": "granted", "status": 200, "reason": "it is another client's", "jti": "{{token.Id}}",
+              "resource": "https://api.example.com", {{Who}}
+            }
             """);
     }
 
