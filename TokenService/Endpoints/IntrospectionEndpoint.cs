@@ -46,9 +46,12 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
     {
         if (accept.Count == 0 || !MediaTypeHeaderValue.TryParseList(accept, out var types))
             return false;
-        return Quality(SignedType) is > 0 and var wanted && wanted >= (Quality("application/json") ?? 0);
+        return Quality(SignedType) is > 0 and var wanted && wanted >= Quality("application/json");
 
-        double? Quality(string name) =>
-            types.FirstOrDefault(type => type.MediaType.Equals(name, StringComparison.OrdinalIgnoreCase)) is { } named ? named.Quality ?? 1 : null;
+        double Quality(string name)
+        {
+            var named = types.FirstOrDefault(type => type.MediaType.Equals(name, StringComparison.OrdinalIgnoreCase));
+            return named is null ? 0 : named.Quality ?? 1;
+        }
     }
 }

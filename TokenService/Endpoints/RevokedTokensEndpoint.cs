@@ -23,7 +23,11 @@ internal sealed class RevokedTokensEndpoint(RevocationList list)
         }
 
         if (published is not { } current || !ReferenceEquals(current.Jwt, jwt))
-            published = current = new Published(jwt, new CacheableDocument(jwt, "application/" + RevocationList.Type, RevocationList.MaxAge));
+        {
+            var document = new CacheableDocument(jwt, "application/" + RevocationList.Type, RevocationList.MaxAge);
+            published = current = new Published(jwt, document);
+        }
+
         await current.Document.AnswerAsync(http);
     }
 

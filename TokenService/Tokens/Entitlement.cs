@@ -19,14 +19,15 @@ internal sealed record Entitlement(ScopeSet Scope, Resource Resource)
         if (there.Count == 0 && resource is not null)
             return OAuthError.InvalidTarget("The resource is unknown or not one of this client's.");
 
+        var where = resource is null ? "" : " there";
         var held = asked is null
             ? there.Where(scope => scope.IsDefault).ToList()
             : there.Where(scope => asked.Values.Contains(scope.Name, StringComparer.Ordinal)).ToList();
         if (asked is null && held.Count == 0)
-            return OAuthError.InvalidScope($"This client has no default scopes{(resource is null ? "" : " there")}: name the scopes you want.");
+            return OAuthError.InvalidScope($"This client has no default scopes{where}: name the scopes you want.");
         // An unknown scope and one the client does not hold look the same, as above.
         if (asked is not null && held.Count < asked.Values.Count)
-            return OAuthError.InvalidScope($"A scope is unknown or not held by this client{(resource is null ? "" : " there")}.");
+            return OAuthError.InvalidScope($"A scope is unknown or not held by this client{where}.");
 
         // RFC 9068 §3: scopes that belong to different resources would be confused in one token.
         var resources = held.Select(scope => scope.Resource).Distinct().ToList();

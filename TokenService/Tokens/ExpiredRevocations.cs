@@ -5,7 +5,8 @@ namespace TokenService.Tokens;
 /// <summary>
 /// Deletes, a few at a time, revocations whose tokens have expired. Each replica does; what one is deleting, others leave to it.
 /// </summary>
-internal sealed partial class ExpiredRevocations(RevocationStore store, TimeProvider clock, ILogger<ExpiredRevocations> logger) : BackgroundService
+internal sealed partial class ExpiredRevocations(RevocationStore store, TimeProvider clock, ILogger<ExpiredRevocations> logger)
+    : BackgroundService
 {
     private const int MostAtOnce = 1000;
 

@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// Random ids. Their bits are drawn for many at a time: the system's generator takes over a microsecond to be asked, however little is wanted.
+/// Random ids. Their bits are drawn for many at a time: to ask the system's generator takes over a microsecond, however little is wanted.
 /// </summary>
 internal static class RandomIds
 {

@@ -71,16 +71,29 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         return await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct));
     }
 
+    private static async Task<bool> IsRevokedAsync(NpgsqlConnection connection, string id, CancellationToken ct) =>
+        (await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct))).IsRevoked;
+
     /// <summary>Revokes a token. Once more changes nothing.</summary>
     /// <returns>False: too many of the client's are revoked already.</returns>
     public async Task<bool> AddAsync(IssuedToken token, DateTimeOffset now, CancellationToken ct)
     {
+        // One connection: who held one and waited for another could, with others, wait for ever.
         await using var connection = await postgres.OpenConnectionAsync(ct);
+        if (await IsRevokedAsync(connection, token.Id, ct))
+            return true;
         var added = await connection.ExecuteAsync(new(
             Insert,
-            new { id = token.Id, clientId = token.ClientId, expiresAt = token.ExpiresAt.UtcDateTime, now = now.UtcDateTime, most = MostOfOneClient },
+            new
+            {
+                id = token.Id,
+                clientId = token.ClientId,
+                expiresAt = token.ExpiresAt.UtcDateTime,
+                now = now.UtcDateTime,
+                most = MostOfOneClient,
+            },
             cancellationToken: ct));
-        return added > 0 || await FindAsync(token.Id, ct) is { IsRevoked: true };
+        return added > 0 || await IsRevokedAsync(connection, token.Id, ct);
     }
 
     /// <param name="since">Tokens that expired before are left out.</param>

@@ -29,7 +29,9 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
 
     private readonly JwtWriter writer = new(Type);
 
-    /// <summary>Refused with 503 while there is no key to sign with, and in the second in which all tokens of the client were revoked.</summary>
+    /// <summary>
+    /// Refused with 503 while there is no key to sign with, and in the second in which all tokens of the client were revoked.
+    /// </summary>
     public async ValueTask<Result<AccessToken>> IssueAsync(Client client, Entitlement entitlement, CancellationToken ct)
     {
         var lifetime = LifetimeOf(client, entitlement.Resource);

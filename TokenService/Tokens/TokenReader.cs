@@ -52,7 +52,8 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
         // RFC 8725 §3.1.
         if (Text(head, "alg") != key.Algorithm)
             return "its alg is not that of its key";
-        if (!TryDecode(signature, out var signed) || !key.Verifies(Encoding.ASCII.GetBytes(jwt, 0, header.Length + 1 + payload.Length), signed))
+        var input = Encoding.ASCII.GetBytes(jwt, 0, header.Length + 1 + payload.Length);
+        if (!TryDecode(signature, out var signed) || !key.Verifies(input, signed))
             return "its signature is wrong";
         return TryReadObject(payload, out var claims) ? Read(claims) : "its payload is no JSON object";
     }
@@ -116,7 +117,7 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
         }
     }
 
-    // The decoder is lenient; here there is one way to write each value, so that nobody can make two tokens of one.
+    // The decoder is lenient; here there is one way to write each value.
     private static bool TryDecode(string part, [NotNullWhen(true)] out byte[]? bytes)
     {
         bytes = null;

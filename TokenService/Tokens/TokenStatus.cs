@@ -33,8 +33,8 @@ internal sealed class TokenStatus : IDisposable
         ILogger<TokenStatus> logger)
     {
         (this.reader, this.clients, this.store, this.clock) = (reader, clients, store, clock);
-        states = new DatabaseCache<TokenState>(
-            new Remembering("token", options.Value.ServeWhileAway, MostTokens, MostUnknown: 0), store.FindAsync, notifications, clock, logger);
+        var remembering = new Remembering("token", options.Value.ServeWhileAway, MostTokens, MostUnknown: 0);
+        states = new DatabaseCache<TokenState>(remembering, store.FindAsync, notifications, clock, logger);
     }
 
     /// <summary>Whether a token is good for an API that received it: all that can be checked of it is (RFC 7662 §4).</summary>
@@ -83,7 +83,8 @@ internal sealed class TokenStatus : IDisposable
             return "its client is gone or disabled";
         if (token.IssuedAt <= client.TokensNotBefore)
             return "all tokens of its client up to a later instant were revoked";
-        var held = client.Scopes.Where(scope => scope.Resource.Audience == token.Audience).Select(scope => scope.Name).ToHashSet(StringComparer.Ordinal);
-        return token.Scope.Values.All(held.Contains) ? null : "its client does not hold one of its scopes any more";
+        return token.Scope.Values.All(name => client.Scopes.Any(held => held.Name == name && held.Resource.Audience == token.Audience))
+            ? null
+            : "its client does not hold one of its scopes any more";
     }
 }
