@@ -84,6 +84,8 @@ public sealed class WhileTheDatabaseIsAway
     {
         var disabled = await database.CreateClientAsync("disabled");
         await database.ExecuteAsync("select token_service.set_client_enabled('disabled', false)");
+        // News that came later would have it forgotten.
+        await server.HasHeardAsync();
         (await SendAsync(disabled)).IsInvalidClient();
         await GoAwayAsync(trouble);
         await IsServedAsync(client);
