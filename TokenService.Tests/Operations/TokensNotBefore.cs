@@ -1,3 +1,4 @@
+using System.Globalization;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Operations;
@@ -74,6 +75,21 @@ public sealed class TokensNotBefore
         clock.Advance(TimeSpan.FromSeconds(0.001));
         await AreActiveAsync(await IssueAsync(client));
         await AreInactiveAsync(old);
+    }
+
+    [TestCase(0.0, "1")]
+    [TestCase(0.999999, "1")]
+    [TestCase(1.0, "2")]
+    [TestCase(90.5, "91")]
+    public async Task Whoever_would_get_a_dead_token_hears_when_he_will_get_a_good_one(double seconds, string retryAfter)
+    {
+        await EndAsync(clock.GetUtcNow() + TimeSpan.FromSeconds(seconds));
+        await IsToComeBackAsync(retryAfter);
+
+        clock.Advance(TimeSpan.FromSeconds(int.Parse(retryAfter, CultureInfo.InvariantCulture)) - TimeSpan.FromTicks(1));
+        await IsToComeBackAsync();
+        clock.Advance(TimeSpan.FromTicks(1));
+        await AreActiveAsync(await IssueAsync(client));
     }
 
     [Test]
@@ -194,8 +210,8 @@ public sealed class TokensNotBefore
         await replica.HasHeardAsync();
     }
 
-    private async Task IsToComeBackAsync() => (await TokenRequestBuilder.For(client).SendAsync(server))
-        .IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+    private async Task IsToComeBackAsync(string retryAfter = "1") => (await TokenRequestBuilder.For(client).SendAsync(server))
+        .IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", retryAfter));
 
     private async Task AreActiveAsync(params string[] tokens)
     {

@@ -86,4 +86,23 @@ public sealed class AccessTokenScope : ServerFixture
         (await TokenRequestBuilder.For(client).WithScope(scope + "z").SendAsync(Server))
             .IsError(400, "invalid_scope", "The scope parameter is too long.");
     }
+
+    // Or there would be tokens that /introspect and /revoke do not know for ours.
+    [TestCase(2048)]
+    [TestCase(2049)]
+    public async Task Defaults_that_are_longer_must_be_named(int length)
+    {
+        // 15 scopes of 128 characters, and the spaces behind them.
+        string[] scopes = [.. Enumerable.Range('A', 15).Select(c => new string((char)c, 128)), new string('Z', length - 15 * 129)];
+        var defaults = string.Join(' ', scopes);
+        var client = await Database.CreateClientAsync($"defaults-{length}", defaults, defaults);
+
+        var answer = await TokenRequestBuilder.For(client).SendAsync(Server);
+
+        if (length > 2048)
+            answer.IsError(400, "invalid_scope", "This client's default scopes are too long for a token: name the scopes you want.");
+        else
+            answer.IsGrant(defaults);
+        (await TokenRequestBuilder.For(client).WithScope(scopes[0]).SendAsync(Server)).IsGrant(scopes[0]);
+    }
 }

@@ -17,7 +17,10 @@ public sealed class Events : ServerFixture
     {
         var token = (await TokenRequestBuilder.For(Client).SendAsync(Server)).Token;
         var expected = $$"""
-            {"outcome": "granted", "status": 200, "jti": "{{token.Id}}", "resource": "https://api.example.com", {{Who}}}
+            {
+              "outcome": "granted", "status": 200, "jti": "{{token.Id}}", "token_client_id": "billing",
+              "resource": "https://api.example.com", {{Who}}
+            }
             """;
 
         await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), expected);
@@ -39,7 +42,7 @@ public sealed class Events : ServerFixture
         await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), $$"""
             {
               "outcome": "granted", "status": 200, "reason": "it is another client's", "jti": "{{token.Id}}",
-              "resource": "https://api.example.com", {{Who}}
+              "token_client_id": "other", "resource": "https://api.example.com", {{Who}}
             }
             """);
     }

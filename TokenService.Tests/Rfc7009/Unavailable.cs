@@ -1,3 +1,4 @@
+using Dapper;
 using TokenService.Tests.Harness;
 using TokenService.Tokens;
 
@@ -102,6 +103,27 @@ public sealed class Unavailable
             return (await RevokeAsync(client, token)).Status == 200;
         });
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(server)).IsInactive();
+    }
+
+    [Test]
+    public async Task Who_revokes_leaves_connections_to_others()
+    {
+        await server.DisposeAsync();
+        server = await TestServer.StartAsync($"{wire.ConnectionString};Maximum Pool Size=24;Command Timeout=60", new FakeClock());
+        await server.HearsAsync();
+        var tokens = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => IssueAsync(client)));
+        var newcomer = await database.CreateClientAsync("newcomer");
+        await using var holder = await database.Source.OpenConnectionAsync();
+        await holder.ExecuteAsync("begin; lock table token_service.revoked_token in access exclusive mode");
+
+        var revoking = tokens.Select(token => RevokeAsync(client, token)).ToList();
+        await Soon.IsAsync("16 wait for the table", async () => await database.WaitersForAsync("revoked_token") == 16);
+        (await TokenRequestBuilder.For(newcomer).SendAsync(server)).IsGrant("invoices:read");
+        Assert.That(await database.WaitersForAsync("revoked_token"), Is.EqualTo(16));
+
+        await holder.ExecuteAsync("commit");
+        foreach (var answer in await Task.WhenAll(revoking))
+            IsRevoked(answer);
     }
 
     private Task FillAsync(string client, int count, DateTimeOffset? expiresAt = null) => database.ExecuteAsync(

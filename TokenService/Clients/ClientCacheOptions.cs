@@ -8,8 +8,8 @@ internal sealed class ClientCacheOptions
     public const string Section = "Clients";
 
     /// <summary>
-    /// For how long known clients are served from memory while the database does not answer, up to 10 minutes, which is what signing
-    /// keys may be out of touch for. Default 5 minutes; 0: refused at once.
+    /// For how long known clients are served from memory while the database does not answer, and tokens known to introspection too, up to
+    /// 10 minutes, which is what signing keys may be out of touch for. Default 5 minutes; 0: refused at once.
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00", "00:10:00", ErrorMessage = "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.")]
     public TimeSpan ServeWhileAway { get; set; } = TimeSpan.FromMinutes(5);

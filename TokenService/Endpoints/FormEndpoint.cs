@@ -178,7 +178,7 @@ internal sealed partial class FormEndpoint(
 
     private static partial class Log
     {
-        // For each request there is an event; that the database is away, ClientCache says once.
+        // For each request there is an event; that the database is away, DatabaseCache says once.
         [LoggerMessage(1, LogLevel.Debug, "{RequestId} met a database that is away: {Cause}")]
         public static partial void DatabaseAway(ILogger logger, string requestId, string cause);
 

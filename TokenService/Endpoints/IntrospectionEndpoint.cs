@@ -27,7 +27,6 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
 
         // 3. RFC 7662 §4: every check there is.
         var reading = await tokens.IntrospectAsync(jwt, request.Client, ct);
-        request.Happened.IsActive = reading.Flaw is null;
         request.Happened.Reason = reading.Flaw;
         request.Happened.TokenId = reading.Token?.Id;
         request.Happened.TokenClientId = reading.Token?.ClientId;
@@ -35,10 +34,13 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
 
         // 4. RFC 7662 §2.2, or RFC 9701 §5.
         var answer = new IntrospectionResponse(reading.Flaw is null ? reading.Token : null);
-        if (!WantsSigned(accept))
-            return answer;
-        return (await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct))
-            .Refused(out var error, out var signed) ? error : new JwtAnswer(signed, IntrospectionSigner.Type);
+        byte[]? signed = null;
+        if (WantsSigned(accept)
+            && (await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct))
+                .Refused(out var error, out signed))
+            return error;
+        request.Happened.IsActive = reading.Flaw is null;
+        return signed is null ? answer : new JwtAnswer(signed, IntrospectionSigner.Type);
     }
 
     // RFC 9701 §4 and RFC 9110 §12.5.1: who names the type wants it, unless JSON is named and wanted more.

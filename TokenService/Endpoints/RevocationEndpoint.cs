@@ -21,6 +21,7 @@ internal sealed class RevocationEndpoint(FormEndpoint endpoint, TokenStatus toke
             return error;
         request.Happened.Reason = reading.Flaw;
         request.Happened.TokenId = reading.Token?.Id;
+        request.Happened.TokenClientId = reading.Token?.ClientId;
         request.Happened.Resource = reading.Token?.Audience;
 
         // 3. RFC 7009 §2.2: the same for a token that was none.

@@ -19,7 +19,8 @@ internal sealed record Remembering(string Subject, TimeSpan ServeWhileAway, int 
 internal sealed partial class DatabaseCache<TValue> : IDisposable
     where TValue : class
 {
-    // Of the connections of the pool, so that a flood of unknown ids leaves some to everybody else.
+    // Of the connections of the pool, so that a flood of unknown ids leaves some to everybody else. There are 100 unless the connection
+    // string says otherwise; the caches of clients and of tokens and those who revoke take 80 of them at most.
     private const int MostReads = 32;
 
     // Who comes after them is refused at once, so that those who wait cannot fill the server.

@@ -7,6 +7,9 @@ namespace TokenService.Protocol;
 /// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
 internal static class Utf8Json
 {
+    // What is longer is rare, a list; its memory goes when it has been used.
+    private const int MostKept = 16 * 1024;
+
     // Nothing of this is ever shown as HTML, so a '+' may stay a '+', as in "at+jwt".
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -21,8 +24,12 @@ internal static class Utf8Json
     /// <returns>The JSON. It stands until this thread writes the next, so is to be used at once and not kept.</returns>
     public static ReadOnlySpan<byte> Write<T>(T value, Action<T, Utf8JsonWriter> write)
     {
-        buffer ??= new ArrayBufferWriter<byte>(2048);
-        json ??= new Utf8JsonWriter(buffer, Options);
+        if (buffer is null or { Capacity: > MostKept } || json is null)
+        {
+            buffer = new ArrayBufferWriter<byte>(2048);
+            json = new Utf8JsonWriter(buffer, Options);
+        }
+
         buffer.ResetWrittenCount();
         json.Reset();
         write(value, json);

@@ -30,9 +30,13 @@ internal sealed record Entitlement(ScopeSet Scope, Resource Resource)
             return OAuthError.InvalidScope($"A scope is unknown or not held by this client{where}.");
 
         // RFC 9068 §3: scopes that belong to different resources would be confused in one token.
-        var resources = held.Select(scope => scope.Resource).Distinct().ToList();
-        return resources is [var only]
-            ? new Entitlement(ScopeSet.Of(held.Select(scope => scope.Name)), only)
-            : OAuthError.InvalidScope("The scopes belong to different resources: ask for those of one.");
+        if (held.Select(scope => scope.Resource).Distinct().ToList() is not [var only])
+            return OAuthError.InvalidScope("The scopes belong to different resources: ask for those of one.");
+
+        // Of a request's it is known; of the defaults' it is not, and what reads tokens goes by it.
+        var scope = ScopeSet.Of(held.Select(scope => scope.Name));
+        return scope.ToString().Length <= ScopeSet.MaximumLength
+            ? new Entitlement(scope, only)
+            : OAuthError.InvalidScope("This client's default scopes are too long for a token: name the scopes you want.");
     }
 }

@@ -18,7 +18,10 @@ internal sealed record ClientNotBefore(string ClientId, DateTime NotBefore);
 /// <summary>Revoked tokens as the database has them, until they expire. Decides nothing.</summary>
 internal sealed class RevocationStore(NpgsqlDataSource postgres)
 {
-    /// <summary>How many tokens of one client may be revoked one by one at the same time: a bound for the list and the table.</summary>
+    /// <summary>
+    /// About how many revoked tokens of one client may be alive: a bound for the list and the table. Requests at the same moment may each be
+    /// the last.
+    /// </summary>
     public const int MostOfOneClient = 10_000;
 
     private const string Find = """

@@ -25,12 +25,10 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
     private static readonly FrozenSet<string> OwnClaims = FrozenSet.Create(
         StringComparer.Ordinal, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
 
-    private static readonly TimeSpan RetryAfterRevocation = TimeSpan.FromSeconds(1);
-
     private readonly JwtWriter writer = new(Type);
 
     /// <summary>
-    /// Refused with 503 while there is no key to sign with, and in the second in which all tokens of the client were revoked.
+    /// Refused with 503 while there is no key to sign with, and up to the second in which all tokens of the client end.
     /// </summary>
     public async ValueTask<Result<AccessToken>> IssueAsync(Client client, Entitlement entitlement, CancellationToken ct)
     {
@@ -40,8 +38,8 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
         // Nobody could tell it from one of before: iat has no fractions.
-        if (client.TokensNotBefore?.ToUnixTimeSeconds() >= now)
-            return OAuthError.TemporarilyUnavailable("all tokens of the client were revoked in this second", RetryAfterRevocation);
+        if (client.TokensNotBefore?.ToUnixTimeSeconds() is { } end && end >= now)
+            return OAuthError.TemporarilyUnavailable("a token of this second would be dead", TimeSpan.FromSeconds(end - now + 1));
 
         var claims = new Claims(issuer, client, entitlement, now, now + (long)lifetime.TotalSeconds, RandomIds.Next(IdLength));
         return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.Kid, lifetime);

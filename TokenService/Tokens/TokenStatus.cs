@@ -14,6 +14,9 @@ internal sealed class TokenStatus : IDisposable
 {
     private const int MostTokens = 20_000; // about 200 bytes each
 
+    // Of the connections of the pool, so that those who revoke leave some to everybody else.
+    private const int MostWrites = 16;
+
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromMinutes(1);
 
@@ -22,6 +25,7 @@ internal sealed class TokenStatus : IDisposable
     private readonly RevocationStore store;
     private readonly TimeProvider clock;
     private readonly DatabaseCache<TokenState> states;
+    private readonly SemaphoreSlim mayWrite = new(MostWrites);
 
     public TokenStatus(
         TokenReader reader,
@@ -59,13 +63,30 @@ internal sealed class TokenStatus : IDisposable
         if (token.ClientId != client.Id)
             return reading with { Flaw = "it is another client's" };
         // When the caller goes away, too: what it wanted is done.
-        if (!await DatabaseAway.AskAsync(WriteTimeout, clock, timeout => store.AddAsync(token, clock.GetUtcNow(), timeout)))
+        if (!await DatabaseAway.AskAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
             return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
         states.Forget(token.Id);
         return reading;
     }
 
-    public void Dispose() => states.Dispose();
+    public void Dispose()
+    {
+        states.Dispose();
+        mayWrite.Dispose();
+    }
+
+    private async Task<bool> AddAsync(IssuedToken token, CancellationToken ct)
+    {
+        await mayWrite.WaitAsync(ct);
+        try
+        {
+            return await store.AddAsync(token, clock.GetUtcNow(), ct);
+        }
+        finally
+        {
+            mayWrite.Release();
+        }
+    }
 
     private async ValueTask<string?> FlawAsync(IssuedToken token, Client api, CancellationToken ct)
     {
