@@ -12,6 +12,7 @@ internal sealed class Wire : IDisposable
     private readonly ConcurrentBag<Link> links = [];
     private readonly NpgsqlConnectionStringBuilder target;
     private volatile bool isCut;
+    private volatile bool isLending;
     private volatile Silence? silence;
 
     public Wire(Database database)
@@ -37,6 +38,11 @@ internal sealed class Wire : IDisposable
     }
 
     public void Mend() => isCut = false;
+
+    /// <summary>
+    /// From now on LISTEN succeeds and has no effect, as through a pooler that lends connections by the transaction.
+    /// </summary>
+    public void LendByTransaction() => isLending = true;
 
     /// <summary>Holds back, both ways, what is sent over the connections that listen for notifications, also new ones.</summary>
     public void SilenceListeners() => silence = new Silence(link => link.IsListening);
@@ -97,7 +103,12 @@ internal sealed class Wire : IDisposable
         while (await from.ReceiveAsync(buffer) is > 0 and var length)
         {
             if (from == link.Near && buffer.AsSpan(0, length).IndexOf("listen token_service"u8) >= 0)
+            {
                 link.IsListening = true;
+                if (isLending)
+                    Replace(buffer.AsSpan(0, length), "listen token_service"u8, "unlisten *          "u8);
+            }
+
             while (silence is { } now && now.Holds(link))
                 await now.Over.Task;
             for (var sent = 0; sent < length;)
@@ -106,6 +117,9 @@ internal sealed class Wire : IDisposable
 
         to.Shutdown(SocketShutdown.Send);
     }
+
+    private static void Replace(Span<byte> sent, ReadOnlySpan<byte> words, ReadOnlySpan<byte> others) =>
+        others.CopyTo(sent.Slice(sent.IndexOf(words), words.Length));
 
     private sealed class Link(Socket near, Socket far) : IDisposable
     {

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Tokens;
@@ -12,8 +13,9 @@ public sealed class EntitlementsOfClients
     private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaximumTokenLifetime: null);
 
     private const int Kept = 32;
+    private const int MostClients = 16;
 
-    private readonly Entitlements entitlements = new();
+    private readonly Entitlements entitlements = new(Options.Create(new ClientCacheOptions { MostClients = MostClients }));
 
     [TestCase(null)]
     [TestCase("read")]
@@ -76,6 +78,16 @@ public sealed class EntitlementsOfClients
         var again = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
         Assert.That(again.Select(entitlement => entitlement.Scope.ToString()), Is.EqualTo(client.Scopes.Select(scope => scope.Name)));
         Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.EqualTo(Kept));
+    }
+
+    [Test]
+    public void Clients_that_are_too_many_to_be_kept_are_granted_all_the_same()
+    {
+        List<Client> clients = [.. Enumerable.Range(0, 3 * MostClients).Select(i => NewClient() with { Id = $"client-{i}" })];
+        var first = clients.Select(client => Granted(client, "read")).ToList();
+        var again = clients.Select(client => Granted(client, "read")).ToList();
+        Assert.That(again.Select(entitlement => entitlement.Scope.ToString()), Is.All.EqualTo("read"));
+        Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.LessThanOrEqualTo(MostClients));
     }
 
     private Entitlement Granted(Client client, string? scope)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
@@ -62,6 +63,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         where id = @secretId
         """;
 
+    // Shared by the thousands of clients that have the same. The constraint client_authentication_methods_known leaves few combinations.
+    private static readonly ConcurrentDictionary<string, FrozenSet<string>> MethodSets = new(StringComparer.Ordinal);
+
     /// <summary>The client, or null when there is none of that id.</summary>
     public async Task<Client?> FindAsync(string id, CancellationToken ct)
     {
@@ -80,11 +84,10 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         {
             Id = client.Id,
             IsEnabled = client.Enabled,
-            AuthenticationMethods = client.AuthenticationMethods.ToFrozenSet(StringComparer.Ordinal),
+            AuthenticationMethods = ToSet(client.AuthenticationMethods),
             TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
             TokensPerMinute = client.TokensPerMinute,
-            ExtraClaims = JsonElement.Parse(client.ExtraClaims).EnumerateObject()
-                .ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
+            ExtraClaims = ToClaims(client.ExtraClaims),
             Secrets = [.. secrets.Select(ToSecret)],
             Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
             Resources = [.. resources.Select(row => row.ToResource())],
@@ -98,6 +101,13 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(ct);
         return await connection.ExecuteScalarAsync<string?>(new(FindOwner, new { secretId }, cancellationToken: ct));
     }
+
+    private static FrozenSet<string> ToSet(string[] methods) =>
+        MethodSets.GetOrAdd(string.Join(' ', methods.Distinct().Order(StringComparer.Ordinal)), _ => methods.ToFrozenSet(StringComparer.Ordinal));
+
+    private static IReadOnlyDictionary<string, JsonElement> ToClaims(string json) => json == "{}"
+        ? FrozenDictionary<string, JsonElement>.Empty
+        : JsonElement.Parse(json).EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal);
 
     private static ClientSecret ToSecret(SecretRow row) => new()
     {

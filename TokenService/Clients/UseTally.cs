@@ -69,20 +69,23 @@ internal sealed class UseTally(TimeProvider clock)
         }
     }
 
+    // Of thousands of clients each has two that live long: an object for each use would be one more for the collector to keep.
     private sealed class Counter
     {
         private const long Closed = long.MinValue;
 
         private long count;
-        private Moment? first;
-        private Moment? last;
+        private long first = long.MaxValue;
+        private long last;
+        private IPAddress? lastFrom;
 
         public bool TryAdd(DateTimeOffset at, IPAddress? from)
         {
-            // Before it is counted, so that whoever reads the count finds it.
-            var use = new Moment(at, from);
-            Volatile.Write(ref last, use);
-            Interlocked.CompareExchange(ref first, use, null);
+            // Before it is counted, so that whoever reads the count finds it. A clock may be set back.
+            var ticks = at.UtcTicks;
+            Lower(ref first, ticks);
+            if (Raise(ref last, ticks) && !ReferenceEquals(lastFrom, from))
+                Volatile.Write(ref lastFrom, from);
             return Interlocked.Increment(ref count) > 0;
         }
 
@@ -91,20 +94,40 @@ internal sealed class UseTally(TimeProvider clock)
             where TKey : notnull
         {
             var counted = Interlocked.CompareExchange(ref count, Closed, 0);
-            if (counted <= 0)
-                return null;
-
-            // Of uses at the same time any may have been noted first, and a clock may be set back.
-            var (one, other) = (first!, last!);
-            return one.At <= other.At
-                ? new Use<TKey>(key, counted, one.At, other.At, other.From)
-                : new Use<TKey>(key, counted, other.At, one.At, one.From);
+            return counted <= 0
+                ? null
+                : new Use<TKey>(key, counted, At(ref first), At(ref last), Volatile.Read(ref lastFrom));
         }
 
         public void TakeOff(long written) => Interlocked.Add(ref count, -written);
-    }
 
-    private sealed record Moment(DateTimeOffset At, IPAddress? From);
+        private static DateTimeOffset At(ref long ticks) => new(Volatile.Read(ref ticks), TimeSpan.Zero);
+
+        private static void Lower(ref long value, long to)
+        {
+            for (var seen = Volatile.Read(ref value); to < seen;)
+            {
+                var before = Interlocked.CompareExchange(ref value, to, seen);
+                if (before == seen)
+                    return;
+                seen = before;
+            }
+        }
+
+        // False where another was later. Of two at the same moment either's address may stay.
+        private static bool Raise(ref long value, long to)
+        {
+            for (var seen = Volatile.Read(ref value); to >= seen;)
+            {
+                var before = Interlocked.CompareExchange(ref value, to, seen);
+                if (before == seen)
+                    return true;
+                seen = before;
+            }
+
+            return false;
+        }
+    }
 }
 
 internal readonly record struct SecretKey(string SecretId);

@@ -5,7 +5,8 @@ namespace TokenService.Postgres;
 /// <summary>
 /// Hears what triggers NOTIFY: what changed, and which. Says, too, whether it hears: notifications are lost while the connection is,
 /// and a connection can be dead without anybody being told. So a heartbeat goes over it every second, and three seconds without an answer
-/// count as deaf. Whoever subscribes looks at the database by itself meanwhile, and is called when hearing comes back.
+/// count as deaf. Through a pooler that lends connections by the transaction none would ever arrive: so it first has to hear what is said
+/// over another connection. Whoever subscribes looks at the database by itself meanwhile, and is called when hearing comes back.
 /// </summary>
 internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvider clock, ILogger<Notifications> logger) : BackgroundService
 {
@@ -14,6 +15,8 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
 
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
+
+    private static readonly TimeSpan GreetingTimeout = TimeSpan.FromSeconds(2);
 
     // Whole seconds, as Npgsql has it. It then takes up to two more to give the connection up.
     private const int HeartbeatTimeoutSeconds = 2;
@@ -70,6 +73,7 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
         await using var connection = await postgres.OpenConnectionAsync(ct);
         connection.Notification += (_, heard) => Call(heard.Payload);
         await ExecuteAsync(connection, "listen token_service", ct);
+        await HearAnotherAsync(connection, ct);
 
         // Whatever changed while nobody listened, before anybody may think that all has been heard.
         Call();
@@ -81,6 +85,26 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             isListening = true;
             TellHearing();
             await WaitAsync(connection, ct);
+        }
+    }
+
+    private async Task HearAnotherAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        var (greeting, isHeard) = ($"greeting-{Guid.NewGuid():N}", false);
+        using var subscription = Subscribe(greeting, _ => isHeard = true);
+        await using (var other = await postgres.OpenConnectionAsync(ct))
+            await ExecuteAsync(other, $"notify token_service, '{greeting}'", ct);
+
+        using var timeout = new QuietCancellation(GreetingTimeout, clock, ct);
+        try
+        {
+            while (!isHeard)
+                await connection.WaitAsync(timeout.Token);
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            throw new TimeoutException(
+                "what another connection NOTIFYs does not arrive; a pooler in front of the database has to lend connections by the session");
         }
     }
 
