@@ -1,5 +1,6 @@
 -- Which clients speak for an API (resource_server), what tokens for it may not outlive (resource.maximum_token_lifetime_seconds), and the
 -- tokens that are dead before they expire: one by one (revoked_token), and all that a client got before an instant (tokens_not_before).
+-- And a bound that client.extra_claims lacked.
 
 alter table token_service.resource
     add column maximum_token_lifetime_seconds integer,
@@ -7,6 +8,15 @@ alter table token_service.resource
 
 comment on column token_service.resource.maximum_token_lifetime_seconds is
     'Seconds that no token for it lives longer than, whatever its client may have; null: no such end.';
+
+
+-- Readers of JSON give up at some depth, our own at 64: the client could not be read any more, nor its tokens. Where a client has deeper
+-- ones this migration stops; give it others first.
+alter table token_service.client
+    add constraint client_extra_claims_depth check (not extra_claims @? 'strict $.**{17 to last}');
+
+comment on column token_service.client.extra_claims is
+    'Claims for its tokens beside those of RFC 9068 §2.2; at most 1024 bytes, and 16 levels.';
 
 
 create table token_service.resource_server (
@@ -50,7 +60,7 @@ create table token_service.revoked_token (
 );
 
 create index revoked_token_expires_at on token_service.revoked_token (expires_at);
-create index revoked_token_client_id on token_service.revoked_token (client_id);
+create index revoked_token_client_id_expires_at on token_service.revoked_token (client_id, expires_at);
 
 comment on table token_service.revoked_token is 'Tokens revoked by their clients (RFC 7009), until a while after they have expired.';
 comment on column token_service.revoked_token.jti is 'Which token.';
@@ -90,39 +100,55 @@ create trigger tokens_not_before_audit_truncate after truncate on token_service.
     for each statement execute function token_service.record_change();
 
 
-create function token_service.end_tokens_of(p_client_id text, p_now timestamptz) returns void
+create function token_service.end_tokens_of(p_client_id text, p_until timestamptz) returns void
     language sql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
     insert into tokens_not_before as t (client_id, not_before)
-    values (p_client_id, p_now)
+    values (p_client_id, p_until)
     on conflict (client_id) do update
         set not_before = greatest(t.not_before, excluded.not_before)
 $$;
 
 comment on function token_service.end_tokens_of(text, timestamptz) is 'Makes every token that a client got up to an instant dead.';
 
--- So that an API which verifies offline hears of it too.
+-- So that an API which verifies offline hears of it too, and nothing comes back to life with the client.
 create function token_service.end_tokens_of_withdrawn_client() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
+declare
+    v_now      timestamptz := clock_timestamp(); -- not when a long transaction began
+    -- A replica that has not heard of it issues tokens for up to 5 seconds more; as much again is for clocks that differ.
+    v_heard_by timestamptz := v_now + interval '10 seconds';
 begin
-    if tg_op = 'DELETE' or (old.enabled and not new.enabled) then
-        perform token_service.end_tokens_of(old.id, now());
+    if tg_op = 'TRUNCATE' then
+        perform token_service.end_tokens_of(id, v_heard_by) from client;
+    elsif tg_op = 'DELETE' or (old.enabled and not new.enabled) then
+        perform token_service.end_tokens_of(old.id, v_heard_by);
+    -- Back again: a replica that could not reach the database went on for longer.
+    elsif tg_op = 'INSERT' then
+        update tokens_not_before set not_before = v_now where client_id = new.id and not_before < v_now;
+    elsif new.enabled and not old.enabled then
+        perform token_service.end_tokens_of(new.id, v_now);
     end if;
     return null;
 end
 $$;
 
-comment on function token_service.end_tokens_of_withdrawn_client() is 'Makes the tokens of a client that is disabled or deleted dead.';
+comment on function token_service.end_tokens_of_withdrawn_client() is
+    'Makes the tokens of a client that is disabled or deleted dead, also those that a replica issues before it hears of that; and, when it '
+    'is enabled again or made anew, those of the time between.';
 
-create trigger client_end_tokens after update or delete on token_service.client
+create trigger client_end_tokens after insert or update or delete on token_service.client
     for each row execute function token_service.end_tokens_of_withdrawn_client();
+create trigger client_end_tokens_truncate before truncate on token_service.client
+    for each statement execute function token_service.end_tokens_of_withdrawn_client();
 
 
--- The hour is for clocks that differ and tokens that verifiers forgive a minute.
-create function token_service.delete_expired(p_limit integer, p_now timestamptz default now()) returns integer
+-- By the database's clock and so many at once, whoever asks: the service may call it, and no living revocation may go. The hour is for
+-- clocks that differ and tokens that verifiers forgive a minute.
+create function token_service.delete_expired(p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -130,12 +156,17 @@ declare
     v_tokens  integer;
     v_clients integer;
 begin
+    if p_limit is null or p_limit not between 1 and 1000 then
+        raise exception 'The limit is not 1 to 1000.'
+            using errcode = 'check_violation', hint = 'Where as many were deleted as were asked for, ask again: there may be more.';
+    end if;
+
     -- As an array: so they are chosen once, however the deletion is planned. A subquery of IN may be run again, and find the next ones.
     delete from revoked_token
     where jti = any (array(
         select jti
         from revoked_token
-        where expires_at < p_now - interval '1 hour'
+        where expires_at < now() - interval '1 hour'
         order by expires_at
         limit p_limit
         for update skip locked
@@ -146,7 +177,7 @@ begin
     where client_id = any (array(
         select client_id
         from tokens_not_before
-        where not_before < p_now - interval '25 hours' -- no token lives longer than a day
+        where not_before < now() - interval '25 hours' -- no token lives longer than a day
         order by not_before
         limit p_limit
         for update skip locked
@@ -156,8 +187,8 @@ begin
 end
 $$;
 
-comment on function token_service.delete_expired(integer, timestamptz) is
-    'Deletes so many revocations whose tokens have expired; those that another deletes at the same time are left to it.';
+comment on function token_service.delete_expired(integer) is
+    'Deletes so many revocations, 1000 at most, whose tokens have expired; those that another deletes at the same time are left to it.';
 
 
 grant select on token_service.resource_server, token_service.tokens_not_before to token_service_app;
@@ -165,4 +196,4 @@ grant select, insert on token_service.revoked_token to token_service_app;
 grant select on token_service.resource_server, token_service.tokens_not_before, token_service.revoked_token to token_service_admin;
 
 revoke execute on all functions in schema token_service from public;
-grant execute on function token_service.delete_expired(integer, timestamptz) to token_service_app;
+grant execute on function token_service.delete_expired(integer) to token_service_app;

@@ -1,5 +1,5 @@
 -- What admins do about tokens: say how long those for a resource may live, which client speaks for a resource, and end those of a client.
--- A client may be made without scopes, to speak for an API and nothing else. p_now is there for tests.
+-- A client may be made without scopes, to speak for an API and nothing else. Claims nested too deep are refused. p_now is there for tests.
 
 create function token_service.require_resource(p_resource text) returns void
     language plpgsql
@@ -139,6 +139,62 @@ comment on function token_service.create_client(text, text, text, text[], text, 
     'one that can get no token and only speaks for an API. Returns its client_id.';
 
 
+create or replace function token_service.update_client(
+    p_client_id         text,
+    p_name              text     default null,
+    p_token_lifetime    interval default null,
+    p_methods           text[]   default null,
+    p_extra_claims      jsonb    default null,
+    p_tokens_per_minute integer  default null
+) returns void
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_seconds numeric := extract(epoch from p_token_lifetime);
+begin
+    perform token_service.require_client(p_client_id);
+
+    perform token_service.require_client_properties(p_client_id, p_name, p_methods);
+
+    if v_seconds <> 0 and (v_seconds not between 60 and 86400 or v_seconds <> trunc(v_seconds)) then
+        raise exception 'The token lifetime of client "%" is not 1 minute to 1 day in whole seconds.', p_client_id
+            using errcode = 'check_violation', hint = 'Say something like ''10 minutes''; ''0'' is the server''s default.';
+    end if;
+
+    if p_tokens_per_minute not between 0 and 1000000 then
+        raise exception 'The tokens per minute of client "%" are not 1 to 1000000.', p_client_id
+            using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 is no ceiling.';
+    end if;
+
+    if jsonb_typeof(p_extra_claims) <> 'object' or octet_length(p_extra_claims::text) > 1024 then
+        raise exception 'The extra claims of client "%" are not a JSON object of at most 1024 bytes.', p_client_id
+            using errcode = 'check_violation', hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
+    end if;
+
+    if p_extra_claims @? 'strict $.**{17 to last}' then
+        raise exception 'The extra claims of client "%" are nested more than 16 levels deep.', p_client_id
+            using errcode = 'check_violation', hint = 'Put fewer objects and lists inside one another: not every reader of tokens follows.';
+    end if;
+
+    if token_service.reserved_among(p_extra_claims) is not null then
+        raise exception 'The extra claims of client "%" include a reserved one: %.', p_client_id,
+                token_service.reserved_among(p_extra_claims)
+            using errcode = 'check_violation',
+            hint = 'The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.';
+    end if;
+
+    update client
+    set name                   = coalesce(p_name, name),
+        token_lifetime_seconds = case when p_token_lifetime is null then token_lifetime_seconds else nullif(v_seconds, 0)::integer end,
+        authentication_methods = coalesce(p_methods, authentication_methods),
+        extra_claims           = coalesce(p_extra_claims, extra_claims),
+        tokens_per_minute      = case when p_tokens_per_minute is null then tokens_per_minute else nullif(p_tokens_per_minute, 0) end
+    where id = p_client_id;
+end
+$$;
+
+
 create function token_service.register_resource_server(p_client_id text, p_resource text) returns void
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
@@ -168,7 +224,7 @@ $$;
 comment on function token_service.unregister_resource_server(text, text) is 'Lets a client no longer speak for a resource.';
 
 
-create function token_service.revoke_client_tokens(p_client_id text, p_now timestamptz default now()) returns timestamptz
+create function token_service.revoke_client_tokens(p_client_id text) returns timestamptz
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -177,17 +233,19 @@ begin
     if not exists (select from tokens_not_before where client_id = p_client_id) then
         perform token_service.require_client(p_client_id, p_lock => false);
     end if;
-    perform token_service.end_tokens_of(p_client_id, p_now);
+    -- Not when the transaction began: what was issued since is to be dead too.
+    perform token_service.end_tokens_of(p_client_id, clock_timestamp());
     return (select not_before from tokens_not_before where client_id = p_client_id);
 end
 $$;
 
-comment on function token_service.revoke_client_tokens(text, timestamptz) is
+comment on function token_service.revoke_client_tokens(text) is
     'Makes every token that a client got until now dead, and returns up to when. The client may get new ones. Works for a disabled client, '
     'and for one that was deleted within the last day.';
 
 comment on function token_service.set_client_enabled(text, boolean) is
-    'Disables a client, so that it is refused like an unknown one and its tokens are dead, or enables it again, which brings no token back.';
+    'Disables a client, so that it is refused like an unknown one and its tokens are dead, or enables it again, which brings no token '
+    'back: those of the 10 seconds after it was disabled are dead too, so it gets none in these.';
 
 
 -- Another type of result.
@@ -271,9 +329,10 @@ begin
     foreach v_function in array array[
         'token_service.create_resource(text, text[], text, interval)',
         'token_service.create_client(text, text, text, text[], text, text, text[], text[])',
+        'token_service.update_client(text, text, interval, text[], jsonb, integer)',
         'token_service.register_resource_server(text, text)',
         'token_service.unregister_resource_server(text, text)',
-        'token_service.revoke_client_tokens(text, timestamptz)',
+        'token_service.revoke_client_tokens(text)',
         'token_service.clients_report(text, timestamptz)'
     ]::regprocedure[] loop
         execute format('alter function %s security definer', v_function);

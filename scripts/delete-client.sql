@@ -1,5 +1,6 @@
 -- Deletes a disabled client with its secrets, its grants and what it speaks for. The audit log keeps what they were; its client_id may be
--- given anew, which brings no token back to life.
+-- given anew, which brings no token back to life: until 10 seconds have passed since it was deleted, requests of the new one for a token
+-- are answered 503, with Retry-After.
 --
 --   psql -v client_id=billing -f scripts/delete-client.sql
 --

@@ -1,5 +1,5 @@
 -- Disables a client: it is refused like an unknown one, until it is enabled again. Tokens it has are dead, as by revoke-client-tokens.sql,
--- and stay so. Once more changes nothing.
+-- and stay so; so are those that a replica which has not heard of it yet issues within the next 10 seconds. Once more changes nothing.
 --
 --   psql -v client_id=billing -f scripts/disable-client.sql
 --

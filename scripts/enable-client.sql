@@ -1,4 +1,5 @@
--- Enables a client that was disabled. Tokens it got before stay dead. Once more changes nothing.
+-- Enables a client that was disabled. Tokens it got before stay dead. Until 10 seconds have passed since it was disabled, its requests for
+-- new ones are answered 503, with Retry-After. Once more changes nothing.
 --
 --   psql -v client_id=billing -f scripts/enable-client.sql
 --

@@ -5,6 +5,10 @@
 -- client's token lifetime. And it ends no secret: who has one gets a new token, so end a leaked one first, with rotate-secret.sql,
 -- revoke-secret.sql or disable-client.sql. Once more ends those that the client got in between.
 --
+-- "Now" is by the database's clock, and when a token was issued (its iat) by that of the replica which did: keep all machines to the same
+-- time (NTP). Of a replica whose clock is n seconds ahead, tokens of the last n seconds live on: run this again n seconds later. One whose
+-- clock is n seconds behind gives the client no token for n seconds, but 503 with Retry-After.
+--
 --   psql -v client_id=billing -f scripts/revoke-client-tokens.sql
 --
 --   client_id   whose tokens; it may be disabled, or deleted within the last day

@@ -45,6 +45,10 @@ public abstract class AdminFunctions
     [OneTimeTearDown]
     public async Task DropDatabase() => await Database.DisposeAsync();
 
+    /// <summary>JSON whose innermost value, 1, is so many levels deep.</summary>
+    protected static string Nested(string open, int levels, string close) =>
+        string.Concat([.. Enumerable.Repeat(open, levels), "1", .. Enumerable.Repeat(close, levels)]);
+
     /// <summary>A call with its arguments as SQL.</summary>
     protected static string Call(string function, Dictionary<string, string> arguments) =>
         $"select token_service.{function}({string.Join(", ", arguments.Select(a => $"{a.Key} => {a.Value}"))})";

@@ -55,13 +55,14 @@ public sealed class AdminScripts
         await TwiceAsync("disable-client.sql", ["client_id=billing"], Heading, Billing(enabled: "f"));
 
         var secretId = await database.ReadAsync<string>("select id from token_service.client_secret");
+        var audited = await database.ReadAsync<int>("select max(id) from token_service.audit_log");
         (await RunAsync("delete-client.sql", "client_id=billing")).Prints(
             "audit_id|at|operation|table_name|row_key",
-            "13|DATE|DELETE|client|billing",
-            "14|DATE|UPDATE|tokens_not_before|billing",
-            $"15|DATE|DELETE|client_secret|{secretId}",
-            "16|DATE|DELETE|client_scope|billing invoices:read",
-            "17|DATE|DELETE|client_scope|billing invoices:write");
+            $"{audited + 1}|DATE|DELETE|client|billing",
+            $"{audited + 2}|DATE|UPDATE|tokens_not_before|billing",
+            $"{audited + 3}|DATE|DELETE|client_secret|{secretId}",
+            $"{audited + 4}|DATE|DELETE|client_scope|billing invoices:read",
+            $"{audited + 5}|DATE|DELETE|client_scope|billing invoices:write");
         (await RunAsync("list-clients.sql")).Prints("client_id|name|enabled|live_secrets|scopes|last_used_at");
     }
 

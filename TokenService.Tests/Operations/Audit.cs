@@ -65,6 +65,8 @@ public sealed class Audit : AdminFunctions
             + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
         Change("truncate client cascade",
+            "INSERT | tokens_not_before | billing | billing | - | {\"client_id\": \"billing\"}",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
             "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -"),
         Change($"insert into client_secret (id, client_id, digest) values ('NewNewNewNew', 'billing', {Digest})",

@@ -28,6 +28,8 @@ public sealed class Constraints : AdminFunctions
         .. Rows("client (id, name, extra_claims)",
             ("client_extra_claims_are_an_object", ["'a', 'x', '[]'", "'a', 'x', 'null'", "'a', 'x', '\"sub\"'"]),
             ("client_extra_claims_not_reserved", ["""'a', 'x', '{"sub": null}'""", """'a', 'x', '{"tenant": 1, "roles": []}'"""]),
+            ("client_extra_claims_depth",
+                [$"'a', 'x', '{Nested("{\"a\": ", 17, "}")}'", $"'a', 'x', '{{\"a\": {Nested("[", 16, "]")}}}'"]),
             ("client_extra_claims_size", ["""'a', 'x', jsonb_build_object('a', repeat('x', 1016))"""])),
         .. Rows("client_secret (client_id, id, digest)",
             ("client_secret_pkey", [$"'billing', 'UsedUsedUsed', {Digest}"]),

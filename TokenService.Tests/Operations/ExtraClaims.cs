@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Text.Json;
+using Microsoft.IdentityModel.Tokens;
 using Npgsql;
 using TokenService.Tests.Harness;
 
@@ -28,6 +29,23 @@ public sealed class ExtraClaims : ServerFixture
         Assert.That(extra.Keys, Is.EquivalentTo(expected.Keys));
         foreach (var (name, value) in expected)
             Assert.That(JsonElement.DeepEquals(extra[name], value), Is.True, $"{name} is {extra[name]}");
+    }
+
+    // As deep as they may be.
+    [TestCase("{\"a\":", "}")]
+    [TestCase("[", "]")]
+    public async Task May_be_nested_16_deep_and_the_token_is_read_again(string open, string close)
+    {
+        var deep = $$"""{"deep":{{string.Concat(Enumerable.Repeat(open, 15))}}1{{string.Concat(Enumerable.Repeat(close, 15))}}}""";
+        var client = await Database.CreateClientAsync($"client-{++number}");
+        await Database.ExecuteAsync("select token_service.update_client(@Id, p_extra_claims => @deep::jsonb)", new { client.Id, deep });
+        var api = await Database.CreateApiAsync($"api-{number}", "https://api.example.com");
+
+        var answer = await TokenRequestBuilder.For(client).SendAsync(Server);
+        answer.IsGrant("invoices:read");
+        var token = answer.Token;
+        Assert.That(Base64UrlEncoder.Decode(token.EncodedPayload), Does.EndWith($",{deep[1..]}"));
+        (await TokenRequestBuilder.Introspect(api, token.EncodedToken).SendAsync(Server)).IsActive(token.EncodedToken);
     }
 
     // Not even where the constraint that keeps them out is gone, as after a restore gone wrong.

@@ -136,6 +136,32 @@ public sealed class TokensNotBefore
         await AreActiveAsync(await IssueAsync(client));
     }
 
+    // It has an iat after the client was disabled. The clock is 9 seconds ahead of the database's, less what the test takes until it
+    // disables the client: never so far that the token may live.
+    [Test]
+    public async Task What_a_replica_issues_until_it_hears_that_the_client_is_disabled_is_dead_for_good()
+    {
+        await RestartAsync(-TimeSpan.FromSeconds(51));
+        await server.HearsAsync();
+        await replica.HearsAsync();
+        await IssueAsync(client);
+        await SetNewsAsync("disable");
+        await database.ExecuteAsync("select token_service.set_client_enabled('billing', false)");
+        var late = await IssueAsync(client);
+
+        await SetNewsAsync("enable");
+        await DoAsync("select token_service.set_client_enabled('billing', true)");
+        await AreInactiveAsync(late);
+        var wait = await database.ReadAsync<long>(
+            "select floor(extract(epoch from not_before))::bigint + 1 - @now from token_service.tokens_not_before",
+            new { now = clock.GetUtcNow().ToUnixTimeSeconds() });
+        await IsToComeBackAsync($"{wait}");
+
+        clock.Advance(wait * Second);
+        await AreActiveAsync(await IssueAsync(client));
+        await AreInactiveAsync(late);
+    }
+
     [Test]
     public async Task A_client_of_the_same_id_does_not_inherit_the_tokens_of_one_that_was_deleted()
     {
@@ -176,17 +202,23 @@ public sealed class TokensNotBefore
     // Long before now as the database tells it, which dates what it does by itself.
     private async Task<string> IssueLongAgoAsync()
     {
-        await server.DisposeAsync();
-        await replica.DisposeAsync();
         await database.ExecuteAsync("update token_service.client_secret set not_before = now() - interval '1 day'");
-        clock = new FakeClock(-TimeSpan.FromHours(1));
-        server = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
-        replica = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
+        await RestartAsync(-TimeSpan.FromHours(1));
         var old = await IssueAsync(client);
         clock.Advance(TimeSpan.FromHours(1));
         await server.HearsAsync(() => clock.Advance(Second));
         await replica.HearsAsync(() => clock.Advance(Second));
         return old;
+    }
+
+    /// <param name="offset">How far their clock is from that of other tests.</param>
+    private async Task RestartAsync(TimeSpan offset)
+    {
+        await server.DisposeAsync();
+        await replica.DisposeAsync();
+        clock = new FakeClock(offset);
+        server = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
+        replica = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
     }
 
     private async Task<string> IssueAsync(TestClient client)
@@ -195,6 +227,13 @@ public sealed class TokensNotBefore
         answer.IsGrant("invoices:read", expiresIn: 3 * 60 * 60);
         return answer.Token.EncodedToken;
     }
+
+    // Whether servers hear that a client or the end of its tokens has changed.
+    private Task SetNewsAsync(string enable) => database.ExecuteAsync(
+        $"""
+        alter table token_service.client {enable} trigger client_notify;
+        alter table token_service.tokens_not_before {enable} trigger tokens_not_before_notify
+        """);
 
     private Task EndAsync(DateTimeOffset at) => DoAsync("select token_service.end_tokens_of('billing', @at)", new { at = at.UtcDateTime });
 

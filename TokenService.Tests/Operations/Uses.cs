@@ -90,6 +90,19 @@ public sealed class Uses : ServerFixture
         Assert.That(await OfScopesAsync(), Is.Null);
     }
 
+    // An API that gets no token and only asks what those of others are worth is not idle.
+    [Test]
+    public async Task A_question_what_a_token_is_worth_is_a_use_of_the_secret_alone()
+    {
+        var api = await Database.CreateApiAsync($"api-{++number}", "https://api.example.com");
+        var at = Now;
+        (await TokenRequestBuilder.Introspect(api, "rubbish").SendAsync(Server)).IsInactive();
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(api), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+        Assert.That(await OfScopesAsync(api), Is.Null);
+    }
+
     [Test]
     public async Task A_refused_secret_is_no_use()
     {

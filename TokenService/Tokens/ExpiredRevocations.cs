@@ -8,7 +8,7 @@ namespace TokenService.Tokens;
 internal sealed partial class ExpiredRevocations(RevocationStore store, TimeProvider clock, ILogger<ExpiredRevocations> logger)
     : BackgroundService
 {
-    private const int MostAtOnce = 1000;
+    private const int MostAtOnce = 1000; // the database does no more
 
     // What is left is for the next time, or another replica.
     private const int MostBatches = 20;

@@ -113,7 +113,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     }
 
     /// <summary>Deletes what is of no account any more.</summary>
-    /// <param name="most">How many at once.</param>
+    /// <param name="most">How many at once: 1 to 1000.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <returns>How many were; <paramref name="most"/>: there may be more.</returns>
     public async Task<int> DeleteExpiredAsync(int most, CancellationToken ct)
