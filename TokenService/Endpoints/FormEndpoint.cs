@@ -61,6 +61,7 @@ internal sealed partial class FormEndpoint(
         // First the event, so that no token leaves without it, then the answer.
         if (!events.TryAdd(happened) && !await WaitForRoomAsync(http, happened))
             return;
+        // It is in flight no more, so that however many wait here, they keep out nobody.
         if (error?.Status < StatusCodes.Status500InternalServerError && happened.SecretId is null)
             await pace.WaitAsync(http.RequestAborted);
         if (http.RequestAborted.IsCancellationRequested)

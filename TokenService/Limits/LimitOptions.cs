@@ -16,8 +16,8 @@ internal sealed class LimitOptions
     public int FailuresPerSource { get; set; } = 100;
 
     /// <summary>
-    /// Callers that do not prove who they are, and are told so within a second, 10 to 100000. Default 500. When more come, each waits for its
-    /// turn, for 2 seconds at most.
+    /// Callers that do not prove who they are, and are told so (4xx) in a second, 10 to 100000. Default 500. When more come, each waits for
+    /// its turn, or 2 seconds where that is sooner; when 10,000 wait, one more is told at once.
     /// </summary>
     [Range(10, 100_000, ErrorMessage = "Limits:RefusalsPerSecond must be 10 to 100000.")]
     public int RefusalsPerSecond { get; set; } = 500;

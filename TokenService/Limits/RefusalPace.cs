@@ -4,15 +4,22 @@ namespace TokenService.Limits;
 
 /// <summary>
 /// How fast callers that have not proved who they are hear that they are refused. When there are more than so many in a second, each waits for
-/// its turn: whoever sends one guess after another over some connections then sends few, and the server has time for those it knows.
+/// its turn, or for <see cref="LongestWait"/> when that is sooner: whoever sends one guess after another over n connections hears of so
+/// many in a second or, where that is more, of n / 2, and the server has time for those it knows.
 /// </summary>
 internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider clock)
 {
     /// <summary>
-    /// No refusal waits for longer, and so no more wait than come to their turn in this time. Whoever keeps yet more connections busy
-    /// gains little by it: those that find the queue full are answered at once.
+    /// No refusal waits for longer, so none has a turn that is further off. Who finds no nearer one waits as long without: the line is
+    /// as short for whoever comes after.
     /// </summary>
     public static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(2);
+
+    /// <summary>
+    /// So many wait at a time, since nothing else bounds how many connections there are; one more is answered at once. To close it would
+    /// save nothing, for the next connection costs more than the answer, and a proxy takes a server that closes them for a dead one.
+    /// </summary>
+    public const int MostWaiting = 10_000;
 
     // At once; after that, in turn.
     private static readonly TimeSpan Slack = TimeSpan.FromSeconds(1);
@@ -23,11 +30,18 @@ internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider c
     // The turn of the next, in ticks since the start.
     private long next;
 
+    private int waiting;
+
     /// <summary>Waits for the turn. Ends without a word when the caller goes away.</summary>
-    public ValueTask WaitAsync(CancellationToken ct)
+    public async ValueTask WaitAsync(CancellationToken ct)
     {
         var wait = Wait();
-        return wait > TimeSpan.Zero ? new(WaitAsync(wait, ct)) : ValueTask.CompletedTask;
+        if (wait <= TimeSpan.Zero)
+            return;
+
+        if (Interlocked.Increment(ref waiting) <= MostWaiting)
+            await Task.Delay(wait, clock, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Interlocked.Decrement(ref waiting);
     }
 
     private TimeSpan Wait()
@@ -37,12 +51,9 @@ internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider c
             var (now, turn) = (clock.GetElapsedTime(start).Ticks, Volatile.Read(ref next));
             var wait = TimeSpan.FromTicks(turn - now) - Slack;
             if (wait > LongestWait)
-                return TimeSpan.Zero;
+                return LongestWait;
             if (Interlocked.CompareExchange(ref next, Math.Max(turn, now) + interval, turn) == turn)
                 return wait;
         }
     }
-
-    private async Task WaitAsync(TimeSpan wait, CancellationToken ct) =>
-        await Task.Delay(wait, clock, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 }

@@ -11,7 +11,11 @@ internal sealed record Flooded(string Summary, double PerSecond);
 
 /// <param name="Name">What comes.</param>
 /// <param name="RunAsync">Lets it come, for a number of seconds.</param>
-internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Flooded>> RunAsync);
+internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Flooded>> RunAsync)
+{
+    /// <summary>Whether a few seconds of it tell something.</summary>
+    public bool MayBeShort { get; init; } = true;
+}
 
 /// <summary>Too much of everything, at a server that goes on serving those it knows.</summary>
 /// <param name="port">Of the server.</param>
@@ -21,6 +25,7 @@ internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Floo
 internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient> known, BenchClient victim)
 {
     private const int Connections = 64;
+    private const int ManyConnections = 1500;
     private const int IdleConnections = 2000;
     private const int SlowBodies = 500;
 
@@ -41,6 +46,9 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
             Secret = (n % 3) switch { 0 => Workload.Guess(), 1 => Workload.GuessAt(victim.Secret), _ => Workload.Foreign() },
         })),
         Guesses("10,000 distinct unknown ids", Many(10_000, n => new BenchClient($"none-{n}", Workload.Guess()))),
+        // More than have a turn to be refused within the longest wait for it.
+        Guesses("1,500 connections of wrong secrets", Many(10_000, n => Known(n) with { Secret = Workload.Guess() }), ManyConnections)
+            with { MayBeShort = false },
         new("2,000 idle connections", IdleAsync),
         new("slow bodies", SlowAsync),
     ];
@@ -49,10 +57,10 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
 
     private BenchClient Known(int n) => known[n / 2 % known.Count];
 
-    private Flood Guesses(string name, IEnumerable<BenchClient> guesses) => new(name, async (seconds, ct) =>
+    private Flood Guesses(string name, IEnumerable<BenchClient> guesses, int connections = Connections) => new(name, async (seconds, ct) =>
     {
         var file = await Wrk.FileAsync(folder, "flood", guesses, ct);
-        var result = await Wrk.RunAsync(port, file, Connections, seconds, ct, isFlood: true);
+        var result = await Wrk.RunAsync(port, file, connections, seconds, ct, isFlood: true);
         var statuses = result.Statuses.OrderByDescending(status => status.Value).Select(status => $"{status.Value} x {status.Key}");
         return new Flooded(string.Join(", ", statuses) + (result.Broken > 0 ? $", {result.Broken} broken" : ""), result.PerSecond);
     });

@@ -411,7 +411,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         table.Add(new Row(calmSection, "p99", calm.P99, "ms"));
         table.Add(new Row(calmSection, "failures", calm.Failed, "", 0));
 
-        foreach (var flood in new Floods(server.Port, folder, known, victim).All)
+        foreach (var flood in new Floods(server.Port, folder, known, victim).All.Where(flood => flood.MayBeShort || !arguments.IsQuick))
         {
             var section = $"Flood beside that: {flood.Name}";
             Say(section);
