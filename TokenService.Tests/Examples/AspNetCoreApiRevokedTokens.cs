@@ -11,6 +11,7 @@ namespace TokenService.Tests.Examples;
 public sealed class AspNetCoreApiRevokedTokens
 {
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
 
     private Database database = null!;
     private TestServer server = null!;
@@ -25,9 +26,9 @@ public sealed class AspNetCoreApiRevokedTokens
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
         server = await TestServer.StartAsync(database);
-        clock = server.Clock;
+        clock = new FakeClock(server.Clock.GetUtcNow());
         way = new Way(server.NewHandler());
-        api = await StartApiAsync();
+        api = await StartApiAsync(clock);
     }
 
     [TearDown]
@@ -55,6 +56,20 @@ public sealed class AspNetCoreApiRevokedTokens
             Assert.That(answer.Headers["WWW-Authenticate"], Is.EqualTo("Bearer error=\"invalid_token\""));
             Assert.That(await StatusAsync(other), Is.EqualTo(200));
         }
+    }
+
+    // JwtBearer's ClockSkew is 5 minutes, unless it is told otherwise.
+    [Test]
+    public async Task A_revoked_token_that_has_expired_is_refused_for_as_long_as_others_are_taken()
+    {
+        var (revoked, other) = (await IssueAsync(), await IssueAsync());
+        await RevokeAsync(revoked);
+
+        await FetchAgainAfterAsync(15 * Minute);
+        Assert.That((await StatusAsync(revoked), await StatusAsync(other)), Is.EqualTo((401, 200)));
+
+        await AdvanceAsync(Second);
+        Assert.That(await StatusAsync(other), Is.EqualTo(401));
     }
 
     [Test]
@@ -89,13 +104,13 @@ public sealed class AspNetCoreApiRevokedTokens
         var token = await IssueAsync();
         way.Instead = _ => null;
         await FetchAgainAfterAsync(Minute);
-        clock.Advance(4 * Minute - TimeSpan.FromSeconds(1));
+        await AdvanceAsync(4 * Minute - Second);
         Assert.That(await StatusAsync(token), Is.EqualTo(200));
 
-        clock.Advance(TimeSpan.FromSeconds(1));
+        await AdvanceAsync(Second);
         var answer = await api.GetAsync($"Bearer {token}");
         way.Instead = null;
-        await FetchAgainAfterAsync(TimeSpan.FromSeconds(5));
+        await FetchAgainAfterAsync(5 * Second);
 
         using (Assert.EnterMultipleScope())
         {
@@ -111,7 +126,7 @@ public sealed class AspNetCoreApiRevokedTokens
     {
         var token = await IssueAsync();
         way.Instead = _ => null;
-        await using var late = await StartApiAsync();
+        await using var late = await StartApiAsync(new FakeClock(clock.GetUtcNow()));
 
         Assert.That((await late.GetAsync($"Bearer {token}")).Status, Is.EqualTo(503));
     }
@@ -121,6 +136,8 @@ public sealed class AspNetCoreApiRevokedTokens
     [TestCase("unsigned")]
     [TestCase("of another type")]
     [TestCase("of another issuer")]
+    [TestCase("of another audience")]
+    [TestCase("of no audience")]
     [TestCase("long expired")]
     [TestCase("that never expires")]
     [TestCase("without its contents")]
@@ -142,17 +159,27 @@ public sealed class AspNetCoreApiRevokedTokens
             "unsigned" => list.WithHeader("alg", "none").Unsigned(),
             "of another type" => list.WithHeader("typ", "at+jwt").SignedBy(ours),
             "of another issuer" => list.WithClaim("iss", "https://evil.example.com").SignedBy(ours),
+            "of another audience" => list.WithClaim("aud", "https://api.example.com").SignedBy(ours),
+            "of no audience" => list.WithoutClaim("aud").SignedBy(ours),
             "long expired" => list.WithClaim("exp", 1_000_000_000).SignedBy(ours),
             "that never expires" => list.WithoutClaim("exp").SignedBy(ours),
             _ => list.WithoutClaim("revoked").SignedBy(ours),
         };
         await FetchAgainAfterAsync(Minute);
-
         Assert.That(await StatusAsync(token), Is.EqualTo(401));
+
+        // Nothing else was wrong with it.
+        way.Instead = _ => new Forgery(empty).SignedBy(ours);
+        await FetchAgainAfterAsync(5 * Second);
+        Assert.That(await StatusAsync(token), Is.EqualTo(200));
     }
 
-    private Task<ProtectedApi> StartApiAsync() => ProtectedApi.StartAsync(
-        TestServer.Issuer, way, and: services => RevokedTokens.Refuse(services.AddSingleton<TimeProvider>(clock)));
+    private Task<ProtectedApi> StartApiAsync(FakeClock clock) => ProtectedApi.StartAsync(
+        TestServer.Issuer, way,
+        // JwtBearer judges a token's dates by the real time, whatever TimeProvider it has, unless somebody judges them for it.
+        inItsTime: options => options.TokenValidationParameters.LifetimeValidator =
+            (_, expires, _, parameters) => clock.GetUtcNow() <= expires + parameters.ClockSkew,
+        and: services => RevokedTokens.Refuse(services.AddSingleton<TimeProvider>(clock)));
 
     private Task<string> IssueAsync() => IssueAsync(client);
 
@@ -169,15 +196,26 @@ public sealed class AspNetCoreApiRevokedTokens
 
     // By the server's clock, which is ahead of the database's.
     private Task EndTokensAsync() =>
-        database.ExecuteAsync("select token_service.end_tokens_of('billing', @now)", new { now = clock.GetUtcNow().UtcDateTime });
+        database.ExecuteAsync("select token_service.end_tokens_of('billing', @now)", new { now = server.Clock.GetUtcNow().UtcDateTime });
 
-    // Until the API sleeps again, it might not have read what it fetched.
     private async Task FetchAgainAfterAsync(TimeSpan time)
     {
-        var (fetched, timers) = (way.Fetched, clock.Timers);
-        clock.Advance(time);
-        await Soon.IsAsync("the list is fetched again", () => way.Fetched > fetched && clock.Timers >= timers);
+        var fetched = way.Fetched;
+        await AdvanceAsync(time);
+        Assert.That(way.Fetched, Is.GreaterThan(fetched));
     }
+
+    // The server is there first: what the API then fetches on its way is of the end of that time.
+    private async Task AdvanceAsync(TimeSpan time)
+    {
+        await ApiSleepsAsync();
+        server.Clock.Advance(time);
+        clock.Advance(time);
+        await ApiSleepsAsync();
+    }
+
+    // All that waits by its clock is the wait between two fetches. Until that begins, it might not have read what it fetched.
+    private Task ApiSleepsAsync() => Soon.IsAsync("the API sleeps", () => clock.Timers == 1);
 
     /// <summary>The way to the server, on which the list may be another.</summary>
     private sealed class Way(HttpMessageHandler there) : DelegatingHandler(there)

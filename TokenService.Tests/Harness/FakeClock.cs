@@ -12,6 +12,9 @@ internal sealed class FakeClock : TimeProvider
     public FakeClock(TimeSpan offset = default) =>
         now = DateTimeOffset.FromUnixTimeSeconds(System.GetUtcNow().ToUnixTimeSeconds() + 60) + offset;
 
+    /// <summary>Starts when another one is there.</summary>
+    public FakeClock(DateTimeOffset now) => this.now = now;
+
     /// <summary>How many timers wait: that a test may move time only when what it is about has gone to sleep.</summary>
     public int Timers
     {

@@ -67,7 +67,7 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
         {
             ValidTypes = ["revoked-tokens+jwt"],
             ValidIssuer = metadata.Issuer,
-            ValidateAudience = false,
+            ValidAudience = address,
             IssuerSigningKeys = metadata.SigningKeys,
         });
         if (!list.IsValid)

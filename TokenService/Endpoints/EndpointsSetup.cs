@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
 using TokenService.Protocol;
+using TokenService.Tokens;
 using IPNetwork = System.Net.IPNetwork;
 
 namespace TokenService.Endpoints;
@@ -52,7 +53,7 @@ internal static class EndpointsSetup
         app.Map(issuer.Path + TokenEndpoint.Path, token.AnswerAsync);
         app.Map(issuer.Path + IntrospectionEndpoint.Path, introspection.AnswerAsync);
         app.Map(issuer.Path + RevocationEndpoint.Path, revocation.AnswerAsync);
-        app.MapMethods(issuer.Path + RevokedTokensEndpoint.Path, Reading, revoked.AnswerAsync);
+        app.MapMethods(issuer.Path + RevocationList.Path, Reading, revoked.AnswerAsync);
         app.MapMethods(issuer.Path + JwksEndpoint.Path, Reading, jwks.AnswerAsync);
         app.MapMethods(MetadataEndpoint.PathFor(issuer), Reading, metadata.AnswerAsync);
         app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), Reading, metadata.AnswerAsync);

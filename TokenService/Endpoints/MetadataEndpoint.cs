@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using TokenService.Authentication;
 using TokenService.Keys;
 using TokenService.Protocol;
+using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
@@ -48,7 +49,7 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 RevocationEndpoint: issuer.Endpoint(Endpoints.RevocationEndpoint.Path),
                 RevocationEndpointAuthMethodsSupported: PresentedCredentials.Methods,
                 // No registered name: the list is ours.
-                RevokedTokensUri: issuer.Endpoint(RevokedTokensEndpoint.Path)),
+                RevokedTokensUri: RevocationList.AddressAt(issuer)),
             MetadataJson.Default.Metadata),
         "application/json",
         MaxAge);

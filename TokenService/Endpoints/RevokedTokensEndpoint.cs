@@ -7,8 +7,6 @@ namespace TokenService.Endpoints;
 /// <summary><c>GET /revoked-tokens</c>: the <see cref="RevocationList"/>, for APIs that verify offline.</summary>
 internal sealed class RevokedTokensEndpoint(RevocationList list)
 {
-    public const string Path = "/revoked-tokens";
-
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
     // Made anew only when the list is: two requests that do so at once do no harm.

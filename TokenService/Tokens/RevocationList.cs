@@ -7,14 +7,17 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// The signed list of what is dead before it expires, for APIs that verify tokens offline: a JWT with <c>iss</c>, <c>iat</c>, <c>exp</c>,
-/// <c>not_before</c> (of each client concerned, the NumericDate up to which its tokens are dead) and <c>revoked</c> (each jti). It has no more
-/// than what would otherwise still live, or did a while ago.
+/// The signed list of what is dead before it expires, for APIs that verify tokens offline: a JWT with <c>iss</c>, <c>aud</c> (its own
+/// address), <c>iat</c>, <c>exp</c>, <c>not_before</c> (of each client concerned, the NumericDate up to which its tokens are dead) and
+/// <c>revoked</c> (each jti). It has no more than what would otherwise still live, or did a while ago.
 /// </summary>
 internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
 {
     /// <summary>Tells it from an access token, which it must never pass for (RFC 8725 §3.11).</summary>
     public const string Type = "revoked-tokens+jwt";
+
+    /// <summary>Where it is, under the issuer.</summary>
+    public const string Path = "/revoked-tokens";
 
     /// <summary>How long a reader may go without asking again.</summary>
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(30);
@@ -42,8 +45,12 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
 
     private volatile Signed? last;
 
-    // When the database did not answer, since it last did. Read and written by who holds the semaphore.
-    private long? awayAt;
+    // When the database last answered or was given up, and which of these. Written by who holds the semaphore.
+    private long triedAt;
+    private bool isAway;
+
+    /// <summary>Where readers find it, and its <c>aud</c>: it is for all of them, and no other JWT has that one (RFC 8725 §3.12).</summary>
+    public static string AddressAt(Issuer issuer) => issuer.Endpoint(Path);
 
     /// <summary>The list, in ASCII; the same object until it is another. Refused with 503 while there is no key to sign with.</summary>
     /// <exception cref="NpgsqlException">The database is away, and has been for so long that the last list is of no use.</exception>
@@ -53,14 +60,23 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
         if (last is { } known && clock.GetElapsedTime(known.AskedAt) < AskAgainAfter)
             return known.Jwt;
 
-        await asking.WaitAsync(ct);
+        if (!asking.Wait(0, ct))
+        {
+            if (last is { } meanwhile && ServesMeanwhile(meanwhile))
+                return meanwhile.Jwt;
+            await asking.WaitAsync(ct);
+        }
+
         try
         {
             if (last is { } asked && clock.GetElapsedTime(asked.AskedAt) < AskAgainAfter)
                 return asked.Jwt;
-            return await AskInTimeAsync();
+            if ((await AskInTimeAsync()).Refused(out var error, out var list))
+                return error;
+            last = list;
+            return list.Jwt;
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && last is { } before && AgeOf(before) + MaxAge < Lifetime)
+        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && last is { } before && IsOfUse(before))
         {
             return before.Jwt;
         }
@@ -72,26 +88,39 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
 
     public void Dispose() => asking.Dispose();
 
+    // Not when nobody has asked for long, as where readers are few: of two that come at once, one would get what is minutes old from a
+    // database that is well.
+    private bool ServesMeanwhile(Signed list) =>
+        IsOfUse(list) && clock.GetElapsedTime(Volatile.Read(ref triedAt)) < AskAgainAfter + ReadTimeout;
+
+    // Whoever keeps it for as long as allowed still has it alive at their end.
+    private bool IsOfUse(Signed list) => AgeOf(list) + MaxAge < Lifetime;
+
     // Not for as long as one reader waits: the others need it too.
-    private async Task<Result<byte[]>> AskInTimeAsync()
+    private async Task<Result<Signed>> AskInTimeAsync()
     {
-        if (awayAt is { } at && clock.GetElapsedTime(at) < AskAwayAgainAfter)
+        if (isAway && clock.GetElapsedTime(triedAt) < AskAwayAgainAfter)
             throw new TimeoutException("The database did not answer a moment ago.");
 
         try
         {
             var list = await DatabaseAway.AskAsync(ReadTimeout, clock, AskAsync);
-            awayAt = null;
+            isAway = false;
             return list;
         }
         catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
         {
-            awayAt = clock.GetTimestamp();
+            isAway = true;
             throw;
+        }
+        finally
+        {
+            Volatile.Write(ref triedAt, clock.GetTimestamp());
         }
     }
 
-    private async Task<Result<byte[]>> AskAsync(CancellationToken ct)
+    // It may go on when nobody waits for it any more, and so leaves it to its caller to keep what it returns.
+    private async Task<Result<Signed>> AskAsync(CancellationToken ct)
     {
         var askedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
@@ -100,14 +129,9 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
             return error;
         // Not when its key was withdrawn, or is about to go.
         if (last is { } before && before.Kid == signer.Kid && before.HasContent(content) && AgeOf(before) < SignAgainAfter)
-        {
-            last = before with { AskedAt = askedAt };
-            return before.Jwt;
-        }
+            return before with { AskedAt = askedAt };
 
-        var jwt = writer.Write(signer, new Claims(issuer, now, content), Write);
-        last = new Signed(jwt, signer.Kid, now, content, askedAt);
-        return jwt;
+        return new Signed(writer.Write(signer, new Claims(issuer, now, content), Write), signer.Kid, now, content, askedAt);
     }
 
     private TimeSpan AgeOf(Signed list) => clock.GetUtcNow() - list.At;
@@ -116,6 +140,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     {
         json.WriteStartObject();
         json.WriteString("iss"u8, claims.Issuer.Value);
+        json.WriteString("aud"u8, AddressAt(claims.Issuer));
         json.WriteNumber("iat"u8, claims.At.ToUnixTimeSeconds());
         json.WriteNumber("exp"u8, (claims.At + Lifetime).ToUnixTimeSeconds());
         json.WriteStartObject("not_before"u8);

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 PORT, AUDIENCE, CERTIFICATE, CERTIFICATE_KEY = int(sys.argv[1]), *sys.argv[2:]
 ISSUER = f"https://127.0.0.1:{PORT}"
+LIST_URI = f"{ISSUER}/revoked-tokens"
 
 
 def base64url(data):
@@ -119,7 +120,8 @@ KINDS = {
 def revoked_tokens(key=KEY, typ="revoked-tokens+jwt", **claims):
     """A list of none, but for what is passed."""
     now = int(time.time())
-    payload = {"iss": ISSUER, "iat": now, "exp": now + 300, "not_before": {}, "revoked": [], **claims}
+    empty = {"not_before": {}, "revoked": []}
+    payload = {"iss": ISSUER, "aud": LIST_URI, "iat": now, "exp": now + 300, **empty, **claims}
     headers = {"typ": typ, "kid": "1"}
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, "ES256", headers)
 
@@ -138,6 +140,8 @@ LISTS = {
     "signed-by-a-stranger": (401, lambda: revoked_tokens(key=STRANGERS_KEY)),
     "of-another-typ": (401, lambda: revoked_tokens(typ="at+jwt")),
     "of-another-issuer": (401, lambda: revoked_tokens(iss="https://other.example.com")),
+    "of-another-audience": (401, lambda: revoked_tokens(aud=AUDIENCE)),
+    "of-no-audience": (401, lambda: revoked_tokens(aud=None)),
     "expired": (401, lambda: revoked_tokens(exp=int(time.time()) - 120)),
     "that-never-expires": (401, lambda: revoked_tokens(exp=None)),
     "without-tokens": (401, lambda: revoked_tokens(revoked=None)),
@@ -192,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
             endpoints = {
                 "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
                 "token_endpoint": f"{ISSUER}/token",
-                "revoked_tokens_uri": f"{ISSUER}/revoked-tokens",
+                "revoked_tokens_uri": LIST_URI,
             }
             self.answer(200, json.dumps({"issuer": ISSUER, **endpoints, "response_types_supported": []}))
         elif self.path == "/.well-known/jwks.json":

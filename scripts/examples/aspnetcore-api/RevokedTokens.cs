@@ -65,12 +65,13 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
         {
             var bearer = options.Get(JwtBearerDefaults.AuthenticationScheme);
             var metadata = await bearer.ConfigurationManager!.GetConfigurationAsync(ct);
-            var jwt = await bearer.Backchannel.GetStringAsync($"{metadata.AdditionalData["revoked_tokens_uri"]}", ct);
+            var address = (string)metadata.AdditionalData["revoked_tokens_uri"];
+            var jwt = await bearer.Backchannel.GetStringAsync(address, ct);
             var read = await new JsonWebTokenHandler().ValidateTokenAsync(jwt, new TokenValidationParameters
             {
                 ConfigurationManager = (BaseConfigurationManager)bearer.ConfigurationManager, // keys and issuer, those of the tokens
                 ValidTypes = ["revoked-tokens+jwt"], // no other JWT of this issuer
-                ValidateAudience = false, // it is for all
+                ValidAudience = address, // its own address, since it is for all
             });
             last = read.IsValid
                 ? JsonSerializer.Deserialize<List>(Base64UrlEncoder.DecodeBytes(((JsonWebToken)read.SecurityToken).EncodedPayload), Json)

@@ -25,6 +25,7 @@ export async function followRevokedTokens(address, keys, issuer, seconds) {
     if (!response.ok) throw new Error(`${address} answers ${response.status}`)
     const { payload } = await jwtVerify(await response.text(), keys, {
       issuer,
+      audience: address, // its own address, since it is for all
       typ: 'revoked-tokens+jwt', // no other JWT of this issuer
       algorithms: ['ES256', 'ES384', 'RS256', 'PS256'],
       requiredClaims: ['exp', 'revoked', 'not_before'],

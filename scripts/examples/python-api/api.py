@@ -70,7 +70,9 @@ class RevokedTokens:
     def _fetch(self):
         try:
             with urlopen(self._address) as response:
-                revoked = decode(response.read().decode(), "revoked-tokens+jwt", ["exp", "iss", "revoked", "not_before"])
+                text, required = response.read().decode(), ["exp", "iss", "aud", "revoked", "not_before"]
+            # Its audience is its own address, since it is for all.
+            revoked = decode(text, "revoked-tokens+jwt", required, self._address)
             self._list = {**revoked, "revoked": set(revoked["revoked"])}
             self._fetch_again = time.monotonic() + LIST_SECONDS
         except (jwt.PyJWTError, IssuerAway, OSError, ValueError):
@@ -93,8 +95,8 @@ keys = Keys(metadata["jwks_uri"])
 revoked_tokens = RevokedTokens(metadata["revoked_tokens_uri"])
 
 
-def decode(token, typ, required, audience=None):
-    """The claims of a JWT of this issuer, if it is of this type and no other."""
+def decode(token, typ, required, audience):
+    """The claims of a JWT of this issuer, if it is of this type and no other, and for this audience."""
     if str(jwt.get_unverified_header(token).get("typ")).lower() not in (typ, f"application/{typ}"):
         raise jwt.InvalidTokenError(f"not of type {typ}")
     return jwt.decode(
