@@ -31,8 +31,6 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     // An unchanged list is signed again after this, so that each has most of its life before it.
     private static readonly TimeSpan SignAgainAfter = TimeSpan.FromMinutes(1);
 
-    private static readonly TimeSpan LongestToken = TimeSpan.FromDays(1);
-
     // What has expired stays in the list for longer than any reader forgives: ASP.NET Core's takes a token for 5 minutes after its exp.
     private static readonly TimeSpan Forgiven = TimeSpan.FromMinutes(10);
 
@@ -124,7 +122,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     {
         var askedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        var content = await store.LoadAsync(now - Forgiven, LongestToken, ct);
+        var content = await store.LoadAsync(now - Forgiven, TokenOptions.Longest, ct);
         if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
             return error;
         // Not when its key was withdrawn, or is about to go.
