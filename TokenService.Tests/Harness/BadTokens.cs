@@ -72,7 +72,7 @@ internal sealed class BadTokens
         // RFC 8725 §3.2 and §3.3: the signature.
         new("a bit of its signature turned over", Flaw.Signature, "RFC8725-3.3", t => t.Good.WithDamagedSignature()),
         new("a claim changed under its signature", Flaw.Signature, "RFC8725-3.3",
-            t => t.Good.WithClaim("scope", "admin").WithOldSignature()),
+            t => t.Good.WithClaim("scope", "invoices:write").WithOldSignature()),
         new("its end moved under its signature", Flaw.Signature, "RFC8725-3.3",
             t => t.Good.WithClaim("exp", 9_999_999_999).WithOldSignature()),
         new("no signature", Flaw.Signature, "RFC8725-3.3", t => t.Good.Unsigned()),

@@ -104,6 +104,35 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
             }
             """);
 
+    // Then nobody was told whether the token is active.
+    [Test]
+    public async Task An_answer_that_could_not_be_signed()
+    {
+        await using var database = await Database.CreateAsync();
+        await database.CreateClientAsync("billing");
+        var api = await database.CreateApiAsync("api", Resource);
+        await using var server = await TestServer.StartAsync(database);
+        await server.HearsAsync();
+        var kid = (await PublishedKey.ReadAllAsync(server))[0].Kid;
+        // None is the one its row shows any more, so the server signs with none.
+        await database.ExecuteAsync("update token_service.signing_key set public_jwk = public_jwk || '{\"use\":\"enc\"}'");
+        await Soon.IsAsync("the server has no key", async () => (await PublishedKey.ReadAllAsync(server)).Count == 0);
+
+        var answer = await TokenRequestBuilder.Introspect(api, "rubbish")
+            .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server);
+
+        answer.IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        await IsAsync(answer, $$"""
+            {
+              "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
+              "reason": "the signing key {{kid}} cannot be opened",
+              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{api.Secret[5..17]}}",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """, server);
+        (await TokenRequestBuilder.Introspect(api, "rubbish").SendAsync(server)).IsInactive();
+    }
+
     // Nor a signed answer, which says as much.
     [Test]
     public async Task No_token_is_in_the_log_or_an_event()
@@ -167,15 +196,15 @@ public sealed class EventsOfIntrospection : IntrospectionFixture
             """);
     }
 
-    private async Task IsAsync(Answer answer, string expected)
+    private async Task IsAsync(Answer answer, string expected, TestServer? server = null)
     {
-        var line = await Server.Events.OfAsync(answer.RequestId);
+        var line = await (server ?? Server).Events.OfAsync(answer.RequestId);
         var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
         Assert.That(
             JsonElement.DeepEquals(
                 JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
             line.GetRawText());
-        Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo(Server.Clock.GetUtcNow()));
+        Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo((server ?? Server).Clock.GetUtcNow()));
         Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/introspect"));
     }
 }

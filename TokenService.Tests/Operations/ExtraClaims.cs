@@ -72,6 +72,29 @@ public sealed class ExtraClaims : ServerFixture
         }
     }
 
+    // The database takes 1024 bytes of them, of which each of these becomes six.
+    [Test, Rfc(7662, "2.2"), Rfc(7009, "2.1")]
+    public async Task Make_no_token_so_long_that_we_do_not_know_it_for_ours()
+    {
+        var resource = "https://long.example.com/".PadRight(256, 'x');
+        // 15 scopes of 128 characters, one of 113, and the spaces between them: 2048, as many as there may be.
+        var scope = string.Join(' ', [.. Enumerable.Range('A', 15).Select(c => new string((char)c, 128)), new string('Z', 113)]);
+        var client = await Database.CreateClientAsync(new string('x', 128), scope, scope, resource);
+        var api = await Database.CreateApiAsync("api-of-long", resource);
+        await Database.ExecuteAsync(
+            """
+            update token_service.client
+            set extra_claims = jsonb_build_object('x', repeat(chr(127), 1024 - length('{"x": ""}')))
+            where id = @Id
+            """,
+            client);
+        var token = (await TokenRequestBuilder.For(client).SendAsync(Server)).Token.EncodedToken;
+
+        (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsActive(token);
+        (await TokenRequestBuilder.Revoke(client, token).SendAsync(Server)).IsDone(contentType: null);
+        (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
+    }
+
     // Whatever a token comes to have, it cannot be forgotten there.
     [Test]
     public async Task Are_refused_by_the_database_where_they_have_the_name_of_one_that_a_token_has()

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Tests.Harness;
 using TokenService.Tokens;
@@ -189,6 +190,46 @@ public sealed class RevokedTokens
         await StoreAsync(("a", 600));
         server.Clock.Advance(UntilAskedAgain);
         Assert.That((await server.GetAsync(List, ("If-None-Match", etag))).Status, Is.EqualTo(200));
+    }
+
+    // Verifiers that have heard of it could not read what it signed.
+    [Test, Rfc(8725, "3.8")]
+    public async Task It_is_signed_again_when_its_key_is_withdrawn()
+    {
+        await StoreAsync(("a", 600));
+        var before = await ReadAsync();
+        await BadTokens.WithdrawnAsync(database, server, client);
+        server.Clock.Advance(UntilAskedAgain);
+
+        var after = await ReadAsync();
+        var keys = await PublishedKey.ReadAllAsync(server);
+        Assert.That(keys.Any(key => key.Verifies(before)), Is.False);
+        Assert.That(keys.Any(key => key.Verifies(after)), Is.True);
+        Assert.That(await RevokedAsync(), Is.EqualTo(["a"]));
+    }
+
+    // What is read first is read, and the rest waited for, when both change in one transaction.
+    [Test]
+    public async Task Of_a_change_that_is_committed_meanwhile_all_is_in_it_or_nothing()
+    {
+        await using var admin = await database.Source.OpenConnectionAsync();
+        await admin.ExecuteAsync("begin; lock table token_service.tokens_not_before in access exclusive mode");
+        var reading = ReadAsync();
+        await Soon.IsAsync("the server waits for it", async () => await database.WaitersForAsync("tokens_not_before") > 0);
+        await admin.ExecuteAsync(
+            """
+            insert into token_service.revoked_token (jti, client_id, expires_at) values ('a', 'billing', @now + interval '10 minutes');
+            select token_service.end_tokens_of('billing', @now);
+            commit
+            """,
+            new { now = server.Clock.GetUtcNow().UtcDateTime });
+
+        Assert.That(Said(await reading), Is.EqualTo(("{}", "[]")));
+        server.Clock.Advance(UntilAskedAgain);
+        Assert.That(Said(await ReadAsync()), Is.EqualTo(($$"""{"billing":{{Now - 5}}}""", """["a"]""")));
+
+        static (string NotBefore, string Revoked) Said(string jwt) =>
+            (Claims(jwt).GetProperty("not_before").GetRawText(), Claims(jwt).GetProperty("revoked").GetRawText());
     }
 
     [Test]

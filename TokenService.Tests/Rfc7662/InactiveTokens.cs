@@ -38,8 +38,8 @@ public sealed class InactiveTokens : IntrospectionFixture
             answer.IsInactive();
     }
 
-    [TestCase(8 * 1024)]
-    [TestCase(8 * 1024 + 1)]
+    [TestCase(13 * 1024)]
+    [TestCase(13 * 1024 + 1)]
     [TestCase(16_000)]
     [Rfc(7662, "2.3b")]
     public async Task Rubbish_that_fits_into_a_form_is_inactive(int length)
@@ -209,6 +209,20 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         (await IntrospectAsync(both)).IsInactive();
         (await IntrospectAsync(reading)).IsActive(reading);
+    }
+
+    // Of the same name, it is another permission now.
+    [Test]
+    public async Task A_token_with_a_scope_that_was_moved_to_another_resource()
+    {
+        await Database.CreateClientAsync("archivist", "archive:read", "archive:read", "https://archive.example.com");
+        var client = await Database.CreateClientAsync($"client-{++number}", "moved:read", "moved:read", Resource);
+        var token = await IssueAsync(client, "moved:read");
+        (await IntrospectAsync(token)).IsActive(token);
+
+        await DoAsync("update token_service.scope set audience = 'https://archive.example.com' where name = 'moved:read'");
+
+        (await IntrospectAsync(token)).IsInactive();
     }
 
     // iat has whole seconds: what was issued in the second of the instant may be from before it.

@@ -90,6 +90,22 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(forged)).IsInactive();
     }
 
+    // What is longer the database could not take, should its client revoke it.
+    [Test]
+    public async Task A_jti_may_have_64_characters()
+    {
+        using var key = await Forgery.KeyOfAsync(Server);
+        var token = await IssueAsync();
+        var (longest, longer) = (WithIdOf(64), WithIdOf(65));
+
+        (await IntrospectAsync(longest)).IsActive(longest);
+        (await IntrospectAsync(longer)).IsInactive();
+        foreach (var jwt in new[] { longest, longer })
+            (await TokenRequestBuilder.Revoke(Client, jwt).SendAsync(Server)).IsDone(contentType: null);
+
+        string WithIdOf(int length) => new Forgery(token).WithClaim("jti", new string('x', length)).SignedBy(key);
+    }
+
     // RFC 9068 §2.2: all that every token of ours has.
     [Test, Rfc(9068, "4")]
     public async Task A_token_that_lacks_a_claim_is_refused(

@@ -15,8 +15,10 @@ namespace TokenService.Tokens;
 /// </summary>
 internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider clock)
 {
-    /// <summary>Characters a token may have: more than any of ours has.</summary>
-    public const int MaximumLength = 8 * 1024;
+    /// <summary>
+    /// Characters a token may have: more than any of ours has, with as many scopes and extra claims as there may be.
+    /// </summary>
+    public const int MaximumLength = 13 * 1024;
 
     private const int MaximumKidLength = 128;
 
