@@ -29,7 +29,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private static readonly TimeSpan GoodWhileDeaf = TimeSpan.FromSeconds(1);
 
     // Should a trigger be missing, as after a restore gone wrong, there is an end to what that can do.
-    private static readonly TimeSpan GoodWhileHearing = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan GoodWhileHearing = TimeSpan.FromMinutes(10);
 
     // A database that takes longer is as good as away, and is not asked again at once.
     private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(1);
