@@ -16,7 +16,7 @@ internal sealed partial class EventLog(
 {
     // As many as one write takes, about 128 KiB, and as long as a line may be in coming: short for a reader, long for a processor.
     private const int MostLines = 256;
-    private static readonly TimeSpan BatchTime = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan BatchTime = TimeSpan.FromMilliseconds(25);
 
     private readonly Channel<RequestEvent> queue = Channel.CreateBounded<RequestEvent>(
         new BoundedChannelOptions(options.Value.QueueLength) { SingleReader = true });
