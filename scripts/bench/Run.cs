@@ -254,11 +254,17 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         table.Add(Figure(Speed, $"{algorithm}: of it by our code", round => round.Tokens.Bytes - round.Empty.Bytes, "bytes", 6 * 1024));
 
         var rate = Median(rounds.Select(round => round.Tokens.PerSecond)) / 2;
-        var half = await PacedLoad.RunAsync(server.Port, [client.Request], rate, Connections, TimeSpan.FromSeconds(arguments.Seconds), ct);
+        var half = await HalfAsync(server);
+        // What the machine and the load do to any server.
+        var emptyHalf = await HalfAsync(empty);
         table.Add(new Row(Speed, $"{algorithm}: p50 at half load", half.P50, "ms", Note: $"{rate:F0}/s by a paced, open loop; {half.Failed} failed"));
         table.Add(new Row(Speed, $"{algorithm}: p99 at half load", half.P99, "ms"));
-        table.Add(new Row(Speed, $"{algorithm}: p99 / p50 at half load", half.P99 / half.P50, "", 3));
+        table.Add(new Row(Speed, $"{algorithm}: p99 / p50 at half load", half.P99 / half.P50, "", 3,
+            Note: $"K at the same rate: {Row.Number(emptyHalf.P99)} / {Row.Number(emptyHalf.P50)} ms"));
         table.Add(new Row(Resources, $"resident, most under load, {algorithm}", server.PeakMiB, "MiB", 200));
+
+        Task<Latencies> HalfAsync(ServerProcess of) =>
+            PacedLoad.RunAsync(of.Port, [client.Request], rate, Connections, TimeSpan.FromSeconds(arguments.Seconds), ct);
     }
 
     private static double Median(IEnumerable<double> figures)
