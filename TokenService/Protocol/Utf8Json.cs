@@ -7,7 +7,7 @@ namespace TokenService.Protocol;
 /// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
 internal static class Utf8Json
 {
-    // What is longer is rare, a list; its memory goes when it has been used.
+    // What is longer is rare, a list; its memory goes when the thread writes the next.
     private const int MostKept = 16 * 1024;
 
     // Nothing of this is ever shown as HTML, so a '+' may stay a '+', as in "at+jwt".

@@ -74,9 +74,6 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         return await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct));
     }
 
-    private static async Task<bool> IsRevokedAsync(NpgsqlConnection connection, string id, CancellationToken ct) =>
-        (await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct))).IsRevoked;
-
     /// <summary>Revokes a token. Once more changes nothing.</summary>
     /// <returns>False: too many of the client's are revoked already.</returns>
     public async Task<bool> AddAsync(IssuedToken token, DateTimeOffset now, CancellationToken ct)
@@ -121,4 +118,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(ct);
         return await connection.ExecuteScalarAsync<int>(new(DeleteExpired, new { most }, cancellationToken: ct));
     }
+
+    private static async Task<bool> IsRevokedAsync(NpgsqlConnection connection, string id, CancellationToken ct) =>
+        (await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct))).IsRevoked;
 }
