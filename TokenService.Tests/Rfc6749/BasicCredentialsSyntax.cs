@@ -31,6 +31,9 @@ public sealed class BasicCredentialsSyntax
     [TestCase("id:e%CC%81", "id", "e\u0301", Description = "not normalised")]
     [TestCase("id:a=b&c", "id", "a=b&c", Description = "there are no pairs here")]
     [TestCase("id:%00", "id", "\0")]
+    [TestCase("i d:a b", "i d", "a b", Description = "octets that should have been encoded stand for themselves, as in a form")]
+    [TestCase("é:€", "é", "€", Description = "raw UTF-8, which RFC 7617 alone would ask for")]
+    [TestCase("id:a\nb", "id", "a\nb")]
     public void Id_and_secret_are_split_and_then_decoded(string wire, string id, string secret) =>
         Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo(new BasicCredentials(id, secret)));
 
@@ -90,33 +93,17 @@ public sealed class BasicCredentialsSyntax
     [TestCase("id:%zz")]
     [TestCase("id:%4")]
     [TestCase("i%d:secret")]
-    [TestCase("id:a b", Description = "a space as it is")]
-    [TestCase("i d:secret")]
-    [TestCase("id:é", Description = "UTF-8 as it is, what RFC 7617 alone would ask for")]
-    [TestCase("é:secret")]
     [TestCase("id:%E9", Description = "Latin-1")]
     [TestCase("id:%C0%80")]
     [TestCase("id:%ED%A0%80")]
-    [TestCase("id:a\0b")]
-    [TestCase("id:a\nb")]
-    [TestCase("id:a\u007Fb")]
-    public void What_was_not_form_encoded_is_refused(string wire) =>
+    public void A_bad_encoding_is_refused(string wire) =>
         Assert.That(Refused("Basic " + TokenRequestBuilder.Base64(wire)),
-            Is.EqualTo("the id or secret in the Basic credentials was not form-encoded before Base64"));
+            Is.EqualTo("the id or secret in the Basic credentials has a % without two hexadecimal digits after it, or is not UTF-8"));
 
     // A deliberate leniency: RFC 4648 §3.5 lets a decoder overlook what a careless encoder left in the unused bits.
     [Test]
     public void The_unused_bits_of_Base64_mean_nothing() =>
         Assert.That(Parsed("Basic aWQ6cx=="), Is.EqualTo(Parsed("Basic aWQ6cw==")));
-
-    [Test]
-    public void Every_byte_that_should_have_been_encoded_is_refused()
-    {
-        var accepted = Enumerable.Range(0, 256).Where(b =>
-            !BasicCredentials.Parse("Basic " + Convert.ToBase64String([.. "id:"u8, (byte)b])).Refused(out _, out _));
-
-        Assert.That(accepted, Is.EqualTo(Enumerable.Range(0x21, 0x7E - 0x21 + 1).Except(['%'])));
-    }
 
     [Test]
     public void At_most_4096_characters_of_Base64_are_read()

@@ -30,6 +30,8 @@ public sealed class ClientPassword : ServerFixture
     [TestCase("%F0%9F%94%91", "🔑")]
     [TestCase("%00%0A", "\0\n")]
     [TestCase("+", " ")]
+    [TestCase("a b", "a b", Description = "a deliberate leniency: what was not encoded stands for itself")]
+    [TestCase("é", "é")]
     public async Task A_secret_is_decoded_once_in_Basic_and_in_the_body_alike(string wire, string secret)
     {
         var client = await ImportAsync(secret);
@@ -43,8 +45,6 @@ public sealed class ClientPassword : ServerFixture
     [TestCase("a+b", "a+b", Description = "a plus is a space")]
     [TestCase("100%", "100%", Description = "a percent sign begins a sequence")]
     [TestCase("%2B", "%2B")]
-    [TestCase("a b", "a b", Description = "a space was not encoded")]
-    [TestCase("é", "é", Description = "neither was this")]
     [TestCase("%E9", "é", Description = "Latin-1")]
     [TestCase("e%CC%81", "\u00E9", Description = "nothing is normalised")]
     [TestCase("SECRET", "secret")]

@@ -36,7 +36,7 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
             return OAuthError.InvalidClient("the Basic credentials have no colon");
         if (!FormUrlEncoding.TryDecode(decoded[..colon], out var clientId) ||
             !FormUrlEncoding.TryDecode(decoded[(colon + 1)..], out var secret))
-            return OAuthError.InvalidClient("the id or secret in the Basic credentials was not form-encoded before Base64");
+            return OAuthError.InvalidClient("the id or secret in the Basic credentials has a % without two hexadecimal digits after it, or is not UTF-8");
 
         return new BasicCredentials(clientId, secret);
     }

@@ -51,7 +51,7 @@ internal sealed class Form
             var name = equals < 0 ? pair : pair[..equals];
             var value = equals < 0 ? [] : pair[(equals + 1)..];
             if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
-                return OAuthError.InvalidRequest("The body is not form-encoded UTF-8.");
+                return OAuthError.InvalidRequest("The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
 
             if (++count > MaximumParameters)
                 return OAuthError.InvalidRequest("The body has too many parameters.");

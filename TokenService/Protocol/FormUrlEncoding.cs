@@ -6,8 +6,9 @@ using System.Text.Unicode;
 namespace TokenService.Protocol;
 
 /// <summary>
-/// Decodes one name or value of <c>application/x-www-form-urlencoded</c> (RFC 6749 appendix B), strictly: what an encoder
-/// must encode has to be encoded, every <c>%</c> begins two hexadecimal digits, and the bytes that come out are UTF-8.
+/// Decodes one name or value of <c>application/x-www-form-urlencoded</c> (RFC 6749 appendix B) as the parser of the WHATWG URL
+/// standard does: an octet that an encoder should have encoded, such as the raw space of <c>curl -d 'scope=read write'</c>, stands
+/// for itself. Refused are a <c>%</c> without two hexadecimal digits after it, and octets that are not UTF-8.
 /// </summary>
 internal static class FormUrlEncoding
 {
@@ -28,11 +29,9 @@ internal static class FormUrlEncoding
                 case (byte)'+':
                     bytes[length] = (byte)' ';
                     break;
-                case > 0x20 and < 0x7F:
+                default:
                     bytes[length] = encoded[i];
                     break;
-                default:
-                    return false;
             }
             length++;
         }
