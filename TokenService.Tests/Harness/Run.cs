@@ -1,7 +1,4 @@
-using Microsoft.Extensions.Options;
-using Npgsql;
 using TokenService.Limits;
-using TokenService.Postgres;
 using TokenService.Tests.Harness;
 
 [assembly: Parallelizable(ParallelScope.Fixtures)]

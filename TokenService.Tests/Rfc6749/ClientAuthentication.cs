@@ -19,7 +19,7 @@ public sealed class ClientAuthentication : ServerFixture
     [TestCase("")]
     public async Task Any_Authorization_header_is_a_way(string authorization)
     {
-        await using var wire = await Wire.OpenAsync(Server);
+        await using var wire = await RawConnection.OpenAsync(Server);
         var body = $"grant_type=client_credentials&client_id={Client.Id}&client_secret={Client.Secret}";
         await wire.SendAsync(
             $"POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\nAuthorization: {authorization}\n"
@@ -37,7 +37,7 @@ public sealed class ClientAuthentication : ServerFixture
     public async Task Two_Authorization_headers_are_refused_even_if_they_are_the_same()
     {
         var authorization = $"Authorization: Basic {TokenRequestBuilder.Base64($"{Client.Id}:{Client.Secret}")}\n";
-        await using var wire = await Wire.OpenAsync(Server);
+        await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(
             $"POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\n{authorization}{authorization}"
             + "Content-Length: 29\n\ngrant_type=client_credentials");

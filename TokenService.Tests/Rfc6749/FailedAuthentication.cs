@@ -166,7 +166,7 @@ public sealed class FailedAuthentication : ServerFixture
     [Test]
     public async Task Bytes_in_the_header_that_are_not_UTF8()
     {
-        await using var wire = await Wire.OpenAsync(Server);
+        await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(
             "POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\n"
             + "Authorization: Basic \u00FF\u00FE\nContent-Length: 0\n\n");

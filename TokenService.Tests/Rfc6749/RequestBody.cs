@@ -22,8 +22,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_in_chunks_is_read()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Transfer-Encoding: chunked\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Transfer-Encoding: chunked\n\n");
         foreach (var c in Body)
             await wire.SendAsync($"1\n{c}\n");
         await wire.SendAsync("0\n\n");
@@ -34,8 +34,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_that_comes_byte_by_byte_is_read()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: {Body.Length}\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {Body.Length}\n\n");
         foreach (var c in Body)
             await wire.SendAsync($"{c}");
 
@@ -45,8 +45,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_as_large_as_can_be_is_read([Values] bool chunked)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync(Wire.Head(Client) + Framed(OfLength(Limit), chunked));
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync(RawConnection.Head(Client) + Framed(OfLength(Limit), chunked));
 
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");
     }
@@ -54,8 +54,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_one_byte_larger_is_refused_and_the_connection_closed([Values] bool chunked)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync(Wire.Head(Client) + Framed(OfLength(Limit + 1), chunked));
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync(RawConnection.Head(Client) + Framed(OfLength(Limit + 1), chunked));
 
         (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
     }
@@ -66,8 +66,8 @@ public sealed class RequestBody : ServerFixture
     [TestCase(long.MaxValue)]
     public async Task A_body_that_announces_too_much_is_refused_before_it_comes(long length)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: {length}\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {length}\n\n");
 
         (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
     }
@@ -75,8 +75,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_that_never_ends_is_refused_once_it_is_too_large()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Transfer-Encoding: chunked\n\n7fffffff\n{OfLength(Limit + 1)}");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Transfer-Encoding: chunked\n\n7fffffff\n{OfLength(Limit + 1)}");
 
         (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
     }
@@ -87,8 +87,8 @@ public sealed class RequestBody : ServerFixture
     [TestCase("5\ngrant_type\n")]
     public async Task Chunks_that_are_framed_wrongly_are_refused(string chunks)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Transfer-Encoding: chunked\n\n{chunks}");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Transfer-Encoding: chunked\n\n{chunks}");
 
         (await wire.ReadAnswerAsync()).IsError(400, "invalid_request", "The body could not be read.");
         Assert.That(await wire.IsClosedAsync());
@@ -99,8 +99,8 @@ public sealed class RequestBody : ServerFixture
     [TestCase("grant_type=client")]
     public async Task A_body_that_takes_too_long_is_refused_and_the_connection_closed(string begun)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
         Assert.That((await wire.ReadLineAsync(), await wire.ReadLineAsync()), Is.EqualTo(("HTTP/1.1 100 Continue", "")));
         await wire.SendAsync(begun);
 
@@ -115,8 +115,8 @@ public sealed class RequestBody : ServerFixture
     [Test]
     public async Task A_body_that_comes_just_in_time_is_read()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
         Assert.That((await wire.ReadLineAsync(), await wire.ReadLineAsync()), Is.EqualTo(("HTTP/1.1 100 Continue", "")));
 
         Server.Clock.Advance(FormReader.TimeLimit - TimeSpan.FromTicks(1));
@@ -130,8 +130,8 @@ public sealed class RequestBody : ServerFixture
     public async Task A_caller_that_goes_away_in_the_middle_is_no_failure_of_the_server([Values] bool reset)
     {
         await using var server = await TestServer.StartAsync(Database);
-        await using var wire = await Wire.OpenAsync(server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
+        await using var wire = await RawConnection.OpenAsync(server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
         Assert.That((await wire.ReadLineAsync(), await wire.ReadLineAsync()), Is.EqualTo(("HTTP/1.1 100 Continue", "")));
         await wire.SendAsync("grant_type=client");
         if (reset)
@@ -148,8 +148,8 @@ public sealed class RequestBody : ServerFixture
     public async Task Two_requests_in_one_breath_are_answered_one_after_the_other()
     {
         var refused = "POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: text/plain\nContent-Length: 4\n\nPOST";
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{refused}{Wire.Head(Client)}{Framed(Body, chunked: true)}{Wire.Head(Client)}{Framed(Body, chunked: false)}");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{refused}{RawConnection.Head(Client)}{Framed(Body, chunked: true)}{RawConnection.Head(Client)}{Framed(Body, chunked: false)}");
 
         (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");

@@ -119,8 +119,8 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("identity")]
     public async Task A_coded_body_is_refused(string coding)
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Encoding: {coding}\nContent-Length: 29\n\ngrant_type=client_credentials");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Encoding: {coding}\nContent-Length: 29\n\ngrant_type=client_credentials");
 
         (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", NotAForm);
     }
@@ -128,8 +128,8 @@ public sealed class TokenEndpointRequest : ServerFixture
     [Test, Rfc(6749, "3.2f")]
     public async Task A_form_that_is_sent_with_two_content_types_is_refused()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Type: text/plain\nContent-Length: 29\n\ngrant_type=client_credentials");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Type: text/plain\nContent-Length: 29\n\ngrant_type=client_credentials");
 
         (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", NotAForm);
     }
@@ -197,8 +197,8 @@ public sealed class TokenEndpointRequest : ServerFixture
     [Test, Rfc(6749, "3.2a")]
     public async Task A_method_is_compared_with_its_case()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client, method: "pOST")}Content-Length: 29\n\ngrant_type=client_credentials");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client, method: "pOST")}Content-Length: 29\n\ngrant_type=client_credentials");
 
         (await wire.ReadAnswerAsync()).IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
     }

@@ -31,8 +31,8 @@ public sealed class TransportSecurity : ServerFixture
     [Test]
     public async Task Plain_HTTP_is_refused_before_the_body_is_sent()
     {
-        await using var wire = await Wire.OpenAsync(Server);
-        await wire.SendAsync($"{Wire.Head(Client)}Content-Length: 29\nExpect: 100-continue\n\n");
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: 29\nExpect: 100-continue\n\n");
 
         Assert.That(await wire.ReadLineAsync(), Is.EqualTo("HTTP/1.1 400 Bad Request"));
     }

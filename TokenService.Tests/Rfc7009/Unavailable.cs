@@ -17,7 +17,7 @@ public sealed class Unavailable
         """;
 
     private Database database = null!;
-    private Wire wire = null!;
+    private DatabaseProxy wire = null!;
     private TestServer server = null!;
     private TestClient client = null!;
     private TestClient api = null!;
@@ -29,7 +29,7 @@ public sealed class Unavailable
         client = await database.CreateClientAsync("billing");
         api = await database.CreateClientAsync("api");
         await database.ExecuteAsync("insert into token_service.resource_server (client_id, audience) values ('api', 'https://api.example.com')");
-        wire = new Wire(database);
+        wire = new DatabaseProxy(database);
         server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
         await server.HearsAsync();
     }

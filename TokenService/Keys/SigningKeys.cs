@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using Npgsql;
-using TokenService.Postgres;
 using TokenService.Protocol;
 
 namespace TokenService.Keys;

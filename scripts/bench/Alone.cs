@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
-using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Limits;
 

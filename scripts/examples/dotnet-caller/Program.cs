@@ -2,7 +2,6 @@
 //   ClientSecret=tsvc_... dotnet run -- --TokenEndpoint http://127.0.0.1:8080/token --ClientId demo --Api http://127.0.0.1:5000/
 
 using Examples;
-using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 

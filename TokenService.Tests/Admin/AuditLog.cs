@@ -1,0 +1,489 @@
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Admin;
+
+/// <summary>That every change of what is administered is recorded, and that a record that was tampered with shows it.</summary>
+[TestFixture]
+public sealed class AuditLog : AdminFixture
+{
+    private const string Policy =
+        "{\"id\": true, \"maximum_overlap\": \"30 days\", \"maximum_secret_age\": null, "
+        + "\"uses_counted_since\": \"2000-01-01T00:00:00+00:00\", \"minimum_digest_cost\": 38912}";
+
+    private const string OtherDigest =
+        "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
+
+    // What has no trigger, and why not: the audit itself, what the service counts or is told by a client, and what is recorded elsewhere.
+    private static readonly string[] Unaudited = ["audit_log", "migration", "revoked_token", "scope_use", "secret_use"];
+
+    // What a token request reads; a new row of scope or resource is nobody's yet.
+    private static readonly string[] ReadForClients =
+    [
+        "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "tokens_not_before",
+    ];
+
+    private static readonly string[] Columns =
+    [
+        "at = at + interval '1 microsecond'", "user_name = 'somebody'", "application_name = 'something'", "client_address = '192.0.2.1'",
+        "operation = 'TRUNCATE'", "table_name = 'policy'", "row_key = null", "client_id = 'another'", "before = '{}'",
+        "after = after || '{\"name\": \"x\"}'", "hash = sha256('')",
+    ];
+
+    // The hashes made to fit whatever the rows have become, as an owner could.
+    private const string Anew =
+        """
+        do $$
+        declare
+            v_entry token_service.audit_log;
+            v_hash  bytea;
+        begin
+            for v_entry in select * from token_service.audit_log order by id loop
+                v_hash := token_service.audit_hash(v_entry, v_hash);
+                update token_service.audit_log set hash = v_hash where id = v_entry.id;
+            end loop;
+        end
+        $$
+        """;
+
+    private Login admin = null!;
+
+    // A change, and its entries: operation | table | key | client | before | after, dates left out.
+    private static IEnumerable<TestCaseData> Changes() =>
+    [
+        Change("insert into client (id, name) values ('new', 'New')",
+            "INSERT | client | new | new | - | {\"id\": \"new\", \"name\": \"New\", \"enabled\": true, \"extra_claims\": {}, "
+            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null}"),
+        Change("update client set name = 'New', token_lifetime_seconds = 600, enabled = enabled where id = 'billing'",
+            "UPDATE | client | billing | billing | {\"name\": \"The billing service\", \"token_lifetime_seconds\": null} "
+            + "| {\"name\": \"New\", \"token_lifetime_seconds\": 600}"),
+        Change("delete from client where id = 'other'",
+            "DELETE | client | other | other | {\"id\": \"other\", \"name\": \"Other\", \"enabled\": true, \"extra_claims\": {}, "
+            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
+            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
+            "DELETE | client_secret | OtherOther11 | other "
+            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
+        Change("truncate client cascade",
+            "INSERT | tokens_not_before | billing | billing | - | {\"client_id\": \"billing\"}",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
+            "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -",
+            "TRUNCATE | resource_server | - | - | - | -"),
+        Change($"insert into client_secret (id, client_id, digest) values ('NewNewNewNew', 'billing', {Digest})",
+            "INSERT | client_secret | NewNewNewNew | billing | - | {\"id\": \"NewNewNewNew\", \"label\": null, \"digest\": \"…\", "
+            + "\"client_id\": \"billing\", \"expires_at\": null, \"revoked_at\": null}"),
+        Change($"update client_secret set digest = {OtherDigest} where id = 'OtherOther11'",
+            "UPDATE | client_secret | OtherOther11 | other | {\"digest\": \"…\"} | {\"digest\": \"…\"}"),
+        Change("update client_secret set label = 'y' where id = 'OtherOther11'",
+            "UPDATE | client_secret | OtherOther11 | other | {\"label\": \"x\"} | {\"label\": \"y\"}"),
+        Change("delete from client_secret where id = 'OtherOther11'",
+            "DELETE | client_secret | OtherOther11 | other "
+            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
+        Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
+        Change("insert into resource (audience) values ('https://a')",
+            "INSERT | resource | https://a | - | - | {\"audience\": \"https://a\", \"signing_alg\": null, "
+            + "\"maximum_token_lifetime_seconds\": null}"),
+        Change("update resource set audience = 'https://a' where audience = 'https://api.example.com'",
+            "UPDATE | resource | https://a | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
+            "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} "
+            + "| {\"audience\": \"https://a\"}",
+            "UPDATE | scope | parcels:read | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}"),
+        Change("delete from resource where audience = 'https://unused.example.com'",
+            "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
+            + "\"maximum_token_lifetime_seconds\": null} | -"),
+        Change("truncate resource cascade",
+            "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
+            "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
+        Change("insert into scope (name, audience) values ('a', 'https://api.example.com')",
+            "INSERT | scope | a | - | - | {\"name\": \"a\", \"audience\": \"https://api.example.com\"}"),
+        Change("update scope set name = 'a' where name = 'parcels:read'",
+            "UPDATE | client_scope | billing a | billing | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
+            "UPDATE | client_scope | other a | other | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
+            "UPDATE | scope | a | - | {\"name\": \"parcels:read\"} | {\"name\": \"a\"}"),
+        Change("delete from client_scope; delete from scope",
+            "DELETE | client_scope | billing parcels:read | billing | {\"scope\": \"parcels:read\", \"client_id\": \"billing\", \"is_default\": false} | -",
+            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
+            "DELETE | scope | parcels:read | - | {\"name\": \"parcels:read\", \"audience\": \"https://api.example.com\"} | -"),
+        Change("truncate scope cascade", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
+        Change("update client_scope set is_default = false where client_id = 'other'",
+            "UPDATE | client_scope | other parcels:read | other | {\"is_default\": true} | {\"is_default\": false}"),
+        Change("delete from client_scope where client_id = 'other'; insert into client_scope (client_id, scope) values ('other', 'parcels:read')",
+            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
+            "INSERT | client_scope | other parcels:read | other | - | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": false}"),
+        Change("truncate client_scope cascade", "TRUNCATE | client_scope | - | - | - | -"),
+        Change(
+            "insert into signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds) "
+            + "values ('new', 'ES256', '{}', 'sealed', 'test', now(), now(), now(), 300)",
+            "INSERT | signing_key | new | - | - | {\"alg\": \"ES256\", \"kid\": \"new\", \"public_jwk\": {}, \"signs_until\": null, "
+            + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
+            + "\"longest_token_seconds\": 0}"),
+        Change("update signing_key set sealed_private_key = 'sealed anew', sealing_key_id = 'next'",
+            "UPDATE | signing_key | used | - | {\"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\"} "
+            + "| {\"sealing_key_id\": \"next\", \"sealed_private_key\": \"…\"}"),
+        Change("update signing_key set sealed_private_key = null, signs_until = signs_from",
+            "UPDATE | signing_key | used | - | {\"signs_until\": null, \"sealed_private_key\": \"…\"} | {\"sealed_private_key\": null}"),
+        Change("delete from signing_key",
+            "DELETE | signing_key | used | - | {\"alg\": \"ES256\", \"kid\": \"used\", \"public_jwk\": {}, \"signs_until\": null, "
+            + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
+            + "\"longest_token_seconds\": 0} | -"),
+        Change("truncate signing_key", "TRUNCATE | signing_key | - | - | - | -"),
+        Change("update policy set maximum_secret_age = '90 days'",
+            "UPDATE | policy | true | - | {\"maximum_secret_age\": null} | {\"maximum_secret_age\": \"90 days\"}"),
+        Change("delete from policy; insert into policy (uses_counted_since) values ('2000-01-01Z')",
+            $"DELETE | policy | true | - | {Policy} | -",
+            $"INSERT | policy | true | - | - | {Policy}"),
+        Change("truncate policy", "TRUNCATE | policy | - | - | - | -"),
+        Change("insert into resource_server (client_id, audience) values ('billing', 'https://unused.example.com')",
+            "INSERT | resource_server | billing https://unused.example.com | billing | - "
+            + "| {\"audience\": \"https://unused.example.com\", \"client_id\": \"billing\"}"),
+        Change("update resource_server set client_id = 'other'",
+            "UPDATE | resource_server | other https://api.example.com | other | {\"client_id\": \"billing\"} | {\"client_id\": \"other\"}"),
+        Change("delete from resource_server",
+            "DELETE | resource_server | billing https://api.example.com | billing "
+            + "| {\"audience\": \"https://api.example.com\", \"client_id\": \"billing\"} | -"),
+        Change("truncate resource_server", "TRUNCATE | resource_server | - | - | - | -"),
+        Change("insert into tokens_not_before values ('other', now())",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
+        Change("update tokens_not_before set client_id = 'other'",
+            "UPDATE | tokens_not_before | other | other | {\"client_id\": \"gone\"} | {\"client_id\": \"other\"}"),
+        Change("select delete_expired(1)", "DELETE | tokens_not_before | gone | gone | {\"client_id\": \"gone\"} | -"),
+        Change("truncate tokens_not_before", "TRUNCATE | tokens_not_before | - | - | - | -"),
+
+        // Through functions, each row they touch.
+        Change("select update_client('billing', 'New')",
+            "UPDATE | client | billing | billing | {\"name\": \"The billing service\"} | {\"name\": \"New\"}"),
+        Change($"select rotate_secret('other', 'NewNewNewNew', {Digest}, p_now => '2040-01-01Z')",
+            "INSERT | client_secret | NewNewNewNew | other | - | {\"id\": \"NewNewNewNew\", \"label\": null, \"digest\": \"…\", "
+            + "\"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null}",
+            "UPDATE | client_secret | OtherOther11 | other | {\"expires_at\": null} | {\"expires_at\": \"2040-01-02T00:00:00+00:00\"}"),
+        Change("select revoke_secret('other', 'OtherOther11', '2040-01-01Z')",
+            "UPDATE | client_secret | OtherOther11 | other | {\"revoked_at\": null} | {\"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
+
+        Change("select set_client_enabled('other', false)",
+            "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
+            "UPDATE | client | other | other | {\"enabled\": true} | {\"enabled\": false}"),
+        Change("select revoke_client_tokens('gone')", "UPDATE | tokens_not_before | gone | gone | {} | {}"),
+        Change("select register_resource_server('billing', 'https://api.example.com'), end_tokens_of('gone', '2000-01-01Z')"),
+
+        // A row changed twice is recorded twice; one that is not, not.
+        Change("update client set name = 'New' where id = 'other'; update client set name = 'Other' where id = 'other'",
+            "UPDATE | client | other | other | {\"name\": \"Other\"} | {\"name\": \"New\"}",
+            "UPDATE | client | other | other | {\"name\": \"New\"} | {\"name\": \"Other\"}"),
+        Change("update client set name = name; update client_secret set digest = digest; update policy set id = id"),
+        Change("savepoint s; update client set name = 'New'; rollback to s"),
+        Change("delete from client where id = 'nobody'"),
+        Change("insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()); delete from revoked_token"),
+        Change("insert into secret_use values ('UsedUsedUsed', now(), now(), null, 1); update secret_use set use_count = 2; truncate secret_use"),
+    ];
+
+    [OneTimeSetUp]
+    public async Task CreateRows()
+    {
+        await Database.ExecuteAsync(
+            $"""
+            insert into token_service.client (id, name) values ('other', 'Other');
+            insert into token_service.client_scope (client_id, scope, is_default) values ('other', 'parcels:read', true);
+            insert into token_service.client_secret (id, client_id, digest, label) values ('OtherOther11', 'other', {Digest}, 'x');
+            insert into token_service.resource (audience, signing_alg) values ('https://unused.example.com', 'RS256');
+            insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+            insert into token_service.tokens_not_before values ('gone', now() - interval '2 days');
+            insert into token_service.signing_key (
+                kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
+            values ('used', 'ES256', '{"{}"}', 'sealed', 'test', now(), now(), now(), 300)
+            """);
+        admin = await Login.CreateAsync(Database, "token_service_admin");
+    }
+
+    [OneTimeTearDown]
+    public async Task LogOut() => await admin.DisposeAsync();
+
+    [TestCaseSource(nameof(Changes))]
+    public async Task A_change_is_recorded_as_what_it_was(string change, string[] expected) =>
+        Assert.That(
+            await TryAsync(
+                // The times of a session are not those of the record.
+                $"""
+                set local search_path = token_service; set local timezone = 'Asia/Tokyo'; set local datestyle = 'German';
+                {change};
+                set constraints all immediate
+                """,
+                """
+                select operation, table_name, row_key, client_id,
+                       before - array['created_at', 'not_before', 'gone_after', 'published_at', 'known_from', 'signs_from'],
+                       after - array['created_at', 'not_before', 'gone_after', 'published_at', 'known_from', 'signs_from']
+                           - (case when before ? 'signs_until' then array['signs_until'] else array[]::text[] end)
+                from token_service.audit_log
+                where xmin = pg_current_xact_id()::xid
+                order by operation, table_name, row_key, after::text
+                """),
+            Is.EqualTo(expected));
+
+    [Test]
+    public async Task A_record_says_who_when_and_from_where()
+    {
+        await using var connection = await admin.Source.OpenConnectionAsync();
+        await using var command = new NpgsqlCommand("select token_service.update_client('other', 'Renamed'), inet_client_addr()::text", connection);
+        await using (var reader = await command.ExecuteReaderAsync())
+            Assert.That(await reader.ReadAsync(), Is.True);
+        command.CommandText = "select token_service.update_client('other', 'Other')";
+        await command.ExecuteNonQueryAsync();
+
+        // Over a Unix socket there is no address.
+        command.CommandText =
+            """
+            select concat_ws(' | ', user_name, application_name, client_address is not distinct from inet_client_addr(),
+                at between now() - interval '1 minute' and clock_timestamp(), operation, row_key)
+            from token_service.audit_log order by id desc limit 1
+            """;
+        Assert.That(await command.ExecuteScalarAsync(), Is.EqualTo($"{admin.Name} | a test | t | t | UPDATE | other"));
+    }
+
+    [Test]
+    public async Task Who_takes_on_a_role_is_recorded_as_who_he_is()
+    {
+        await using var connection = await admin.Source.OpenConnectionAsync();
+        await using var command = new NpgsqlCommand(
+            "set role token_service_admin; select token_service.update_client('other', 'Renamed'), token_service.update_client('other', 'Other'); reset role",
+            connection);
+        await command.ExecuteNonQueryAsync();
+        Assert.That(
+            await RowsAsync("select user_name from token_service.audit_log order by id desc limit 2"), Is.EqualTo([admin.Name, admin.Name]));
+    }
+
+    [Test]
+    public async Task What_is_rolled_back_is_not_recorded()
+    {
+        var before = await CountAsync();
+        await TryAsync("update token_service.client set name = 'New'; set constraints all immediate", "select 1");
+        Assert.That(await CountAsync(), Is.EqualTo(before));
+    }
+
+    [Test]
+    public async Task Those_who_write_at_once_make_one_chain()
+    {
+        const int Writers = 20;
+        var before = await CountAsync();
+        await Task.WhenAll(Enumerable.Range(0, Writers).Select(writer => Database.ExecuteAsync(
+            $"""
+            begin;
+            insert into token_service.client (id, name) values ('writer{writer}', 'x');
+            update token_service.client set name = 'y' where id = 'writer{writer}';
+            commit
+            """)));
+
+        Assert.That(await FindingsAsync(), Is.Empty);
+        Assert.That(await CountAsync(), Is.EqualTo(before + (2 * Writers)));
+        Assert.That(await Database.ReadAsync<long>("select max(id) from token_service.audit_log"), Is.EqualTo(await CountAsync()));
+    }
+
+    [Test]
+    public async Task A_transaction_that_stays_open_keeps_nobody_from_committing()
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var command = new NpgsqlCommand("update token_service.client set name = 'New' where id = 'billing'", connection, transaction);
+        await command.ExecuteNonQueryAsync();
+
+        // Far from what it takes.
+        await Database.ExecuteAsync(
+            """
+            set lock_timeout = '10s';
+            update token_service.client set name = 'New' where id = 'other';
+            update token_service.client set name = 'Other' where id = 'other';
+            reset lock_timeout
+            """);
+        await transaction.RollbackAsync();
+    }
+
+    [Test]
+    public async Task A_whole_chain_has_no_findings_in_whatever_session()
+    {
+        Assert.That(await CountAsync(), Is.GreaterThan(5));
+        foreach (var session in new[]
+        {
+            "set local timezone = 'UTC'", "set local timezone = 'Asia/Kathmandu'", "set local datestyle = 'German'",
+            "set local intervalstyle = 'iso_8601'", "set local bytea_output = 'escape'", "set local extra_float_digits = -15",
+            "set local standard_conforming_strings = off", "set local search_path = pg_temp",
+        })
+        {
+            Assert.That(await TryAsync(session, "select * from token_service.audit_findings()"), Is.Empty, session);
+        }
+    }
+
+    [TestCaseSource(nameof(Columns))]
+    public async Task A_changed_row_is_found(string change) =>
+        Assert.That(
+            (await TamperAsync($"update token_service.audit_log set {change} where id = 3"))[0],
+            Is.EqualTo("3 | this row, its place or the hash of the one before was changed"));
+
+    [Test]
+    public async Task There_is_no_column_that_may_be_changed() =>
+        Assert.That(
+            await RowsAsync(
+                "select attname from pg_attribute where attrelid = 'token_service.audit_log'::regclass and attnum > 0 order by attnum"),
+            Is.EqualTo(Columns.Select(change => change.Split(' ')[0]).Prepend("id")));
+
+    [Test]
+    public async Task A_row_with_its_own_hash_made_to_fit_is_found_by_the_next() =>
+        Assert.That(
+            await TamperAsync(
+                """
+                update token_service.audit_log set user_name = 'somebody' where id = 3;
+                update token_service.audit_log e
+                set hash = token_service.audit_hash(e, (select hash from token_service.audit_log where id = 2))
+                where id = 3
+                """),
+            Is.EqualTo(["4 | this row, its place or the hash of the one before was changed"]));
+
+    [TestCase("id = 1", "2 | rows are missing before this one: 1")]
+    [TestCase("id = 3", "4 | rows are missing before this one: 1")]
+    [TestCase("id between 2 and 4", "5 | rows are missing before this one: 3")]
+    public async Task A_deleted_row_is_found_even_when_the_hashes_were_made_to_fit(string which, string expected)
+    {
+        var deletion = $"delete from token_service.audit_log where {which};";
+        Assert.That(await TamperAsync(deletion), Is.EqualTo([expected]));
+        Assert.That(await TamperAsync(deletion + Anew), Is.EqualTo([expected]));
+    }
+
+    [Test]
+    public async Task A_deleted_row_whose_gap_was_closed_is_found() =>
+        Assert.That(
+            await TamperAsync(
+                """
+                delete from token_service.audit_log where id = 3;
+                update token_service.audit_log set id = 3 where id = (select max(id) from token_service.audit_log)
+                """),
+            Has.Length.EqualTo(2).And.Member("3 | this row, its place or the hash of the one before was changed"));
+
+    [Test]
+    public async Task Swapped_rows_are_found() =>
+        Assert.That(
+            await TamperAsync(
+                """
+                update token_service.audit_log set id = -id where id in (3, 4);
+                update token_service.audit_log set id = 7 + id where id in (-3, -4)
+                """),
+            Is.EqualTo([
+                "3 | this row, its place or the hash of the one before was changed",
+                "4 | this row, its place or the hash of the one before was changed",
+                "5 | this row, its place or the hash of the one before was changed",
+            ]));
+
+    [Test]
+    public async Task A_cut_off_end_is_found_by_a_row_that_was_noted()
+    {
+        var (id, hash) = await NoteAsync();
+        var cut = $"delete from token_service.audit_log where id >= {id}";
+        Assert.That(await TamperAsync(cut), Is.Empty, "the chain alone cannot tell");
+        Assert.That(await TamperAsync(cut, $"{id}, '{hash}'"), Is.EqualTo([$"{id} | this row is not the one that was noted"]));
+    }
+
+    [Test]
+    public async Task A_chain_written_anew_is_found_by_a_row_that_was_noted()
+    {
+        const string Forgery = "update token_service.audit_log set user_name = 'somebody' where id = 1;";
+        var (id, hash) = await NoteAsync();
+        Assert.That(await TamperAsync(Forgery + Anew), Is.Empty, "the chain alone cannot tell");
+        Assert.That(await TamperAsync(Forgery + Anew, $"{id}, '{hash}'"), Is.EqualTo([$"{id} | this row is not the one that was noted"]));
+    }
+
+    [Test]
+    public async Task A_noted_row_that_is_still_there_is_no_finding_and_half_a_note_is()
+    {
+        var (id, hash) = await NoteAsync();
+        Assert.That(await FindingsAsync($"{id}, '{hash}'"), Is.Empty);
+        Assert.That(await FindingsAsync($"{id}, null"), Is.EqualTo([$"{id} | this row is not the one that was noted"]));
+        Assert.That(await FindingsAsync($"null, '{hash}'"), Is.EqualTo(["- | this row is not the one that was noted"]));
+        Assert.That(await FindingsAsync($"1, '{hash}'"), Is.EqualTo(["1 | this row is not the one that was noted"]));
+    }
+
+    [Test]
+    public async Task A_restored_dump_is_as_whole_as_what_was_dumped()
+    {
+        var (id, hash) = await NoteAsync();
+        await using var restored = await Database.CreateEmptyAsync();
+        await RestoreAsync(restored, await Psql.DumpAsync(Database));
+
+        Assert.That(await restored.ReadAsync<long>($"select count(*) from token_service.audit_findings({id}, '{hash}')"), Is.Zero);
+        Assert.That(await restored.ReadAsync<long>("select count(*) from token_service.audit_log"), Is.EqualTo(await CountAsync()));
+
+        // And goes on where that left off.
+        await restored.ExecuteAsync("update token_service.client set name = 'New' where id = 'other'");
+        Assert.That(await restored.ReadAsync<long>($"select count(*) from token_service.audit_findings({id}, '{hash}')"), Is.Zero);
+        Assert.That(await restored.ReadAsync<long>("select max(id) from token_service.audit_log"), Is.EqualTo(await CountAsync() + 1));
+    }
+
+    [Test]
+    public async Task Every_table_is_audited_but_those_named()
+    {
+        // Of rows at the end of the transaction, so that the chain keeps nobody waiting; INSERT 4, DELETE 8, UPDATE 16, TRUNCATE 32, row 1.
+        var triggers = await RowsAsync(
+            """
+            select t.relname, string_agg(g.tgtype::text || case when g.tginitdeferred then ' deferred' else '' end, ', ' order by g.tgtype)
+            from pg_class t
+            left join pg_trigger g on g.tgrelid = t.oid and g.tgenabled = 'O' and g.tgfoid = 'token_service.record_change'::regproc
+            where t.relnamespace = 'token_service'::regnamespace
+              and t.relkind in ('r', 'p')
+            group by t.relname
+            order by t.relname collate "C"
+            """);
+        Assert.That(
+            triggers.Where(line => !line.EndsWith(" | 29 deferred, 32", StringComparison.Ordinal)),
+            Is.EqualTo(Unaudited.Select(table => $"{table} | -")));
+    }
+
+    [Test]
+    public async Task Every_table_read_for_clients_tells_of_its_changes()
+    {
+        var triggers = await RowsAsync(
+            """
+            select t.relname, bit_or(g.tgtype::integer) & 60
+            from pg_class t
+            join pg_trigger g on g.tgrelid = t.oid and g.tgenabled = 'O' and g.tgfoid = 'token_service.notify_change'::regproc
+            where t.relnamespace = 'token_service'::regnamespace
+              and t.relname not in ('signing_key', 'revoked_token')
+            group by t.relname
+            order by t.relname collate "C"
+            """);
+        Assert.That(
+            triggers, Is.EqualTo(ReadForClients.Select(table => $"{table} | {(table is "resource" or "scope" ? 8 + 16 + 32 : 4 + 8 + 16 + 32)}")));
+    }
+
+    private static TestCaseData Change(string change, params string[] expected) =>
+        new TestCaseData(change, expected).SetArgDisplayNames(change);
+
+    private static async Task RestoreAsync(Database database, string dump)
+    {
+        var connection = new NpgsqlConnectionStringBuilder(database.ConnectionString);
+        var psql = await Tool.RunAsync(
+            "psql", ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=on"], dump,
+            ("PGHOST", connection.Host!), ("PGPORT", $"{connection.Port}"), ("PGDATABASE", connection.Database!),
+            ("PGUSER", connection.Username!), ("PGPASSWORD", connection.Password ?? ""));
+        Assert.That(psql.ExitCode, Is.Zero, psql.Error);
+    }
+
+    private async Task<(long Id, string Hash)> NoteAsync()
+    {
+        var note = (await RowsAsync("select id, encode(hash, 'hex') from token_service.audit_log order by id desc limit 1"))[0].Split(" | ");
+        return (long.Parse(note[0], null), note[1]);
+    }
+
+    private Task<long> CountAsync() => Database.ReadAsync<long>("select count(*) from token_service.audit_log");
+
+    private Task<string[]> FindingsAsync(string known = "") => RowsAsync($"select * from token_service.audit_findings({known})");
+
+    private Task<string[]> TamperAsync(string tampering, string known = "") =>
+        TryAsync(tampering, $"select * from token_service.audit_findings({known})");
+
+    // Whatever it does is undone.
+    private async Task<string[]> TryAsync(string sql, string query)
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using (var command = new NpgsqlCommand(sql, connection, transaction))
+            await command.ExecuteNonQueryAsync();
+        var rows = await RowsAsync(query, connection);
+        await transaction.RollbackAsync();
+        return rows;
+    }
+}

@@ -1,0 +1,244 @@
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Admin;
+
+/// <summary>Clients as the functions make, change and delete them.</summary>
+[TestFixture]
+public sealed class ClientFunctions : AdminFixture
+{
+    private const string ClientIdGrammar = "Use 1 to 128 letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit.";
+
+    // Arguments as SQL, which a test spoils one at a time.
+    private static readonly Dictionary<string, string> ValidClient = new()
+    {
+        ["p_client_id"] = "'shipping'",
+        ["p_name"] = "'The shipping service'",
+        ["p_resource"] = "'https://api.example.com'",
+        ["p_scopes"] = "array['parcels:read', 'parcels:write']",
+        ["p_secret_id"] = "'imported_AAAAAAAAAAAA'",
+        ["p_digest"] = Digest,
+        ["p_default_scopes"] = "array['parcels:read']",
+        ["p_methods"] = "array['client_secret_post']",
+    };
+
+    // RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4, OpenID Connect and what APIs conclude from who somebody is.
+    private static readonly string[] ReservedClaims =
+    [
+        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "cnf", "act", "may_act", "azp", "typ", "nonce",
+        "at_hash", "c_hash", "auth_time", "acr", "amr", "sid", "events", "authorization_details", "groups", "roles", "entitlements", "name",
+        "given_name", "family_name", "middle_name", "nickname", "preferred_username", "username", "email", "email_verified",
+        "phone_number", "phone_number_verified",
+    ];
+
+    // The argument, the values it is spoiled with, and how that is refused.
+    private static IEnumerable<TestCaseData> RefusedClients() =>
+    [
+        .. Refused("p_client_id", ["null", "''", "'-a'", "'.a'", "'a b'", "'a:b'", "'a/b'", "'é'", "E'a\\n'", "repeat('a', 129)"],
+            PostgresErrorCodes.CheckViolation, "The client_id is outside the grammar.", ClientIdGrammar),
+        .. Refused("p_client_id", ["'tsvc_BBBBBBBBBBBB'"],
+            PostgresErrorCodes.CheckViolation, "The client_id looks like a secret.",
+            "Choose another client_id. If that was a secret, treat it as leaked."),
+        .. Refused("p_client_id", ["'billing'"],
+            PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".", "Choose another client_id."),
+        .. Refused("p_name", ["null", "''", "repeat('a', 201)"],
+            PostgresErrorCodes.CheckViolation, "The name of client \"shipping\" is empty or longer than 200 characters.",
+            "Say in a few words what the client is."),
+        .. Refused("p_methods",
+            ["null", "array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
+            PostgresErrorCodes.CheckViolation, "The authentication methods of client \"shipping\" are not ones this server offers.",
+            "Use client_secret_basic, client_secret_post or both."),
+        .. Refused("p_resource",
+            ["null", .. NotResources],
+            PostgresErrorCodes.CheckViolation, "The resource is not an absolute URI without a fragment.",
+            "Use the identifier of the API, such as https://api.example.com."),
+        .. Refused("p_scopes", ["null", "array[]::text[]"],
+            PostgresErrorCodes.CheckViolation, "Client \"shipping\" would hold no scope, so it could get no token.",
+            "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
+        .. Refused("p_default_scopes", ["array['parcels:delete']", "array['Parcels:read']", "array['parcels:read', null]"],
+            PostgresErrorCodes.CheckViolation, "A default scope of client \"shipping\" is not among its scopes.",
+            "Default scopes are those of its scopes granted when a request names none."),
+        .. Refused("p_scopes",
+            ["array['parcels:read', null]", .. NotScopes.Select(name => $"array['parcels:read', {name}]")],
+            PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
+        .. Refused("p_resource", ["'https://other.example.com'"],
+            PostgresErrorCodes.CheckViolation, "The scope \"parcels:read\" belongs to resource https://api.example.com.",
+            "A scope belongs to one resource. Pass that resource, or name the scope differently."),
+        .. RefusedSecretsOf("shipping"),
+    ];
+
+    private static IEnumerable<TestCaseData> RefusedUpdates() =>
+    [
+        .. RefusedClientIds(),
+        .. Refused("p_name", ["''", "repeat('a', 201)"],
+            PostgresErrorCodes.CheckViolation, "The name of client \"billing\" is empty or longer than 200 characters.",
+            "Say in a few words what the client is."),
+        .. Refused("p_methods", ["array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
+            PostgresErrorCodes.CheckViolation, "The authentication methods of client \"billing\" are not ones this server offers.",
+            "Use client_secret_basic, client_secret_post or both."),
+        .. Refused("p_token_lifetime", ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
+            PostgresErrorCodes.CheckViolation, "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
+            "Say something like '10 minutes'; '0' is the server's default."),
+        .. Refused("p_tokens_per_minute", ["-1", "1000001"],
+            PostgresErrorCodes.CheckViolation, "The tokens per minute of client \"billing\" are not 1 to 1000000.",
+            "Each replica counts for itself; 0 is no ceiling."),
+        .. Refused("p_extra_claims", ["'[]'", "'null'", "'1'", "'\"sub\"'", "jsonb_build_object('a', repeat('x', 1016))"],
+            PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" are not a JSON object of at most 1024 bytes.",
+            "Say something like '{\"tenant\": \"north\"}'; '{}' removes them."),
+        .. Refused("p_extra_claims", [$"'{Nested("{\"a\": ", 17, "}")}'", $"'{{\"a\": {Nested("[", 16, "]")}}}'"],
+            PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" are nested more than 16 levels deep.",
+            "Put fewer objects and lists inside one another: not every reader of tokens follows."),
+        .. ReservedClaims.SelectMany(claim => Refused("p_extra_claims", [$$"""'{"tenant": 1, "{{claim}}": null}'"""],
+            PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
+            "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.")),
+    ];
+
+    [Test]
+    public async Task A_client_is_made_with_what_it_was_given()
+    {
+        var arguments = new Dictionary<string, string>(ValidClient) { ["p_client_id"] = "'made'", ["p_secret_id"] = "'MadeMadeMade'" };
+        Assert.That(await Database.ReadAsync<string>(Call("create_client", arguments)), Is.EqualTo("made"));
+
+        var made = await Database.ReadAsync<string>(
+            """
+            select concat_ws(
+                ' | ', c.name, c.enabled, c.authentication_methods, c.token_lifetime_seconds, s.id, s.digest = @digest, sc.scopes)
+            from token_service.client c
+            join token_service.client_secret s on s.client_id = c.id
+            cross join (
+                select string_agg(concat_ws(' ', scope, audience, is_default), ', ' order by scope) as scopes
+                from token_service.client_scope join token_service.scope on name = scope
+                where client_id = 'made') sc
+            where c.id = 'made'
+            """,
+            new { digest = Digest.Trim('\'') });
+        Assert.That(made, Is.EqualTo(
+            "The shipping service | t | {client_secret_post} | MadeMadeMade | t | "
+            + "parcels:read https://api.example.com t, parcels:write https://api.example.com f"));
+    }
+
+    [TestCaseSource(nameof(RefusedClients))]
+    public Task A_client_is_refused(string argument, string value, string state, string message, string hint) =>
+        IsRefusedAsync(Call("create_client", new(ValidClient) { [argument] = value }), state, message, hint);
+
+    [TestCaseSource(nameof(RefusedUpdates))]
+    public Task An_update_is_refused(string argument, string value, string state, string message, string hint) =>
+        IsRefusedAsync(Call("update_client", new() { ["p_client_id"] = "'billing'", [argument] = value }), state, message, hint);
+
+    // By these .NET takes a caller for a person, or gives it a role.
+    [TestCase("role")]
+    [TestCase("unique_name")]
+    [TestCase("http://schemas.microsoft.com/ws/2008/06/identity/claims/role")]
+    [TestCase("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name")]
+    public Task A_claim_that_would_make_a_client_somebody_is_reserved(string claim) =>
+        IsRefusedAsync(
+            $"select token_service.update_client('billing', p_extra_claims => jsonb_build_object('{claim}', 'admin'))",
+            PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
+            "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
+
+    [Test]
+    public Task All_reserved_claims_are_named() =>
+        IsRefusedAsync(
+            """select token_service.update_client('billing', p_extra_claims => '{"tenant": 1, "exp": 1, "iss": 1}')""",
+            PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" include a reserved one: exp, iss.",
+            "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
+
+    [Test]
+    public async Task An_update_changes_what_it_is_given()
+    {
+        await CreateAsync("updated");
+        await IsAsync("A client of a test | t | client_secret_basic | - | - | {}");
+
+        await UpdateAsync("p_name", "'Another name'", "Another name | t | client_secret_basic | - | - | {}");
+        await UpdateAsync("p_token_lifetime", "'10 minutes'", "Another name | t | client_secret_basic | 600 | - | {}");
+        await UpdateAsync("p_methods", "array['client_secret_post', 'client_secret_basic']",
+            "Another name | t | client_secret_post client_secret_basic | 600 | - | {}");
+        await UpdateAsync("p_extra_claims", """'{"tenant": "north"}'""",
+            """Another name | t | client_secret_post client_secret_basic | 600 | - | {"tenant": "north"}""");
+        await UpdateAsync("p_token_lifetime", "'1 day'",
+            """Another name | t | client_secret_post client_secret_basic | 86400 | - | {"tenant": "north"}""");
+        foreach (var ceiling in new[] { "1000000", "1" })
+        {
+            await UpdateAsync("p_tokens_per_minute", ceiling,
+                $$"""Another name | t | client_secret_post client_secret_basic | 86400 | {{ceiling}} | {"tenant": "north"}""");
+        }
+
+        // These three are how to be rid of what was given.
+        await UpdateAsync("p_token_lifetime", "'0'",
+            """Another name | t | client_secret_post client_secret_basic | - | 1 | {"tenant": "north"}""");
+        await UpdateAsync("p_tokens_per_minute", "0",
+            """Another name | t | client_secret_post client_secret_basic | - | - | {"tenant": "north"}""");
+        await UpdateAsync("p_extra_claims", "'{}'", "Another name | t | client_secret_post client_secret_basic | - | - | {}");
+
+        async Task UpdateAsync(string argument, string value, string expected)
+        {
+            var call = Call("update_client", new() { ["p_client_id"] = "'updated'", [argument] = value });
+            await Database.ExecuteAsync(call);
+            await IsAsync(expected);
+            await ChangesNothingAsync(call);
+        }
+
+        async Task IsAsync(string expected) => Assert.That(
+            await RowsAsync(
+                """
+                select name, case when enabled then 't' else 'f' end, array_to_string(authentication_methods, ' '),
+                       token_lifetime_seconds, tokens_per_minute, extra_claims
+                from token_service.client where id = 'updated'
+                """),
+            Is.EqualTo([expected]));
+    }
+
+    [Test]
+    public async Task A_client_is_disabled_and_enabled_again()
+    {
+        await CreateAsync("switched");
+        foreach (var enabled in new[] { false, true })
+        {
+            await Database.ExecuteAsync($"select token_service.set_client_enabled('switched', {enabled})");
+            Assert.That(await Database.ReadAsync<bool>("select enabled from token_service.client where id = 'switched'"), Is.EqualTo(enabled));
+            await ChangesNothingAsync($"select token_service.set_client_enabled('switched', {enabled})");
+        }
+
+        await IsRefusedAsync(
+            "select token_service.set_client_enabled('switched', null)",
+            PostgresErrorCodes.NullValueNotAllowed, "It is not said whether client \"switched\" is to be enabled.", "Say true or false.");
+    }
+
+    [TestCaseSource(nameof(RefusedClientIds))]
+    public async Task An_unknown_client_is_refused(string argument, string value, string state, string message, string hint)
+    {
+        await IsRefusedAsync(Call("set_client_enabled", new() { [argument] = value, ["p_enabled"] = "true" }), state, message, hint);
+        await IsRefusedAsync(Call("delete_client", new() { [argument] = value }), state, message, hint);
+    }
+
+    [Test]
+    public async Task Only_a_disabled_client_is_deleted_and_all_it_had_with_it()
+    {
+        await CreateAsync("gone");
+        await Database.ExecuteAsync(
+            """
+            insert into token_service.secret_use
+            select id, now(), now(), null, 1 from token_service.client_secret where client_id = 'gone';
+            insert into token_service.scope_use values ('gone', 'parcels:read', now(), now(), 1)
+            """);
+        await IsRefusedAsync(
+            "select token_service.delete_client('gone')",
+            PostgresErrorCodes.ObjectNotInPrerequisiteState, "Client \"gone\" is enabled.",
+            "Disable it with scripts/disable-client.sql, and delete it when nobody has missed it.");
+
+        await Database.ExecuteAsync("select token_service.set_client_enabled('gone', false), token_service.delete_client('gone')");
+        Assert.That(
+            await RowsAsync(
+                """
+                select 'client' from token_service.client where id = 'gone'
+                union all select 'client_secret' from token_service.client_secret where client_id = 'gone'
+                union all select 'client_scope' from token_service.client_scope where client_id = 'gone'
+                union all select 'scope_use' from token_service.scope_use where client_id = 'gone'
+                union all select 'secret_use' from token_service.secret_use
+                """),
+            Is.Empty);
+    }
+
+    private Task<TestClient> CreateAsync(string id) =>
+        Database.CreateClientAsync(id, "parcels:read", "", methods: "client_secret_basic");
+}

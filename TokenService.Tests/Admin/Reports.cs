@@ -1,0 +1,279 @@
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Admin;
+
+/// <summary>What the reports say of secrets, clients and access, on 31 January 2040.</summary>
+[TestFixture]
+public sealed class Reports : AdminFixture
+{
+    private const string Now = "timestamptz '2040-01-31 00:00Z'";
+
+    // One secret: its columns, its use, and what is said of its state, its end and what is to do. Another of the client, made in 2020, has
+    // long been revoked.
+    private static IEnumerable<TestCaseData> Secrets() =>
+    [
+        new("", "", "alive | - | never used"),
+        new("", "2039-12-31", "alive | - | idle, but the client has no newer live one"),
+        new("", "2040-01-01", "alive | - | "),
+        new("", "2040-01-30", "alive | - | "),
+        new("not_before = '2040-01-31 00:00Z'", "", "alive | - | never used"),
+        new("not_before = '2040-01-31 00:01Z'", "", "to come | - | "),
+        new("not_before = '2040-02-01Z', expires_at = '2040-02-10Z'", "", "to come | 2040-02-10 | ends soon"),
+        new("expires_at = '2040-01-31 00:01Z'", "2040-01-30", "alive | 2040-01-31 | ends soon"),
+        new("expires_at = '2040-01-31 00:00Z'", "2040-01-30", "expired | 2040-01-31 | "),
+        new("expires_at = '2040-02-14Z'", "2040-01-30", "alive | 2040-02-14 | ends soon"),
+        new("expires_at = '2040-02-15Z'", "2040-01-30", "alive | 2040-02-15 | "),
+        new("expires_at = '2040-02-14Z'", "", "alive | 2040-02-14 | never used, ends soon"),
+        new("revoked_at = '2040-01-31 00:00Z', expires_at = '2040-02-14Z'", "2040-01-30", "revoked | 2040-01-31 | "),
+        new("revoked_at = '2040-01-30Z', expires_at = '2039-12-01Z'", "", "revoked | 2039-12-01 | "),
+        new("digest = replace(digest, 'm=19456', 'm=19455')", "2040-01-30", "alive | - | digest weaker than the policy"),
+        new("digest = replace(digest, 'm=19456,t=2', 'm=12971,t=3')", "2040-01-30", "alive | - | "),
+        new("digest = replace(digest, 't=2', 't=1'), expires_at = '2040-02-01Z'", "",
+            "alive | 2040-02-01 | never used, ends soon, digest weaker than the policy"),
+        new("digest = replace(digest, 't=2', 't=1'), expires_at = '2040-01-01Z'", "", "expired | 2040-01-01 | "),
+    ];
+
+    // The same with a newer one beside it.
+    private static IEnumerable<TestCaseData> SecretsWithNewer() =>
+    [
+        new("", "alive | - | safe to retire"),
+        new("2039-12-31", "alive | - | safe to retire"),
+        new("2040-01-01", "alive | - | still used"),
+        new("2040-01-30", "alive | - | still used"),
+    ];
+
+    private static IEnumerable<TestCaseData> IdleTimes() =>
+        Refused("p_idle", ["null", "'119 seconds'", "'-30 days'"],
+            PostgresErrorCodes.CheckViolation, "The idle time is missing or shorter than 2 minutes.",
+            "Uses are written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
+
+    [SetUp]
+    public Task OneSecret() => Database.ExecuteAsync(
+        $"""
+        delete from token_service.client_secret;
+        insert into token_service.client_secret (id, client_id, digest, label, not_before, created_at, revoked_at)
+        values ('OldOldOldOld', 'billing', {Digest}, null, '2020-01-01Z', '2020-01-01Z', '2020-02-01Z'),
+               ('ThisThisThis', 'billing', {Digest}, 'this', '2039-01-01Z', '2039-01-01Z', null)
+        """);
+
+    [TearDown]
+    public Task RestoreClients() => Database.ExecuteAsync(
+        """
+        delete from token_service.client where id <> 'billing';
+        update token_service.policy set maximum_secret_age = null;
+        """);
+
+    [TestCaseSource(nameof(Secrets))]
+    public async Task A_secret_is_reported(string columns, string used, string expected)
+    {
+        if (columns != "")
+            await Database.ExecuteAsync($"update token_service.client_secret set {columns} where id = 'ThisThisThis'");
+        await UseAsync("ThisThisThis", used);
+        Assert.That(await StateAsync(), Is.EqualTo([expected]));
+    }
+
+    [TestCaseSource(nameof(SecretsWithNewer))]
+    public async Task A_secret_with_a_newer_one_is_reported(string used, string expected)
+    {
+        await AddNewerAsync();
+        await UseAsync("ThisThisThis", used);
+        Assert.That(await StateAsync(), Is.EqualTo([expected]));
+    }
+
+    [Test]
+    public async Task What_is_called_safe_to_retire_is_what_is_retired()
+    {
+        await AddNewerAsync();
+        var safe = await RowsAsync(
+            $"select secret_id from token_service.secrets_report(p_now => {Now}) where findings like '%safe to retire%'");
+        Assert.That(
+            await RowsAsync($"select secret_id from token_service.retire_unused_secrets('30 days', false, {Now})"),
+            Is.EqualTo(safe).And.EqualTo<string[]>(["ThisThisThis"]));
+    }
+
+    [Test]
+    public async Task A_maximum_age_ends_a_secret_in_the_report_too()
+    {
+        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '400 days'");
+        Assert.That(await StateAsync(), Is.EqualTo(["alive | 2040-02-05 | never used, ends soon"]));
+        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '395 days'");
+        Assert.That(await StateAsync(), Is.EqualTo(["expired | 2040-01-31 | "]));
+    }
+
+    [Test]
+    public async Task The_report_s_times_are_the_asker_s()
+    {
+        await AddNewerAsync();
+        await Database.ExecuteAsync("update token_service.client_secret set expires_at = '2040-03-01Z' where id = 'ThisThisThis'");
+        await UseAsync("ThisThisThis", "2040-01-29");
+        Assert.That(await StateAsync(", p_idle => '2 days'"), Is.EqualTo(["alive | 2040-03-01 | still used"]));
+        Assert.That(await StateAsync(", p_idle => '47 hours'"), Is.EqualTo(["alive | 2040-03-01 | safe to retire"]));
+        Assert.That(await StateAsync(", p_soon => '30 days'"), Is.EqualTo(["alive | 2040-03-01 | still used, ends soon"]));
+    }
+
+    [Test]
+    public async Task Each_secret_is_shown_with_its_use_and_without_its_digest()
+    {
+        await AddClientAsync("another");
+        await Database.ExecuteAsync(
+            "insert into token_service.secret_use values ('ThisThisThis', '2039-01-01Z', '2040-01-30 12:34:56Z', '2001:db8::7', 42)");
+        var all = await ReportAsync("");
+        var made = "ThisThisThis | this | alive | 2039-01-01 | - | 2040-01-30 12:34:56 | 42 | 2001:db8::7 | m=19456,t=2 | ";
+        Assert.That(all, Is.EqualTo([
+            "another | anotherAAAAA | - | alive | 2039-01-01 | - | - | 0 | - | m=19456,t=2 | never used",
+            "billing | OldOldOldOld | - | revoked | 2020-01-01 | 2020-02-01 | - | 0 | - | m=19456,t=2 | ",
+            $"billing | {made}",
+        ]));
+        Assert.That(await ReportAsync("'billing', "), Is.EqualTo(all[1..]));
+
+        Task<string[]> ReportAsync(string client) => RowsAsync(
+            $"""
+            select client_id, secret_id, label, state, {Day("made_at")}, {Day("ends_at")},
+                   to_char(last_used_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), use_count, last_used_from, digest_cost, findings
+            from token_service.secrets_report({client}p_now => {Now})
+            """);
+    }
+
+    [Test]
+    public async Task Each_client_is_shown_with_what_it_has()
+    {
+        await AddClientAsync("another");
+        await Database.ExecuteAsync(
+            """
+            select token_service.create_resource('https://api.example.com', array['parcels:write']);
+            select token_service.grant_scope('another', 'parcels:write', true);
+            select token_service.update_client(
+                'another', p_token_lifetime => '10 minutes', p_methods => array['client_secret_basic', 'client_secret_post'],
+                p_extra_claims => '{"tenant": "north"}', p_tokens_per_minute => 600);
+            select token_service.set_client_enabled('another', false);
+            select token_service.create_resource('https://stock.example.com');
+            select token_service.register_resource_server('another', 'https://stock.example.com');
+            select token_service.register_resource_server('another', 'https://api.example.com');
+            """);
+        await UseAsync("ThisThisThis", "2040-01-30");
+        await UseAsync("OldOldOldOld", "2020-01-30");
+
+        var all = await ReportAsync("");
+        Assert.That(all, Is.EqualTo([
+            "another | A client | False | client_secret_basic client_secret_post | 00:10:00 | 600 | {\"tenant\": \"north\"} | 1 "
+                + "| parcels:read parcels:write | parcels:write | https://api.example.com https://stock.example.com | - | 2039-01-01",
+            $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | - "
+                + $"| 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
+        ]));
+        Assert.That(await ReportAsync("'another', "), Is.EqualTo(all[..1]));
+
+        Task<string[]> ReportAsync(string client) => RowsAsync(
+            $"""
+            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes, default_scopes, speaks_for,
+                   {Day("last_used_at")}, {Day("made_at")}
+            from token_service.clients_report({client}p_now => {Now})
+            """);
+    }
+
+    [TestCase("", 1)]
+    [TestCase("not_before = '2040-01-31 00:01Z'", 0)]
+    [TestCase("expires_at = '2040-01-31Z'", 0)]
+    [TestCase("expires_at = '2040-01-31 00:01Z'", 1)]
+    [TestCase("revoked_at = '2040-01-31Z'", 0)]
+    [TestCase("revoked_at = '2040-01-31 00:01Z'", 1)]
+    [TestCase("created_at = '2038-01-01Z'", 0, Description = "by the maximum age")]
+    public async Task Live_secrets_are_counted(string columns, int expected)
+    {
+        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '730 days'");
+        if (columns != "")
+            await Database.ExecuteAsync($"update token_service.client_secret set {columns} where id = 'ThisThisThis'");
+        Assert.That(
+            await RowsAsync($"select live_secrets from token_service.clients_report('billing', {Now})"), Is.EqualTo([$"{expected}"]));
+    }
+
+    // When the client, its scope and its secret were made or last used, and what is said.
+    [TestCase("2039-01-01", "2039-01-01", "", "", "client is idle: disable it? - - 2039-01-01")]
+    [TestCase("2039-01-01", "2039-01-01", "2039-11-01", "2039-11-01", "client is idle: disable it? - 2039-11-01 2039-01-01")]
+    [TestCase("2039-01-01", "2040-01-01", "2039-11-01", "", "client is idle: disable it? - 2039-11-01 2039-01-01",
+        Description = "whatever it was granted lately")]
+    [TestCase("2039-01-01", "2039-01-01", "2039-11-02", "2039-11-02", "", Description = "90 days ago")]
+    [TestCase("2039-11-02", "2039-11-02", "", "", "", Description = "too young to be idle")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "", "scope is not asked for: revoke it? parcels:read - 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2039-11-01", "scope is not asked for: revoke it? parcels:read 2039-11-01 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2040-01-30", "")]
+    [TestCase("2039-01-01", "2039-12-01", "2040-01-30", "", "", Description = "too young to be unused")]
+    public async Task Access_that_nobody_needs_is_reported(string clientMade, string granted, string clientUsed, string scopeUsed, string expected)
+    {
+        await AddClientAsync("tested");
+        await Database.ExecuteAsync(
+            $"""
+            update token_service.client set created_at = '{clientMade}Z' where id = 'tested';
+            update token_service.client_scope set created_at = '{granted}Z' where client_id = 'tested';
+            """);
+        await UseAsync("testedAAAAAA", clientUsed);
+        if (scopeUsed != "")
+            await Database.ExecuteAsync($"insert into token_service.scope_use values ('tested', 'parcels:read', '{scopeUsed}Z', '{scopeUsed}Z', 1)");
+
+        Assert.That(await AccessAsync(""), Is.EqualTo<string[]>(expected == "" ? [] : [$"tested A client {expected}"]));
+    }
+
+    [Test]
+    public async Task Access_of_disabled_clients_is_not_reported()
+    {
+        await AddClientAsync("tested");
+        Assert.That(await AccessAsync(""), Has.Length.EqualTo(1));
+        Assert.That(await AccessAsync("p_idle => '400 days', "), Is.Empty);
+        await Database.ExecuteAsync("select token_service.set_client_enabled('tested', false)");
+        Assert.That(await AccessAsync(""), Is.Empty);
+    }
+
+    [TestCase("secrets_report", "'nobody'", "nobody")]
+    [TestCase("secrets_report", "'tsvc_BBBBBBBBBBBB'", "tsvc_…")]
+    [TestCase("clients_report", "'nobody'", "nobody")]
+    [TestCase("clients_report", "'tsvc_BBBBBBBBBBBB'", "tsvc_…")]
+    public Task A_report_on_an_unknown_client_is_refused(string report, string client, string shown) =>
+        IsRefusedAsync(
+            $"select token_service.{report}({client})",
+            PostgresErrorCodes.NoDataFound, $"There is no client \"{shown}\".",
+            "scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.");
+
+    [TestCaseSource(nameof(IdleTimes))]
+    public async Task An_idle_time_that_means_nothing_is_refused(string argument, string value, string state, string message, string hint)
+    {
+        await IsRefusedAsync(Call("secrets_report", new() { [argument] = value }), state, message, hint);
+        await IsRefusedAsync(Call("access_report", new() { [argument] = value }), state, message, hint);
+    }
+
+    private static string Day(string column) => $"to_char({column} at time zone 'UTC', 'YYYY-MM-DD')";
+
+    // Of the one that is tested.
+    private Task<string[]> StateAsync(string more = "") => RowsAsync(
+        $"""
+        select state, {Day("ends_at")}, findings
+        from token_service.secrets_report(p_now => {Now}{more})
+        where secret_id = 'ThisThisThis'
+        """);
+
+    private Task<string[]> AccessAsync(string idle) => RowsAsync(
+        $"""
+        select concat_ws(' ', client_id, name, finding, coalesce(scope, '-'), coalesce({Day("last_used_at")}, '-'), {Day("since")})
+        from token_service.access_report({idle}p_now => {Now})
+        where client_id <> 'billing'
+        """);
+
+    private Task AddNewerAsync() => Database.ExecuteAsync(
+        $"""
+        insert into token_service.client_secret (id, client_id, digest, not_before, created_at)
+        values ('NewerNewer11', 'billing', {Digest}, '2039-02-01Z', '2039-02-01Z')
+        """);
+
+    private Task AddClientAsync(string id) => Database.ExecuteAsync(
+        $"""
+        insert into token_service.client (id, name, created_at) values ('{id}', 'A client', '2039-01-01Z');
+        insert into token_service.client_scope (client_id, scope, created_at) values ('{id}', 'parcels:read', '2039-01-01Z');
+        insert into token_service.client_secret (id, client_id, digest, not_before, created_at)
+        values (rpad('{id}', 12, 'A'), '{id}', {Digest}, '2039-01-01Z', '2039-01-01Z');
+        """);
+
+    private async Task UseAsync(string secret, string at)
+    {
+        if (at != "")
+            await Database.ExecuteAsync($"insert into token_service.secret_use values ('{secret}', '{at}Z', '{at}Z', null, 1)");
+    }
+}

@@ -1,0 +1,140 @@
+using System.Text.RegularExpressions;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Admin;
+
+/// <summary>
+/// <c>scripts/README.md</c>, followed from top to bottom by an admin who has read nothing else: every psql command in it, as printed, and
+/// every line that comes back. Only dates, secrets and what is made at random differ.
+/// </summary>
+[TestFixture]
+public sealed partial class Runbook
+{
+    // What the runbook's story tells to have happened before a section: time passes, and clients use their secrets.
+    private static readonly Dictionary<string, string> Meanwhile = new()
+    {
+        ["**3. See whether the old one is dead.**"] = """
+            update token_service.client_secret
+            set created_at = created_at - interval '1 day',
+                not_before = not_before - interval '1 day',
+                expires_at = expires_at - interval '1 day';
+            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
+            select id,
+                   created_at,
+                   now() - case when label is null then interval '50 minutes' else interval '2 minutes' end,
+                   case when label is null then '10.0.3.7' else '10.0.3.8' end::inet,
+                   case when label is null then 41 else 1207 end
+            from token_service.client_secret;
+            """,
+        ["**4. When that has changed too**"] = """
+            update token_service.client_secret
+            set created_at = created_at - interval '9 days',
+                not_before = not_before - interval '9 days',
+                expires_at = expires_at - interval '9 days';
+            update token_service.secret_use
+            set first_used_at = first_used_at - interval '9 days', last_used_at = last_used_at - interval '8 days'
+            where last_used_from = '10.0.3.7';
+            """,
+        ["## Unused secrets"] = """
+            update token_service.client_secret
+            set created_at = created_at - interval '40 days', not_before = not_before - interval '40 days'
+            where label = 'after the leak';
+            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
+            select id, now() - interval '39 days', now() - interval '35 days', '10.0.3.7', 96
+            from token_service.client_secret
+            where label = 'after the leak';
+            """,
+        ["## Least privilege"] = """
+            update token_service.client set created_at = now() - interval '200 days';
+            update token_service.client_scope set created_at = now() - interval '200 days';
+            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
+            select id, now() - interval '1 day', now() - interval '3 minutes', '10.0.3.9', 3
+            from token_service.client_secret
+            where label = 'second data centre';
+            insert into token_service.scope_use (client_id, scope, first_used_at, last_used_at, use_count)
+            values ('billing', 'invoices:read', now() - interval '90 days', now() - interval '3 minutes', 1251);
+            """,
+    };
+
+    [Test]
+    public async Task Every_command_works_as_printed()
+    {
+        await using var database = await Database.CreateAsync();
+        // What stands for something else here: ids and hashes of the runbook, and those that came back.
+        var real = new Dictionary<string, string>();
+        var commands = 0;
+
+        foreach (Match step in Step().Matches(await File.ReadAllTextAsync(Repository.PathTo("scripts", "README.md"))))
+        {
+            if (Meanwhile.TryGetValue(step.Value, out var happened))
+                await database.ExecuteAsync(happened);
+            if (step.Groups["command"] is not { Success: true, Value: var command })
+                continue;
+
+            commands++;
+            var shown = step.Groups["output"].Value;
+            var ours = Random().Replace(command, match => real.GetValueOrDefault(match.Value, match.Value));
+            var psql = await Psql.ShellAsync(database, ours);
+            var came = psql.Error + psql.Output;
+            Assert.That(psql.ExitCode, Is.EqualTo(shown.Contains("ERROR:  ", StringComparison.Ordinal) ? Psql.ScriptFailed : 0), came);
+            IsSame(command, shown, came);
+            foreach (var (printed, made) in Random().Matches(shown).Zip(Random().Matches(came)))
+                real[printed.Value] = made.Value;
+        }
+
+        Assert.That(commands, Is.GreaterThan(20), "the runbook's commands were found");
+    }
+
+    [Test]
+    public async Task Every_script_is_in_it()
+    {
+        var runbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "README.md"));
+        Assert.That(
+            Directory.EnumerateFiles(Repository.PathTo("scripts"), "*.sql").Select(Path.GetFileName)
+                .Where(script => !runbook.Contains(script!, StringComparison.Ordinal)),
+            Is.Empty);
+    }
+
+    private static void IsSame(string command, string expected, string actual)
+    {
+        Assert.That(Normal(actual), Has.Length.EqualTo(Normal(expected).Length), $"{command}\n{actual}");
+        foreach (var (shown, came) in Normal(expected).Zip(Normal(actual)))
+        {
+            // Cut short, such as a secret.
+            if (shown.EndsWith('…'))
+                Assert.That(came, Does.StartWith(shown[..^1]), command);
+            else
+                Assert.That(came, Is.EqualTo(shown), command);
+        }
+    }
+
+    private static string[] Normal(string output) =>
+    [
+        .. output.TrimEnd('\n').Split('\n').Select(line =>
+        {
+            var said = Psql.Date().Replace(Where().Replace(line, ""), "2026-01-01 00:00:00+00");
+            said = Who().Replace(Ruler().Replace(said, "$1"), "$1 | …");
+            return Random().Replace(said, match => new string('x', match.Length)).TrimEnd();
+        }),
+    ];
+
+    // A command with what it prints; a heading; the beginning of a numbered paragraph.
+    [GeneratedRegex(
+        @"^```\n\$ (?<command>psql (?:.*\\\n)*.*)\n(?<output>(?:(?!```).*\n)*)```$|^(?:#+ .*|\*\*\d\. .*?\*\*)",
+        RegexOptions.Multiline)]
+    private static partial Regex Step();
+
+    // Ids of secrets, and hashes.
+    [GeneratedRegex(@"\b(?:[0-9A-Za-z]{12}|[0-9a-f]{64})\b")]
+    private static partial Regex Random();
+
+    [GeneratedRegex(@"^psql:\S+:\d+: ")]
+    private static partial Regex Where();
+
+    [GeneratedRegex(@"^(user_name|client_address) +\| .*$")]
+    private static partial Regex Who();
+
+    // As wide as the user's name.
+    [GeneratedRegex(@"^(-\[ RECORD 1 \])[-+]*$")]
+    private static partial Regex Ruler();
+}

@@ -1,0 +1,136 @@
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Admin;
+
+/// <summary>Resources and their scopes as the functions make them, and give and take them.</summary>
+[TestFixture]
+public sealed class ScopeFunctions : AdminFixture
+{
+    private static readonly Dictionary<string, string> ValidResource = new()
+    {
+        ["p_resource"] = "'https://other.example.com'",
+        ["p_scopes"] = "array['stock:read']",
+    };
+
+    private static IEnumerable<TestCaseData> RefusedResources() =>
+    [
+        .. Refused("p_resource", ["null", .. NotResources],
+            PostgresErrorCodes.CheckViolation, "The resource is not an absolute URI without a fragment.",
+            "Use the identifier of the API, such as https://api.example.com."),
+        .. Refused("p_scopes", ["array['stock:read', null]", .. NotScopes.Select(name => $"array['stock:read', {name}]")],
+            PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
+        .. Refused("p_scopes", ["array['stock:read', 'parcels:read']"],
+            PostgresErrorCodes.CheckViolation, "The scope \"parcels:read\" belongs to resource https://api.example.com.",
+            "A scope belongs to one resource. Pass that resource, or name the scope differently."),
+        .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
+            PostgresErrorCodes.CheckViolation, "The signing algorithm is not one this server has.",
+            "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
+        .. Refused("p_maximum_token_lifetime",
+            ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
+            PostgresErrorCodes.CheckViolation, "The maximum token lifetime is not 1 minute to 1 day in whole seconds.",
+            "Say something like '5 minutes'; '0' is no maximum."),
+    ];
+
+    private static IEnumerable<TestCaseData> RefusedGrants() =>
+    [
+        .. RefusedClientIds(),
+        .. Refused("p_scope", ["null", .. NotScopes],
+            PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
+        .. Refused("p_scope", ["'parcels:delete'"],
+            PostgresErrorCodes.NoDataFound, "There is no scope \"parcels:delete\".",
+            "Check its spelling, or make it with scripts/create-resource.sql: a scope belongs to a resource."),
+        .. Refused("p_scope", ["'tsvc_BBBBBBBBBBBB_secret'"],
+            PostgresErrorCodes.NoDataFound, "There is no scope \"tsvc_…\".",
+            "Check its spelling, or make it with scripts/create-resource.sql: a scope belongs to a resource."),
+    ];
+
+    [TestCaseSource(nameof(RefusedResources))]
+    public Task A_resource_is_refused(string argument, string value, string state, string message, string hint) =>
+        IsRefusedAsync(Call("create_resource", new(ValidResource) { [argument] = value }), state, message, hint);
+
+    [Test]
+    public async Task A_resource_is_made_once_and_then_completed()
+    {
+        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | -");
+        await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | - | -");
+        await CreateAsync("'https://made.example.com', array['made:b', 'made:a', 'made:a'], 'RS256'",
+            "https://made.example.com | RS256 | - | made:a made:b");
+        await CreateAsync("'https://made.example.com', array['made:c']", "https://made.example.com | RS256 | - | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', p_signing_alg => 'ES384'",
+            "https://made.example.com | ES384 | - | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_maximum_token_lifetime => '1 minute'",
+            "https://made.example.com | ES384 | 60 | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', p_signing_alg => 'default'",
+            "https://made.example.com | - | 60 | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', '{}', null, '1 day'", "https://made.example.com | - | 86400 | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_maximum_token_lifetime => '0'", "https://made.example.com | - | - | made:a made:b made:c");
+
+        async Task CreateAsync(string arguments, string expected)
+        {
+            Assert.That(
+                await RowsAsync($"select token_service.create_resource({arguments})"), Is.EqualTo(["https://made.example.com"]));
+            Assert.That(
+                await RowsAsync(
+                    """
+                    select r.audience, r.signing_alg, r.maximum_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
+                    from token_service.resource r left join token_service.scope s using (audience)
+                    where r.audience = 'https://made.example.com'
+                    group by r.audience
+                    """),
+                Is.EqualTo([expected]));
+            await ChangesNothingAsync($"select token_service.create_resource({arguments})");
+        }
+    }
+
+    [TestCaseSource(nameof(RefusedGrants))]
+    public async Task A_grant_and_its_withdrawal_are_refused(string argument, string value, string state, string message, string hint)
+    {
+        var arguments = new Dictionary<string, string> { ["p_client_id"] = "'billing'", ["p_scope"] = "'parcels:read'", [argument] = value };
+        await IsRefusedAsync(Call("grant_scope", arguments), state, message, hint);
+        await IsRefusedAsync(Call("revoke_scope", arguments), state, message, hint);
+    }
+
+    [Test]
+    public async Task A_scope_is_granted_made_a_default_and_revoked()
+    {
+        await Database.ExecuteAsync("select token_service.create_resource('https://stock.example.com', array['stock:write'])");
+        await BecomesAsync("grant_scope('billing', 'stock:write')", "parcels:read | False", "stock:write | False");
+        await BecomesAsync("grant_scope('billing', 'stock:write', true)", "parcels:read | False", "stock:write | True");
+        await BecomesAsync("grant_scope('billing', 'stock:write')", "parcels:read | False", "stock:write | True");
+        await BecomesAsync("grant_scope('billing', 'stock:write', false)", "parcels:read | False", "stock:write | False");
+        await BecomesAsync("revoke_scope('billing', 'stock:write')", "parcels:read | False");
+        await BecomesAsync("revoke_scope('billing', 'parcels:read')");
+        await BecomesAsync("grant_scope('billing', 'parcels:read')", "parcels:read | False");
+
+        async Task BecomesAsync(string call, params string[] expected)
+        {
+            await Database.ExecuteAsync($"select token_service.{call}");
+            Assert.That(
+                await RowsAsync("select scope, is_default from token_service.client_scope where client_id = 'billing' order by scope"),
+                Is.EqualTo(expected));
+            await ChangesNothingAsync($"select token_service.{call}");
+        }
+    }
+
+    [Test]
+    public async Task Revoking_the_last_scope_warns_once()
+    {
+        await Database.CreateClientAsync("scopeless", "parcels:read", "");
+        await Database.ExecuteAsync(
+            """
+            select token_service.create_resource('https://last.example.com', array['last']);
+            select token_service.grant_scope('scopeless', 'last')
+            """);
+        Assert.That(await WarningsOfAsync("select token_service.revoke_scope('scopeless', 'last')"), Is.Empty);
+        Assert.That(
+            await WarningsOfAsync("select token_service.revoke_scope('scopeless', 'parcels:read')"),
+            Is.EqualTo([
+                "WARNING: Client \"scopeless\" has no scope left, so it can get no token. "
+                + "Grant it one with scripts/grant-scope.sql, or disable it with scripts/disable-client.sql.",
+            ]));
+        Assert.That(await WarningsOfAsync("select token_service.revoke_scope('scopeless', 'parcels:read')"), Is.Empty);
+    }
+}

@@ -1,0 +1,83 @@
+using System.Text.RegularExpressions;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Architecture;
+
+/// <summary>The floor plan: a room uses only rooms before it, and HTTP stays at the front door.</summary>
+[TestFixture]
+public sealed partial class Rooms
+{
+    private static readonly string[] Plan =
+    [
+        "Protocol", "Postgres", "Telemetry", "Audit", "Clients", "Keys", "Limits", "Proofs", "Authentication", "Tokens", "Endpoints",
+        "Commands",
+    ];
+
+    private static readonly string Project = Repository.PathTo("TokenService");
+
+    [Test]
+    public void Every_folder_is_a_room() =>
+        Assert.That(
+            Directory.GetDirectories(Project).Select(Path.GetFileName).Except(["bin", "obj"]),
+            Is.Not.Empty.And.SubsetOf(Plan));
+
+    [Test]
+    public void Arrows_point_one_way()
+    {
+        var files = Directory.GetFiles(Project, "*.cs")
+            .Concat(Plan.Select(room => Path.Combine(Project, room)).Where(Directory.Exists)
+                .SelectMany(room => Directory.GetFiles(room, "*.cs", SearchOption.AllDirectories)))
+            .ToList();
+
+        Assert.That(files, Has.Count.GreaterThan(Plan.Length));
+        Assert.That(
+            files.SelectMany(file => Defects(RoomOf(file), File.ReadAllText(file)).Select(defect => $"{file}: {defect}")), Is.Empty);
+    }
+
+    [TestCase("Keys", "namespace TokenService.Keys; // TokenService.Tokens, HttpContext", ExpectedResult = "")]
+    [TestCase("Keys", "using TokenService.Protocol; namespace TokenService.Keys;", ExpectedResult = "")]
+    [TestCase("Keys", "using TokenService.Tokens; namespace TokenService.Keys;", ExpectedResult = "uses Tokens")]
+    [TestCase("Keys", "using static TokenService.Limits.X; namespace TokenService.Keys;", ExpectedResult = "uses Limits")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A : global::TokenService.Tokens.B;", ExpectedResult = "uses Tokens")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A : Tokens.B;", ExpectedResult = "uses Tokens")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A { int B(C c) => c.Tokens.D; }", ExpectedResult = "")]
+    [TestCase("Keys", "namespace TokenService.Clients;", ExpectedResult = "is in namespace TokenService.Clients")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A(HttpContext b);", ExpectedResult = "mentions HttpContext")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A(IHttpContextAccessor b);", ExpectedResult = "mentions HttpContext")]
+    [TestCase("Endpoints", "using TokenService.Keys; namespace TokenService.Endpoints; class A(HttpContext b);", ExpectedResult = "")]
+    [TestCase("Endpoints", "using TokenService.Commands; namespace TokenService.Endpoints;", ExpectedResult = "uses Commands")]
+    [TestCase("", "using TokenService.Commands; namespace TokenService; class A(HttpContext b);", ExpectedResult = "")]
+    public string Each_kind_of_defect_is_seen(string room, string source) => string.Join(", ", Defects(room, source));
+
+    private static string RoomOf(string file)
+    {
+        var folder = Path.GetDirectoryName(Path.GetRelativePath(Project, file))!;
+        return folder.Split(Path.DirectorySeparatorChar)[0];
+    }
+
+    private static IEnumerable<string> Defects(string room, string source)
+    {
+        var code = Comment().Replace(source, "");
+        var expected = room.Length == 0 ? "TokenService" : $"TokenService.{room}";
+        // A file of statements, such as Program.cs, has none.
+        if (Namespace().Match(code) is { Success: true } declared && declared.Groups[1].Value != expected)
+            yield return $"is in namespace {declared.Groups[1].Value}";
+        if (room.Length == 0)
+            yield break;
+
+        foreach (var later in Plan[(Array.IndexOf(Plan, room) + 1)..])
+        {
+            if (Regex.IsMatch(code, $@"(?<![\w.])(TokenService\.{later}\b|{later}\.[A-Z])"))
+                yield return $"uses {later}";
+        }
+
+        if (room != "Endpoints" && code.Contains("HttpContext", StringComparison.Ordinal))
+            yield return "mentions HttpContext";
+    }
+
+    [GeneratedRegex("//.*")]
+    private static partial Regex Comment();
+
+    [GeneratedRegex(@"\bnamespace\s+([\w.]+)")]
+    private static partial Regex Namespace();
+}

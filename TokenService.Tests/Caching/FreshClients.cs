@@ -1,0 +1,66 @@
+using Dapper;
+using TokenService.Clients;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Caching;
+
+/// <summary>What is read of a client is what was true at one instant, by the database's clock, and a new secret works at once.</summary>
+[TestFixture]
+public sealed class FreshClients : ServerFixture
+{
+    [Test]
+    public async Task A_new_secret_works_before_the_news_of_it_comes()
+    {
+        using var wire = new DatabaseProxy(Database);
+        await using var server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
+        var client = await Database.CreateClientAsync("rotating");
+        await server.HearsAsync();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+
+        wire.SilenceListeners();
+        (await TokenRequestBuilder.For(await AddSecretAsync(client)).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    [Test]
+    public async Task Of_a_change_that_is_committed_meanwhile_all_is_seen_or_nothing()
+    {
+        var client = await Database.CreateClientAsync("changing", "invoices:read");
+        await Server.HasHeardAsync();
+        await using var admin = await Database.Source.OpenConnectionAsync();
+        await admin.ExecuteAsync("begin; lock table token_service.client_scope in access exclusive mode");
+        var asking = TokenRequestBuilder.For(client).WithScope("invoices:write").SendAsync(Server);
+        await Soon.IsAsync("the server waits for the scopes", async () => await Database.WaitersForAsync("client_scope") > 0);
+
+        // In one transaction the secret goes and the scope comes: there was never a token to be had with both.
+        await admin.ExecuteAsync(
+            "select token_service.revoke_secret(@Id, @secretId), token_service.grant_scope(@Id, 'invoices:write'); commit",
+            new { client.Id, secretId = SecretId(client) });
+
+        Assert.That((await asking).Status, Is.Not.EqualTo(200));
+    }
+
+    [Test]
+    public async Task What_has_begun_or_ended_for_the_database_has_for_a_server_whose_clock_is_behind()
+    {
+        var behind = new FakeClock(TimeSpan.FromSeconds(-63)); // three seconds
+        await using var server = await TestServer.StartAsync(Database.ConnectionString, behind);
+        await server.HearsAsync();
+        var fresh = await AddSecretAsync(Client);
+        (await TokenRequestBuilder.For(fresh).SendAsync(server)).IsGrant("invoices:read");
+
+        await Database.ExecuteAsync(
+            "select token_service.revoke_secret(@Id, @secretId)", new { Client.Id, secretId = SecretId(fresh) });
+        await server.HasHeardAsync();
+        (await TokenRequestBuilder.For(fresh).SendAsync(server)).IsInvalidClient();
+    }
+
+    private async Task<TestClient> AddSecretAsync(TestClient client)
+    {
+        var secret = GeneratedSecret.Create().Value;
+        await Database.AddSecretAsync(client.Id, secret);
+        return client with { Secret = secret };
+    }
+
+    private static string SecretId(TestClient client) =>
+        GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : throw new ArgumentException("It is not a generated secret.");
+}

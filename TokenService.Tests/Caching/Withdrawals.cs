@@ -1,0 +1,268 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
+using TokenService.Keys;
+using TokenService.Postgres;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Caching;
+
+/// <summary>
+/// Two servers that have a client in memory, and a change that both must obey. Their clocks stand still unless a test moves them, so that
+/// nothing that is known grows old.
+/// </summary>
+[TestFixture]
+public sealed class Withdrawals
+{
+    private const string NotHeld = "A scope is unknown or not held by this client.";
+
+    // What becomes of a client that asks for one scope.
+    private static readonly Withdrawal[] Known =
+    [
+        new("secret revoked", "select token_service.revoke_secret(@id, @secretId)", Refused),
+        new("secret expired", "update token_service.client_secret set expires_at = now() where id = @secretId", Refused),
+        new("secret deleted by hand", "delete from token_service.client_secret where id = @secretId", Refused),
+        new("secret given to another", "update token_service.client_secret set client_id = (select min(id) from token_service.client where id <> @id) where id = @secretId", Refused),
+        new("maximum age", "select token_service.set_policy(p_maximum_secret_age => '1 day', p_at_once => true)", Refused),
+        new("client disabled", "select token_service.set_client_enabled(@id, false)", Refused),
+        new("client deleted", "select token_service.set_client_enabled(@id, false), token_service.delete_client(@id)", Refused),
+        new("method", "select token_service.update_client(@id, p_methods => '{client_secret_post}')", Refused),
+        new("scope revoked", "select token_service.revoke_scope(@id, @scope)", LacksScope),
+        new("scope renamed", "update token_service.scope set name = @scope || '-renamed' where name = @scope", LacksScope),
+        new("audience renamed",
+            "update token_service.resource set audience = @resource || '/renamed' where audience = @resource",
+            answer => Assert.That(answer.Token.Audiences, Has.One.EndsWith("/renamed"))),
+        new("lifetime", "select token_service.update_client(@id, p_token_lifetime => '1 minute')",
+            answer => Assert.That(answer.Json.GetProperty("expires_in").GetInt32(), Is.EqualTo(60))),
+        new("extra claims", """select token_service.update_client(@id, p_extra_claims => '{"tenant": "north"}')""",
+            answer => Assert.That(answer.Token.GetPayloadValue<string>("tenant"), Is.EqualTo("north"))),
+        new("signing algorithm", "select token_service.create_resource(@resource, p_signing_alg => 'ES384')",
+            answer => Assert.That(answer.Token.Alg, Is.EqualTo("ES384"))),
+        new("all scopes truncated", "truncate token_service.client_scope cascade", LacksScope),
+        new("all secrets truncated", "truncate token_service.client_secret cascade", Refused),
+        new("all clients truncated", "truncate token_service.client cascade", Refused),
+    ];
+
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
+
+    private readonly FakeClock clock = new();
+    private Database database = null!;
+    private DatabaseProxy wire = null!;
+    private TestServer[] servers = null!;
+    private TestClient client = null!;
+    private int number;
+
+    [OneTimeSetUp]
+    public async Task StartServers()
+    {
+        database = await Database.CreateAsync();
+        wire = new DatabaseProxy(database);
+        servers = [await TestServer.StartAsync(wire.ConnectionString, clock), await TestServer.StartAsync(wire.ConnectionString, clock)];
+
+        await database.CreateClientAsync("other");
+        // A key that can sign, for the resource that will want it.
+        await database.ExecuteAsync("select token_service.create_resource('https://parcels.example.com', '{}', 'ES384')");
+        await StepAsync();
+        clock.Advance(servers[0].Services.GetRequiredService<SigningKeys>().Ring.Keys
+            .First(key => key.Algorithm == "ES384").SignsFrom - clock.GetUtcNow());
+        await StepAsync();
+    }
+
+    [OneTimeTearDown]
+    public async Task StopServers()
+    {
+        foreach (var server in servers ?? [])
+            await server.DisposeAsync();
+        wire?.Dispose();
+        await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
+
+    [SetUp]
+    public async Task LetServersKnowTheClient()
+    {
+        wire.Speak();
+        await database.ExecuteAsync(
+            """
+            alter table token_service.client enable trigger client_notify;
+            alter table token_service.tokens_not_before enable trigger tokens_not_before_notify
+            """);
+        await database.ExecuteAsync("select token_service.set_policy(p_maximum_secret_age => '0')");
+        number++;
+        client = await database.CreateClientAsync($"client-{number}", $"read-{number} write-{number}", $"read-{number}", Resource);
+        // Old enough for a maximum age to end it.
+        await database.ExecuteAsync("update token_service.client_secret set created_at = now() - interval '2 days' where client_id = @Id", client);
+
+        foreach (var server in servers)
+        {
+            await server.HearsAsync(() => clock.Advance(Second));
+            await server.HasHeardAsync();
+        }
+
+        await EachAsync(Granted);
+    }
+
+    [TestCaseSource(nameof(Kinds))]
+    public async Task Every_server_obeys_at_once_what_it_hears_of(string kind)
+    {
+        var withdrawal = Known.Single(known => known.Kind == kind);
+        await DoAsync(withdrawal.Sql);
+        await HaveHeardAsync();
+
+        await EachAsync(withdrawal.IsObeyed);
+    }
+
+    // Packets are dropped, nobody is told. Until the next heartbeat is due nothing can be noticed.
+    [TestCaseSource(nameof(Kinds))]
+    public async Task Every_server_obeys_three_seconds_after_its_link_falls_silent(string kind)
+    {
+        var withdrawal = Known.Single(known => known.Kind == kind);
+        wire.SilenceListeners();
+        await DoAsync(withdrawal.Sql);
+        clock.Advance(Second - Instant);
+        await EachAsync(Granted);
+
+        clock.Advance(2 * Second + Instant);
+        await EachAsync(withdrawal.IsObeyed);
+    }
+
+    [Test]
+    public async Task A_deaf_server_knows_a_client_for_a_second()
+    {
+        wire.SilenceListeners();
+        clock.Advance(4 * Second);
+        await EachAsync(Granted);
+
+        await DoAsync("select token_service.set_client_enabled(@id, false)");
+        clock.Advance(Second - Instant);
+        await EachAsync(Granted);
+
+        clock.Advance(Instant);
+        await EachAsync(Refused);
+    }
+
+    [Test]
+    public async Task A_server_that_hears_again_has_forgotten_what_it_knew()
+    {
+        await DeafenAsync();
+        await CutListenersAsync();
+
+        // Whatever it reads now, it might miss the news of.
+        await EachAsync(Granted);
+        await DoAsync("select token_service.set_client_enabled(@id, false)");
+        foreach (var server in servers)
+            await server.HearsAsync(() => clock.Advance(Second / 10));
+
+        await EachAsync(Refused);
+    }
+
+    [Test]
+    public async Task A_server_behind_a_pooler_of_transactions_knows_that_it_is_deaf()
+    {
+        using var pooler = new DatabaseProxy(database);
+        pooler.LendByTransaction();
+        await using var server = await TestServer.StartAsync(pooler.ConnectionString, clock);
+        await Soon.IsAsync("it says so", () =>
+        {
+            clock.Advance(Second / 10);
+            return server.Log.Lines.Any(line => line.Contains("a pooler in front of the database has to lend connections by the session"));
+        });
+        Granted(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
+
+        await DoAsync("select token_service.set_client_enabled(@id, false)");
+        clock.Advance(Second);
+        Refused(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
+        Assert.That(IsHearing(server), Is.False);
+    }
+
+    [Test]
+    public async Task Without_its_trigger_a_change_is_obeyed_after_ten_minutes()
+    {
+        await DeafenAsync();
+        var readAt = clock.GetUtcNow();
+        await DoAsync("select token_service.set_client_enabled(@id, false)");
+
+        // Slowly, so that the heartbeat keeps up.
+        var end = readAt + TimeSpan.FromMinutes(10);
+        while (clock.GetUtcNow() < end - (2 * Second))
+        {
+            clock.Advance(2 * Second);
+            var looks = 0;
+            await Soon.IsAsync("they hear", () =>
+            {
+                // A heartbeat that was not yet due to begin with: it is, a little later.
+                if (++looks % 100 == 0)
+                    clock.Advance(Second / 10);
+                return servers.All(HasHeardLately);
+            });
+        }
+
+        clock.Advance(end - clock.GetUtcNow() - Instant);
+        await EachAsync(Granted);
+        clock.Advance(Instant);
+        await EachAsync(Refused);
+    }
+
+    private static IEnumerable<string> Kinds() => Known.Select(known => known.Kind);
+
+    private void Granted(Answer answer) => answer.IsGrant(Scope);
+
+    private static void Refused(Answer answer) => answer.IsInvalidClient();
+
+    private static void LacksScope(Answer answer) => answer.IsError(400, "invalid_scope", NotHeld);
+
+    private Task DoAsync(string sql) => database.ExecuteAsync(
+        sql, new { id = client.Id, secretId = SecretId, scope = Scope, resource = Resource });
+
+    private string Scope => $"write-{number}";
+
+    private string Resource => $"https://{number}.example.com";
+
+    private string SecretId => GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : "";
+
+    private async Task EachAsync(Action<Answer> isAsExpected)
+    {
+        foreach (var server in servers)
+            isAsExpected(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
+    }
+
+    private async Task HaveHeardAsync()
+    {
+        foreach (var server in servers)
+            await server.HasHeardAsync();
+    }
+
+    private async Task StepAsync()
+    {
+        foreach (var server in servers)
+            await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+    }
+
+    // Until the next test. A client that is disabled is told of twice: its tokens end too.
+    private Task DeafenAsync() => database.ExecuteAsync(
+        """
+        alter table token_service.client disable trigger client_notify;
+        alter table token_service.tokens_not_before disable trigger tokens_not_before_notify
+        """);
+
+    private async Task CutListenersAsync()
+    {
+        await database.ExecuteAsync(
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database()
+              and application_name = 'TokenService'
+              and query in ('listen token_service', 'select 1')
+            """);
+        await Soon.IsAsync("they know that they are deaf", () => !servers.Any(IsHearing));
+    }
+
+    private static bool HasHeardLately(TestServer server) => server.Services.GetRequiredService<Notifications>().SilentFor <= Second;
+
+    private static bool IsHearing(TestServer server) => server.Services.GetRequiredService<Notifications>().IsHearing;
+
+    /// <summary>What can be taken from a client, and what the client then gets.</summary>
+    /// <param name="Kind">For people.</param>
+    /// <param name="Sql">Takes it from @id, which has @secretId and @scope of @resource.</param>
+    /// <param name="IsObeyed">Asserts that it is taken.</param>
+    private sealed record Withdrawal(string Kind, string Sql, Action<Answer> IsObeyed);
+}

@@ -1,0 +1,210 @@
+using System.Text.Json;
+using Microsoft.IdentityModel.JsonWebTokens;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Events;
+
+/// <summary>What the operator reads of who asked about which token: why it is not active, which the caller is not told, among it.</summary>
+[TestFixture, Rfc(7662, "5")]
+public sealed class IntrospectionEvents : IntrospectionFixture
+{
+    private int number;
+
+    private protected override string[] Settings =>
+        ["Logging:LogLevel:Default=Trace", "Logging:LogLevel:Microsoft.AspNetCore=Trace", "Logging:LogLevel:Npgsql=Trace"];
+
+    [Test]
+    public async Task A_good_token([Values("application/json", "application/token-introspection+jwt")] string accept)
+    {
+        var token = await IssueAsync();
+
+        var answer = await TokenRequestBuilder.Introspect(Api, token).WithHeader("Accept", accept).SendAsync(Server);
+
+        await IsAsync(answer, $$"""
+            {
+              "outcome": "granted", "status": 200,
+              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "resource": "https://api.example.com",
+              "jti": "{{new JsonWebToken(token).Id}}", "token_client_id": "billing", "active": true, "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+    }
+
+    [TestCase("the type of any JWT", "its typ is not that of an access token")]
+    [TestCase("an extension that is critical", "it has extensions")]
+    [TestCase("a kid nobody published", "no key that is published signed it")]
+    [TestCase("the alg of another kind of key", "its alg is not that of its key")]
+    [TestCase("a bit of its signature turned over", "its signature is wrong")]
+    [TestCase("another issuer", "another issuer's")]
+    [TestCase("no audience", "a claim is missing or malformed")]
+    [TestCase("an end long past", "it has expired")]
+    [TestCase("a beginning in the far future", "it is not yet valid")]
+    [TestCase("one word", "it is no signed JWT")]
+    [TestCase("a header that is an array", "its header is no JSON object")]
+    [TestCase("a payload that is an array", "its payload is no JSON object")]
+    [TestCase("a kid of 10 kB", "it is too long")]
+    public async Task A_bad_token(string name, string reason) =>
+        await IsInactiveAsync((await BadTokens.MakeAsync(Server, await IssueAsync()))[name].Token, reason);
+
+    [Test]
+    public async Task A_token_for_another() => await IsDeadAsync(
+        (await BadTokens.MakeAsync(Server, await IssueAsync()))["another audience"].Token,
+        "it is for a resource that the caller does not speak for");
+
+    [TestCase("select token_service.set_client_enabled(@Id, false)", "its client is gone or disabled")]
+    [TestCase("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", "its client is gone or disabled")]
+    [TestCase("select token_service.end_tokens_of(@Id, @now)", "all tokens of its client up to a later instant were revoked")]
+    [TestCase("select token_service.revoke_scope(@Id, 'invoices:read')", "its client does not hold one of its scopes any more")]
+    public async Task A_token_whose_client_is_not_what_it_was(string change, string reason)
+    {
+        var client = await Database.CreateClientAsync($"client-{++number}");
+        var token = await IssueAsync(client);
+        await Database.ExecuteAsync(change, new { client.Id, now = Server.Clock.GetUtcNow().UtcDateTime });
+        await Server.HasHeardAsync();
+
+        await IsDeadAsync(token, reason);
+    }
+
+    [Test]
+    public async Task A_token_its_client_revoked()
+    {
+        var token = await IssueAsync();
+        await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server);
+
+        await IsDeadAsync(token, "its client revoked it");
+    }
+
+    [Test]
+    public async Task A_client_that_may_not_ask() =>
+        await IsAsync(await IntrospectAsync(Client, "rubbish"), $$"""
+            {
+              "outcome": "refused", "status": 400, "error": "unauthorized_client",
+              "reason": "This client speaks for no resource: an admin has to register it for one.",
+              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    [Test]
+    public async Task A_question_without_a_token() =>
+        await IsAsync(await IntrospectAsync(""), $$"""
+            {
+              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "The parameter token is missing.",
+              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    [Test]
+    public async Task A_caller_that_is_not_who_it_says() =>
+        await IsAsync(await IntrospectAsync(Api with { Secret = "tsvc_damaged" }, await IssueAsync()), """
+            {
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "the secret is damaged: its checksum is wrong",
+              "client_id": "api", "method": "client_secret_basic", "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    // Then nobody was told whether the token is active.
+    [Test]
+    public async Task An_answer_that_could_not_be_signed()
+    {
+        await using var database = await Database.CreateAsync();
+        await database.CreateClientAsync("billing");
+        var api = await database.CreateApiAsync("api", Resource);
+        await using var server = await TestServer.StartAsync(database);
+        await server.HearsAsync();
+        var kid = (await PublishedKey.ReadAllAsync(server))[0].Kid;
+        // None is the one its row shows any more, so the server signs with none.
+        await database.ExecuteAsync("update token_service.signing_key set public_jwk = public_jwk || '{\"use\":\"enc\"}'");
+        await Soon.IsAsync("the server has no key", async () => (await PublishedKey.ReadAllAsync(server)).Count == 0);
+
+        var answer = await TokenRequestBuilder.Introspect(api, "rubbish")
+            .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server);
+
+        answer.IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        await IsAsync(answer, $$"""
+            {
+              "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
+              "reason": "the signing key {{kid}} cannot be opened",
+              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{api.Secret[5..17]}}",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """, server);
+        (await TokenRequestBuilder.Introspect(api, "rubbish").SendAsync(server)).IsInactive();
+    }
+
+    // Nor a signed answer, which says as much.
+    [Test]
+    public async Task No_token_is_in_the_log_or_an_event()
+    {
+        var good = await IssueAsync();
+        var bad = (await BadTokens.MakeAsync(Server, good)).All.Select(bad => bad.Token);
+        List<string> confidential = [good, .. bad.Where(token => token.Length > 20)];
+        List<string> requestIds = [];
+        foreach (var token in confidential.ToList())
+        {
+            foreach (var request in new[]
+            {
+                TokenRequestBuilder.Introspect(Api, token),
+                TokenRequestBuilder.Introspect(Api, token).WithHeader("Accept", "application/token-introspection+jwt"),
+                TokenRequestBuilder.Introspect(Api, token).With("token", token),
+                TokenRequestBuilder.Introspect(Api, "x").With("token_type_hint", token),
+                TokenRequestBuilder.Introspect(Client, token),
+                TokenRequestBuilder.Introspect(Api with { Secret = "tsvc_damaged" }, token),
+            })
+            {
+                // So that the turn of each refusal has come.
+                Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
+                var answer = await request.SendAsync(Server);
+                requestIds.Add(answer.RequestId);
+                if (answer.Headers["Content-Type"].EndsWith("jwt", StringComparison.Ordinal))
+                    confidential.Add(answer.Body);
+            }
+        }
+
+        (await TokenRequestBuilder.Introspect(Api, good).WithMethod(HttpMethod.Get).WithPath($"/introspect?token={good}").SendAsync(Server))
+            .IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
+        await Server.Events.OfAsync(requestIds[^1]);
+        Assert.That(requestIds, Has.None.Empty);
+        Assert.That(Server.Log.Lines, Has.Some.Contains("Npgsql.Command"));
+        var written = string.Join('\n', Server.Log.Lines.Concat(Server.Events.Lines));
+        Assert.That(confidential.Where(token => written.Contains(token, StringComparison.Ordinal)), Is.Empty);
+        Assert.That(written, Does.Not.Contain(good.Split('.')[1]).And.Not.Contain(good.Split('.')[2]));
+    }
+
+    private Task IsInactiveAsync(string token, string reason) => IsInactiveAsync(token, reason, named: "");
+
+    // Of a token that is ours, or was, it is said which.
+    private Task IsDeadAsync(string token, string reason)
+    {
+        var jwt = new JsonWebToken(token);
+        return IsInactiveAsync(token, reason, named: $"""
+            "resource": "{jwt.Audiences.Single()}", "jti": "{jwt.Id}", "token_client_id": "{jwt.GetClaim("client_id").Value}",
+            """);
+    }
+
+    private async Task IsInactiveAsync(string token, string reason, string named)
+    {
+        var answer = await IntrospectAsync(token);
+        answer.IsInactive();
+        await IsAsync(answer, $$"""
+            {
+              "outcome": "granted", "status": 200, "reason": "{{reason}}", {{named}}
+              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "active": false, "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+    }
+
+    private async Task IsAsync(Answer answer, string expected, TestServer? server = null)
+    {
+        var line = await (server ?? Server).Events.OfAsync(answer.RequestId);
+        var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
+        Assert.That(
+            JsonElement.DeepEquals(
+                JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
+            line.GetRawText());
+        Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo((server ?? Server).Clock.GetUtcNow()));
+        Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/introspect"));
+    }
+}

@@ -1,0 +1,91 @@
+using System.Globalization;
+using System.Text;
+using TokenService.Authentication;
+using TokenService.Clients;
+using TokenService.Keys;
+using TokenService.Protocol;
+using TokenService.Tests.Harness;
+using TokenService.Tokens;
+
+namespace TokenService.Tests.Events;
+
+/// <summary>Logs are read by people, and shipped to places, that may know no secret.</summary>
+[TestFixture, Rfc(6749, "10.3b")]
+public sealed class LogHygiene : ServerFixture
+{
+    private const string Imported = "a secret of another system, 3f9c1d";
+    private const string Wrong = "a wrong secret of that system, 77ab20";
+
+    // All there is to read, also from the framework and the driver.
+    private protected override string[] Settings =>
+        ["Logging:LogLevel:Default=Trace", "Logging:LogLevel:Microsoft.AspNetCore=Trace", "Logging:LogLevel:Npgsql=Trace"];
+
+    [Test]
+    public async Task No_secret_token_or_digest_is_logged()
+    {
+        await Database.AddSecretAsync(Client.Id, Imported);
+        await Server.HasHeardAsync();
+        List<string> confidential = [Client.Secret, Client.Secret[18..], Imported, Wrong, "$argon2id$"];
+        confidential.AddRange(confidential.Select(Uri.EscapeDataString).ToList());
+
+        var requestCount = 0;
+        foreach (var secret in new[] { Client.Secret, Imported, Wrong, Client.Secret[..^1], GeneratedSecret.Create().Value })
+        {
+            var client = Client with { Secret = secret };
+            confidential.AddRange([secret, Basic(client.Id, secret)]);
+            TokenRequestBuilder[] requests =
+            [
+                TokenRequestBuilder.For(client), TokenRequestBuilder.ByPost(client),
+                TokenRequestBuilder.For(client).With("client_secret", secret), TokenRequestBuilder.For(client).WithScope("unheld"),
+                TokenRequestBuilder.For(new TestClient(secret, client.Id)), TokenRequestBuilder.ByPost(new TestClient(secret, client.Id)),
+                TokenRequestBuilder.For(client with { Id = "nobody" }), TokenRequestBuilder.ByPost(client).With("client_secret", secret),
+                TokenRequestBuilder.ByPost(client).With("client_assertion", secret),
+                TokenRequestBuilder.Anonymous().WithAuthorization($"Bearer {secret}"),
+                TokenRequestBuilder.Anonymous().WithAuthorization($"Basic {secret}"),
+                TokenRequestBuilder.ByPost(client).WithBody($"client_secret={secret}%"),
+                TokenRequestBuilder.ByPost(client).WithContentType("text/plain"),
+                TokenRequestBuilder.ByPost(client).WithPath($"/token?client_secret={Uri.EscapeDataString(secret)}"),
+            ];
+            requestCount += requests.Length;
+            foreach (var request in requests)
+            {
+                var answer = await request.SendAsync(Server);
+                if (answer.Status == 200)
+                    confidential.Add(answer.Token.EncodedToken);
+            }
+        }
+
+        Assert.That(confidential, Has.Some.StartsWith("eyJ"), "tokens were issued");
+        Assert.That(Server.Log.Lines, Has.Some.StartsWith("Trace Microsoft.AspNetCore").Or.Some.StartsWith("Debug Microsoft.AspNetCore"));
+        Assert.That(Server.Log.Lines, Has.Some.Contains("Npgsql.Command"));
+        await Soon.IsAsync("all events are written", () => Server.Events.Lines.Count >= requestCount);
+        foreach (var value in confidential)
+        {
+            Assert.That(
+                Server.Log.Lines.Concat(Server.Events.Lines).Where(line => line.Contains(value, StringComparison.OrdinalIgnoreCase)), Is.Empty);
+        }
+    }
+
+    private static string Basic(string id, string secret) =>
+        TokenRequestBuilder.Base64($"{id}:{Uri.EscapeDataString(secret).Replace("%20", "+", StringComparison.Ordinal)}");
+
+    private static IEnumerable<object> Records() =>
+    [
+        GeneratedSecret.TryParse(GeneratedSecret.Create().Value, out var generated) ? generated : throw new InvalidOperationException(),
+        new PresentedCredentials.Basic("billing", Wrong),
+        new PresentedCredentials.Post("billing", Wrong),
+        new BasicCredentials("billing", Wrong),
+        new SealingKey("test", Encoding.ASCII.GetBytes(Wrong)),
+        new AccessToken(Encoding.ASCII.GetBytes(Wrong), "the jti", "the kid", TimeSpan.FromMinutes(10)),
+    ];
+
+    [TestCaseSource(nameof(Records))]
+    public void What_holds_a_secret_does_not_print_it(object record)
+    {
+        var printed = string.Create(CultureInfo.InvariantCulture, $"{record}");
+
+        Assert.That(printed, Is.Not.Empty.And.Not.Contain(Wrong));
+        if (record is GeneratedSecret secret)
+            Assert.That(printed, Does.Not.Contain(secret.Value[18..]));
+    }
+}

@@ -1,0 +1,64 @@
+using System.Text.Json;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Events;
+
+/// <summary>One line of JSON for each request to an endpoint that authenticates its caller.</summary>
+[TestFixture, Rfc(6749, "10.3b")]
+public sealed class RequestEvents : ServerFixture
+{
+    [Test]
+    public async Task A_granted_request()
+    {
+        var answer = await TokenRequestBuilder.For(Client).WithScope("invoices:write invoices:read").SendAsync(Server);
+        answer.IsGrant("invoices:read invoices:write");
+
+        await IsAsync(answer, $$"""
+            {
+              "outcome": "granted", "status": 200,
+              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "resource": "https://api.example.com", "scope": "invoices:read invoices:write",
+              "jti": "{{answer.Token.Id}}", "kid": "{{answer.Token.Kid}}", "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+    }
+
+    [Test]
+    public async Task A_request_for_a_scope_that_is_not_held() =>
+        await IsAsync(await TokenRequestBuilder.For(Client).WithScope("unheld").SendAsync(Server), $$"""
+            {
+              "outcome": "refused", "status": 400, "error": "invalid_scope", "reason": "A scope is unknown or not held by this client.",
+              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    [Test]
+    public async Task A_client_that_is_unknown() =>
+        await IsAsync(await TokenRequestBuilder.ByPost(Client with { Id = "nobody" }).SendAsync(Server), """
+            {
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "unknown client",
+              "client_id": "nobody", "method": "client_secret_post", "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    [Test]
+    public async Task A_request_without_a_client() =>
+        await IsAsync(await TokenRequestBuilder.Anonymous().SendAsync(Server), """
+            {
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "no client authentication that is offered here",
+              "source": "127.0.0.1", "duration_us": 0
+            }
+            """);
+
+    private async Task IsAsync(Answer answer, string expected)
+    {
+        var line = await Server.Events.OfAsync(answer.RequestId);
+        var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
+        Assert.That(
+            JsonElement.DeepEquals(JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
+            line.GetRawText());
+        Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo(Server.Clock.GetUtcNow()));
+        Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/token"));
+    }
+}

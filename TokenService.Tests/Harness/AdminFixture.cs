@@ -1,0 +1,153 @@
+using Npgsql;
+
+namespace TokenService.Tests.Harness;
+
+/// <summary>A database on which the functions of administration are called, and what a refusal by one of them is.</summary>
+public abstract class AdminFixture
+{
+    protected const string Plaintext = "a plaintext secret, pasted by mistake";
+
+    protected const string Digest =
+        "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
+
+    protected const string ScopeGrammar =
+        "A scope is 1 to 128 printable ASCII characters without space, quotation mark and backslash (RFC 6749 §3.3).";
+
+    private const string HowToDigest =
+        "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
+        + "Never store a secret itself: if one was pasted here, treat it as leaked.";
+
+    /// <summary>RFC 6749 §3.3: what is no scope-token.</summary>
+    protected static string[] NotScopes { get; } = ["''", "'a b'", "'a\"b'", "'a\\b'", "'é'", "E'a\\n'", "repeat('a', 129)"];
+
+    /// <summary>RFC 8707 §2: what is no identifier of a resource.</summary>
+    protected static string[] NotResources { get; } =
+    [
+        "''", "'api.example.com'", "'/orders'", "'https:'", "'https://a#b'", "'https://a b'", "'https://a/é'", "E'https://a\\n'",
+        "'https://' || repeat('a', 249)",
+    ];
+
+    private protected Database Database { get; private set; } = null!;
+
+    /// <summary>With the client "billing", which holds "parcels:read" of https://api.example.com and has the secret "UsedUsedUsed".</summary>
+    [OneTimeSetUp]
+    public async Task CreateDatabase()
+    {
+        Database = await Database.CreateAsync();
+        await Database.ExecuteAsync(
+            $"""
+            select token_service.create_client(
+                'billing', 'The billing service', 'https://api.example.com', array['parcels:read'], 'UsedUsedUsed', {Digest})
+            """);
+    }
+
+    [OneTimeTearDown]
+    public async Task DropDatabase() => await Database.DisposeAsync();
+
+    /// <summary>JSON whose innermost value, 1, is so many levels deep.</summary>
+    protected static string Nested(string open, int levels, string close) =>
+        string.Concat([.. Enumerable.Repeat(open, levels), "1", .. Enumerable.Repeat(close, levels)]);
+
+    /// <summary>A call with its arguments as SQL.</summary>
+    protected static string Call(string function, Dictionary<string, string> arguments) =>
+        $"select token_service.{function}({string.Join(", ", arguments.Select(a => $"{a.Key} => {a.Value}"))})";
+
+    /// <summary>One argument, the values it is spoiled with, and how each is refused.</summary>
+    protected static IEnumerable<TestCaseData> Refused(string argument, string[] values, string state, string message, string hint) =>
+        values.Select(value => new TestCaseData(argument, value, state, message, hint).SetArgDisplayNames(argument, value));
+
+    protected static IEnumerable<TestCaseData> RefusedClientIds() =>
+    [
+        .. UnknownClient("null", ""), .. UnknownClient("'nobody'", "nobody"), .. UnknownClient("'tsvc_BBBBBBBBBBBB'", "tsvc_…"),
+    ];
+
+    protected static IEnumerable<TestCaseData> RefusedSecretsOf(string client) =>
+    [
+        .. Refused("p_digest", ["null", "''", $"'{Plaintext}'"],
+            PostgresErrorCodes.CheckViolation, $"The digest of client \"{client}\" is not an Argon2id digest.", HowToDigest),
+        .. Refused("p_secret_id", ["null"],
+            PostgresErrorCodes.NullValueNotAllowed, $"The digest of client \"{client}\" comes without its secret_id.",
+            "Pass digest and secret_id together, as \"TokenService secret new\" or \"TokenService secret hash\" printed them."),
+        .. Refused("p_secret_id",
+            ["''", "'AAAAAAAAAAA'", "'AAAAAAAAAAAAA'", "'AAAAAAAAAAA_'", "'Imported_AAAAAAAAAAAA'", "E'AAAAAAAAAAAA\\n'", $"'{Plaintext}'"],
+            PostgresErrorCodes.CheckViolation, $"The secret_id of client \"{client}\" is not one that TokenService made.",
+            "Pass the secret_id that was printed beside the digest."),
+        .. Refused("p_secret_id", ["'UsedUsedUsed'"],
+            PostgresErrorCodes.UniqueViolation, "The secret_id \"UsedUsedUsed\" is in use already.",
+            "Each secret is added once. Make a fresh one with \"TokenService secret new\"."),
+    ];
+
+    protected Task IsRefusedAsync(string call, string state, string message, string hint) =>
+        IsRefusedAsync(() => Database.ExecuteAsync(call), state, message, hint);
+
+    private protected async Task IsRefusedAsync(Func<Task> call, string state, string message, string hint)
+    {
+        var before = await ContentsAsync();
+        var refusal = (await Assert.ThrowsAsync<PostgresException>(() => call()))!;
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(refusal.MessageText, Is.EqualTo(message));
+            Assert.That(refusal.Hint, Is.EqualTo(hint));
+            Assert.That(refusal.SqlState, Is.EqualTo(state));
+            // The log of the server and the terminal of the admin keep all of these.
+            Assert.That(
+                string.Join('\n', refusal.MessageText, refusal.Detail, refusal.Hint, refusal.Where, refusal.InternalQuery),
+                Does.Not.Contain(Plaintext));
+            Assert.That(await ContentsAsync(), Is.EqualTo(before), "nothing changed");
+        }
+    }
+
+    /// <summary>A statement that may be repeated: again, it changes nothing, and the audit says nothing.</summary>
+    protected async Task ChangesNothingAsync(string sql)
+    {
+        var before = await ContentsAsync();
+        await Database.ExecuteAsync(sql);
+        Assert.That(await ContentsAsync(), Is.EqualTo(before), "nothing changed");
+    }
+
+    /// <summary>Runs a statement, and returns what psql would show as warnings with their hints.</summary>
+    protected async Task<string[]> WarningsOfAsync(string sql)
+    {
+        var warnings = new List<string>();
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        connection.Notice += (_, e) => warnings.Add($"{e.Notice.InvariantSeverity}: {e.Notice.MessageText} {e.Notice.Hint}");
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync();
+        return [.. warnings];
+    }
+
+    /// <summary>What a query returns, a line for each row, its columns separated by " | ", null as "-".</summary>
+    protected async Task<string[]> RowsAsync(string sql)
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        return await RowsAsync(sql, connection);
+    }
+
+    protected static async Task<string[]> RowsAsync(string sql, NpgsqlConnection connection)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await using var reader = await command.ExecuteReaderAsync();
+        var rows = new List<string>();
+        while (await reader.ReadAsync())
+        {
+            var columns = Enumerable.Range(0, reader.FieldCount).Select(column => reader.IsDBNull(column) ? "-" : $"{reader[column]}");
+            rows.Add(string.Join(" | ", columns));
+        }
+
+        return [.. rows];
+    }
+
+    // All of the schema's tables, those to come included.
+    private Task<string?> ContentsAsync() => Database.ReadAsync<string>(
+        """
+        select string_agg(query_to_xml(format('select * from %s t order by t::text', oid::regclass), true, false, '')::text, '' order by oid)
+        from pg_class
+        where relnamespace = 'token_service'::regnamespace
+          and relkind = 'r'
+        """);
+
+    private static IEnumerable<TestCaseData> UnknownClient(string value, string shown) => Refused("p_client_id", [value],
+        PostgresErrorCodes.NoDataFound, $"There is no client \"{shown}\".",
+        "scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.");
+}

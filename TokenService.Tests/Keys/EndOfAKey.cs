@@ -1,0 +1,128 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.IdentityModel.JsonWebTokens;
+using TokenService.Keys;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Keys;
+
+/// <summary>A key is published for as long as the longest token it signed, and its private half is kept no longer than that.</summary>
+[TestFixture]
+public sealed class EndOfAKey
+{
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+
+    private Database database = null!;
+    private TestClient client = null!;
+    private TestServer server = null!;
+
+    private SigningKey First => server.Services.GetRequiredService<SigningKeys>().Ring.Keys[0];
+
+    [SetUp]
+    public async Task StartServer()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+        // All of it lies in the past of the database, whose clock must agree before anything is destroyed.
+        await database.ExecuteAsync("update token_service.client_secret set not_before = not_before - interval '90 days'");
+        server = await TestServer.StartAsync(database.ConnectionString, new FakeClock(TimeSpan.FromDays(-90)));
+    }
+
+    [TearDown]
+    public async Task StopServer()
+    {
+        await server.DisposeAsync();
+        await database.DisposeAsync();
+    }
+
+    [Test]
+    public async Task The_mark_of_the_longest_token_is_raised_before_a_longer_one_and_never_else()
+    {
+        var kid = First.Kid;
+        await IssueAsync();
+        Assert.That(await ReadAsync<int>("longest_token_seconds", kid), Is.EqualTo(600));
+
+        var version = await ReadAsync<string>("xmin", kid);
+        for (var i = 0; i < 20; i++)
+            await IssueAsync();
+        Assert.That(await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "no token writes anything");
+
+        await LetTokensLiveAsync(seconds: 300);
+        await IssueAsync();
+        Assert.That(await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "a shorter one neither");
+
+        // Whoever cannot raise the mark issues no token that would need it.
+        await LetTokensLiveAsync(seconds: 3600);
+        await database.ExecuteAsync(
+            "alter table token_service.signing_key add constraint held check (longest_token_seconds <= 600)");
+        Assert.That((await TokenRequestBuilder.For(client).SendAsync(server)).Status, Is.EqualTo(500));
+        await database.ExecuteAsync("alter table token_service.signing_key drop constraint held");
+        await IssueAsync();
+        Assert.That(await ReadAsync<int>("longest_token_seconds", kid), Is.EqualTo(3600));
+    }
+
+    [Test]
+    public async Task A_key_that_ends_soon_stays_published_until_a_token_of_a_day_is_dead_and_openable_an_hour_longer()
+    {
+        var key = First;
+        await MoveToAsync(key.SignsUntil!.Value - Second);
+        await LetTokensLiveAsync(seconds: 86400);
+        var token = await IssueAsync();
+        Assert.That(token.Kid, Is.EqualTo(key.Kid));
+
+        await MoveToAsync(token.ValidTo);
+        Assert.That((await PublishedKey.ReadAllAsync(server)).Single(published => published.Kid == key.Kid).Verifies(token.EncodedToken));
+
+        var goneAfter = key.SignsUntil.Value + TimeSpan.FromDays(1) + TimeSpan.FromMinutes(15);
+        await MoveToAsync(goneAfter - Second);
+        Assert.That(await PublishedAsync(), Does.Contain(key.Kid));
+        await MoveToAsync(goneAfter);
+        Assert.That(await PublishedAsync(), Does.Not.Contain(key.Kid));
+
+        await MoveToAsync(goneAfter + TimeSpan.FromHours(1));
+        Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.False);
+        await MoveToAsync(goneAfter + TimeSpan.FromHours(1) + Second);
+        Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.True);
+        Assert.That(
+            await database.ReadAsync<int>("select count(*) from token_service.signing_key where sealed_private_key is null"),
+            Is.EqualTo(1), "its successors keep theirs");
+    }
+
+    [Test]
+    public async Task A_clock_that_is_ahead_of_the_database_destroys_nothing()
+    {
+        await database.ExecuteAsync("delete from token_service.signing_key");
+        await server.DisposeAsync();
+        server = await TestServer.StartAsync(database);
+
+        var key = First;
+        await MoveToAsync(key.SignsUntil!.Value);
+        await MoveToAsync(key.GoneAfter!.Value + TimeSpan.FromHours(2));
+
+        Assert.That(await PublishedAsync(), Does.Not.Contain(key.Kid));
+        Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.False);
+    }
+
+    private async Task<JsonWebToken> IssueAsync()
+    {
+        var answer = await TokenRequestBuilder.For(client).SendAsync(server);
+        Assert.That(answer.Status, Is.EqualTo(200), answer.Body);
+        return answer.Token;
+    }
+
+    private async Task LetTokensLiveAsync(int seconds)
+    {
+        await database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @seconds", new { seconds });
+        await server.HasHeardAsync();
+    }
+
+    private async Task MoveToAsync(DateTimeOffset instant)
+    {
+        server.Clock.Advance(instant - server.Clock.GetUtcNow());
+        await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+    }
+
+    private async Task<IEnumerable<string>> PublishedAsync() => (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid);
+
+    private Task<T?> ReadAsync<T>(string what, string kid) =>
+        database.ReadAsync<T>($"select {what} from token_service.signing_key where kid = @kid", new { kid });
+}

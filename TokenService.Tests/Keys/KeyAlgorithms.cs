@@ -1,0 +1,107 @@
+using System.Buffers.Text;
+using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Keys;
+
+/// <summary>What tokens are signed with: as the server is told, and as a resource asks.</summary>
+[TestFixture]
+public sealed class KeyAlgorithms
+{
+    private const string EllipticCurve = "alg crv kid kty use x y";
+    private const string Rsa = "alg e kid kty n use";
+
+    private Database database = null!;
+    private TestClient client = null!;
+
+    [SetUp]
+    public async Task CreateDatabase()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+    }
+
+    [TearDown]
+    public async Task DropDatabase() => await database.DisposeAsync();
+
+    [TestCase("ES256", "EC", EllipticCurve, 256)]
+    [TestCase("ES384", "EC", EllipticCurve, 384)]
+    [TestCase("RS256", "RSA", Rsa, 3072)]
+    [TestCase("PS256", "RSA", Rsa, 2048, "Keys:RsaKeySize=2048")]
+    [Rfc(9068, "2.1b"), Rfc(7518, "3.3"), Rfc(7518, "3.4"), Rfc(7517, "4.2/4.5")]
+    public async Task Tokens_are_signed_with_the_algorithm_that_is_set_and_verify_with_its_JWK(
+        string algorithm, string type, string members, int bits, params string[] settings)
+    {
+        await using var server = await TestServer.StartAsync(database, [$"Keys:Algorithm={algorithm}", .. settings]);
+
+        var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token;
+        var keys = await PublishedKey.ReadAllAsync(server);
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (var key in keys)
+            {
+                Assert.That(key.Jwk.EnumerateObject().Select(member => member.Name).Order(), Is.EqualTo(members.Split(' ')));
+                Assert.That((key.Member("kty"), key.Member("alg"), key.Member("use")), Is.EqualTo((type, algorithm, "sig")));
+                Assert.That(key.Kid, Is.EqualTo(key.Thumbprint));
+                Assert.That(Bits(key), Is.EqualTo(bits));
+            }
+
+            Assert.That((token.Alg, token.Kid), Is.EqualTo((algorithm, keys[0].Kid)), "the first of two signs");
+            Assert.That(keys.Select(key => key.Verifies(token.EncodedToken)), Is.EqualTo([true, false]));
+        }
+    }
+
+    // The example of RFC 7638 §3.1.
+    [Test]
+    public void The_thumbprint_of_an_RSA_key_is_computed_rightly() =>
+        Assert.That(
+            new PublishedKey(JsonElement.Parse("""
+                {"kty":"RSA","e":"AQAB","alg":"RS256","kid":"2011-04-29",
+                 "n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}
+                """)).Thumbprint,
+            Is.EqualTo("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"));
+
+    [Test, Rfc(9068, "2.1b")]
+    public async Task A_resource_that_asks_for_another_algorithm_gets_it_once_every_verifier_knows_its_key()
+    {
+        var carrier = await database.CreateClientAsync("carrier", "parcels:read", "parcels:read", "https://parcels.example.com");
+        await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
+        await database.ExecuteAsync(
+            "update token_service.resource set signing_alg = 'RS256' where audience = 'https://parcels.example.com'");
+
+        await StepAsync(server);
+        var first = server.Services.GetRequiredService<SigningKeys>().Ring.Keys.First(key => key.Algorithm == "RS256");
+        Assert.That((await PublishedKey.ReadAllAsync(server)).Select(key => key.Member("alg")), Is.EquivalentTo(["ES256", "ES256", "RS256"]));
+        Assert.That(first.SignsFrom - server.Clock.GetUtcNow(), Is.GreaterThan(TimeSpan.FromMinutes(5)), "the JWKS's max-age");
+
+        server.Clock.Advance(first.SignsFrom - server.Clock.GetUtcNow() - TimeSpan.FromSeconds(1));
+        await StepAsync(server);
+        await IsSignedWithAsync("ES256", carrier, server);
+
+        server.Clock.Advance(TimeSpan.FromSeconds(1));
+        await StepAsync(server);
+        await IsSignedWithAsync("RS256", carrier, server);
+        await IsSignedWithAsync("ES256", client, server);
+        Assert.That((await PublishedKey.ReadAllAsync(server)).Select(key => key.Member("alg")).Distinct(), Is.EquivalentTo(["ES256", "RS256"]));
+    }
+
+    private static async Task IsSignedWithAsync(string algorithm, TestClient client, TestServer server)
+    {
+        var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token;
+        var key = (await PublishedKey.ReadAllAsync(server)).Single(key => key.Kid == token.Kid);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(token.Alg, Is.EqualTo(algorithm));
+            Assert.That(key.Verifies(token.EncodedToken), Is.True);
+        }
+    }
+
+    private static Task<string?> StepAsync(TestServer server) =>
+        server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+
+    // RFC 7518 §6.3.1.1: no leading zeros; §6.2.1.2: as long as the curve's field.
+    private static int Bits(PublishedKey key) =>
+        8 * Base64Url.DecodeFromChars(key.Member(key.Member("kty") == "EC" ? "x" : "n")).Length;
+}

@@ -1,0 +1,149 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Keys;
+
+/// <summary>Whoever can write signing_key but has no sealing key puts no key of his own before the verifiers.</summary>
+[TestFixture]
+public sealed class KeyTampering
+{
+    private const string NotTheOne = "The signing key KID is not the one its row shows: the row was changed. Withdraw the key.";
+
+    private const string DoesNotOpen =
+        "The sealing key \"test\" does not open the signing key KID: the value configured under that id is not the one "
+        + "that sealed it, or the row was changed.";
+
+    private const string HasNoPrivateHalf = "The signing key KID is published, and its private half is gone. Withdraw the key.";
+
+    // Any point would do; this is the one of RFC 7517 appendix A.1.
+    private const string ForeignPoint =
+        """{"x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}""";
+
+    private const string ForeignJwk = $"update token_service.signing_key set public_jwk = public_jwk || '{ForeignPoint}' where kid = @kid";
+
+    private const string ForeignPrivateKey = """
+        update token_service.signing_key k
+        set sealed_private_key = other.sealed_private_key
+        from token_service.signing_key other
+        where k.kid = @kid
+          and other.kid <> k.kid
+        """;
+
+    // A kid that somebody chose, on its way out, so that it needs no private half.
+    private const string ForeignRow = $"""
+        insert into token_service.signing_key (
+            kid, alg, public_jwk, sealing_key_id, published_at, known_from, signs_from, signs_until, jwks_max_age_seconds)
+        select 'foreign', alg, public_jwk || '{ForeignPoint}' || jsonb_build_object('kid', 'foreign'), sealing_key_id,
+               now() - interval '2 hours', now() - interval '2 hours', now() - interval '2 hours', now(), 300
+        from token_service.signing_key
+        where kid = @kid
+        """;
+
+    private Database database = null!;
+
+    // What is done to a row, and what the server says of it.
+    private static IEnumerable<TestCaseData> Changes() =>
+    [
+        Change("public_jwk of another key", ForeignJwk, NotTheOne),
+        Change("public_jwk with another kid",
+            """update token_service.signing_key set public_jwk = public_jwk || '{"kid":"foreign"}' where kid = @kid""", NotTheOne),
+        Change("public_jwk of another use",
+            """update token_service.signing_key set public_jwk = public_jwk || '{"use":"enc"}' where kid = @kid""", NotTheOne),
+        Change("alg of another curve", "update token_service.signing_key set alg = 'ES384' where kid = @kid", DoesNotOpen),
+        Change("alg of another kind of key", "update token_service.signing_key set alg = 'RS256' where kid = @kid", DoesNotOpen),
+        Change("alg, and public_jwk to match",
+            """
+            update token_service.signing_key
+            set alg = 'ES384', public_jwk = public_jwk || '{"alg":"ES384","crv":"P-384"}'
+            where kid = @kid
+            """, DoesNotOpen),
+    ];
+
+    // Which a server that has opened the right one never sees.
+    private static IEnumerable<TestCaseData> Swaps() => [Change("private half of another key", ForeignPrivateKey, DoesNotOpen)];
+
+    [SetUp]
+    public async Task CreateDatabase() => database = await Database.CreateAsync();
+
+    [TearDown]
+    public async Task DropDatabase() => await database.DisposeAsync();
+
+    [TestCaseSource(nameof(Changes))]
+    [TestCaseSource(nameof(Swaps))]
+    public async Task A_changed_row_stops_the_start(string sql, string message)
+    {
+        string kid;
+        await using (var server = await TestServer.StartAsync(database))
+            kid = (await KidsAsync(server))[1];
+
+        await database.ExecuteAsync(sql, new { kid });
+
+        await RefusesToStartAsync(kid, message);
+    }
+
+    // RS256 and PS256 keys look the same but for this.
+    [Test, Rfc(8725, "3.1")]
+    public async Task An_RSA_key_of_another_algorithm_stops_the_start()
+    {
+        string[] settings = ["Keys:Algorithm=RS256", "Keys:RsaKeySize=2048"];
+        string kid;
+        await using (var server = await TestServer.StartAsync(database, settings))
+            kid = (await KidsAsync(server))[1];
+
+        await database.ExecuteAsync("update token_service.signing_key set alg = 'PS256', public_jwk = public_jwk || '{\"alg\":\"PS256\"}' where kid = @kid", new { kid });
+
+        await RefusesToStartAsync(kid, DoesNotOpen, settings);
+    }
+
+    [TestCaseSource(nameof(Changes))]
+    public async Task A_row_that_changes_under_a_running_server_is_published_no_more(string sql, string message)
+    {
+        await using var server = await TestServer.StartAsync(database);
+        var kids = await KidsAsync(server);
+        var (signing, changed) = (kids[0], kids[1]);
+
+        await database.ExecuteAsync(sql, new { kid = changed });
+
+        await LosesAsync(changed, message, server);
+        Assert.That(await KidsAsync(server), Does.Contain(signing));
+    }
+
+    [Test]
+    public async Task A_row_without_a_private_half_is_not_published()
+    {
+        await using var running = await TestServer.StartAsync(database);
+        var kids = await KidsAsync(running);
+        await database.ExecuteAsync(ForeignRow, new { kid = kids[0] });
+
+        await LosesAsync("foreign", HasNoPrivateHalf, running);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(running.Services.GetRequiredService<SigningKeys>().Ring.Keys.Select(key => key.Kid), Does.Contain("foreign"));
+            Assert.That(await KidsAsync(running), Is.EqualTo(kids));
+        }
+
+        await RefusesToStartAsync("foreign", HasNoPrivateHalf);
+    }
+
+    private async Task RefusesToStartAsync(string kid, string message, params string[] settings)
+    {
+        var refusal = await Assert.ThrowsAsync<StartRefusedException>(() => TestServer.StartAsync(database, settings));
+        Assert.That(refusal!.Message, Is.EqualTo(Of(kid, message)));
+    }
+
+    private static async Task LosesAsync(string kid, string message, TestServer server)
+    {
+        var said = $"Error TokenService.Keys.KeyRotation: {Of(kid, message)}";
+        await Soon.IsAsync("the log says so", () => server.Log.Lines.Any(line => line.StartsWith(said, StringComparison.Ordinal)));
+        Assert.That(await KidsAsync(server), Does.Not.Contain(kid));
+    }
+
+    private static string Of(string kid, string message) => message.Replace("KID", kid, StringComparison.Ordinal);
+
+    private static async Task<string[]> KidsAsync(TestServer server) =>
+        [.. (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid)];
+
+    private static TestCaseData Change(string name, string sql, string message) =>
+        new TestCaseData(sql, message).SetArgDisplayNames(name);
+}

@@ -1,0 +1,95 @@
+using System.Text;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Limits;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Limits;
+
+/// <summary>No more requests are answered at once than are configured. Here the smallest number there may be.</summary>
+[TestFixture]
+public sealed class RequestsAtOnce
+{
+    private const int Most = 16;
+
+    private readonly HashingGate hashing = new();
+    private Database database = null!;
+    private TestServer server = null!;
+    private TestClient client = null!;
+
+    [OneTimeSetUp]
+    public async Task StartServer()
+    {
+        database = await Database.CreateAsync();
+        client = await database.CreateClientAsync("billing");
+        server = await TestServer.StartAsync(
+            database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => hashing.NewThreads()),
+            $"Limits:RequestsInFlight={Most}", "Limits:FailuresPerSource=10000",
+            $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}");
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    [OneTimeTearDown]
+    public async Task StopServer()
+    {
+        hashing.Open();
+        await (server?.DisposeAsync() ?? ValueTask.CompletedTask);
+        hashing.Dispose();
+        await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
+    }
+
+    [Test]
+    public async Task One_more_is_refused_until_others_are_answered()
+    {
+        hashing.Close();
+        var waiting = Enumerable.Range(0, Most)
+            .Select(i => TokenRequestBuilder.For(new TestClient($"nobody-{i}", $"a guess {i}")).SendAsync(server)).ToList();
+        var inFlight = server.Services.GetRequiredService<RequestsInFlight>();
+        await Soon.IsAsync("all of them wait", () => inFlight.Count == Most);
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+        Assert.That((await server.GetAsync("/.well-known/jwks.json")).Status, Is.EqualTo(200));
+
+        hashing.Open();
+        foreach (var answer in await Task.WhenAll(waiting))
+            answer.IsInvalidClient();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    [Test]
+    public async Task One_that_is_refused_leaves_too()
+    {
+        for (var i = 0; i <= Most; i++)
+        {
+            (await TokenRequestBuilder.Anonymous().SendAsync(server)).IsInvalidClient();
+            (await TokenRequestBuilder.For(client with { Secret = "a wrong one" + client.Secret }).With("client_secret", "x").SendAsync(server))
+                .IsError(400, "invalid_request", "The client authenticates in more than one way.");
+            (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
+                .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
+        }
+
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    // Or a few slow callers could keep everybody else out.
+    [Test]
+    public async Task A_body_that_has_not_come_does_not_count()
+    {
+        var slow = new List<Stream>();
+        for (var i = 0; i <= Most; i++)
+        {
+            var connection = await server.ConnectAsync();
+            slow.Add(connection);
+            await connection.WriteAsync(Encoding.ASCII.GetBytes(
+                "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n"
+                + "Expect: 100-continue\r\n\r\n"));
+            // It says so once it reads the body.
+            var line = new byte[25];
+            await connection.ReadExactlyAsync(line);
+            Assert.That(Encoding.ASCII.GetString(line), Is.EqualTo("HTTP/1.1 100 Continue\r\n\r\n"));
+        }
+
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        foreach (var connection in slow)
+            await connection.DisposeAsync();
+    }
+}

@@ -1,0 +1,182 @@
+using Dapper;
+using Npgsql;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Schema;
+
+/// <summary>The schema's own last line of defence, behind the functions, and what it says of itself.</summary>
+[TestFixture]
+public sealed class Constraints : AdminFixture
+{
+    // RFC 7518 §6: what a JWK must not show.
+    private static readonly string[] PrivateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+    // Beside what the functions check: the table as it is reached by a plain INSERT.
+    private static IEnumerable<TestCaseData> RefusedRows() =>
+    [
+        .. Rows("migration (number, name, checksum)", ("migration_pkey", ["1, 'again', ''"])),
+        .. Rows("client (id, name)",
+            ("client_pkey", ["'billing', 'again'"]),
+            ("client_id_grammar",
+                ["'', 'x'", "'-a', 'x'", "'a b', 'x'", "'a:b', 'x'", "'é', 'x'", "E'a\\n', 'x'", "repeat('a', 129), 'x'"]),
+            ("client_name_length", ["'a', ''", "'a', repeat('x', 201)"])),
+        .. Rows("client (id, name, authentication_methods)",
+            ("client_authentication_methods_known", ["'a', 'x', '{}'", "'a', 'x', '{none}'", "'a', 'x', '{client_secret_basic,NULL}'"])),
+        .. Rows("client (id, name, token_lifetime_seconds)",
+            ("client_token_lifetime_range", ["'a', 'x', 59", "'a', 'x', 86401"])),
+        .. Rows("client (id, name, tokens_per_minute)",
+            ("client_tokens_per_minute_range", ["'a', 'x', 0", "'a', 'x', 1000001"])),
+        .. Rows("client (id, name, extra_claims)",
+            ("client_extra_claims_are_an_object", ["'a', 'x', '[]'", "'a', 'x', 'null'", "'a', 'x', '\"sub\"'"]),
+            ("client_extra_claims_not_reserved", ["""'a', 'x', '{"sub": null}'""", """'a', 'x', '{"tenant": 1, "roles": []}'"""]),
+            ("client_extra_claims_depth",
+                [$"'a', 'x', '{Nested("{\"a\": ", 17, "}")}'", $"'a', 'x', '{{\"a\": {Nested("[", 16, "]")}}}'"]),
+            ("client_extra_claims_size", ["""'a', 'x', jsonb_build_object('a', repeat('x', 1016))"""])),
+        .. Rows("client_secret (client_id, id, digest)",
+            ("client_secret_pkey", [$"'billing', 'UsedUsedUsed', {Digest}"]),
+            ("client_secret_client_fkey", [$"'nobody', 'CCCCCCCCCCCC', {Digest}"]),
+            ("client_secret_id_grammar", [$"'billing', 'CCCCCCCCCCC', {Digest}", $"'billing', E'CCCCCCCCCCCC\\n', {Digest}"]),
+            ("client_secret_digest_is_argon2id", [$"'billing', 'CCCCCCCCCCCC', '{Plaintext}'", "'billing', 'CCCCCCCCCCCC', ''"])),
+        .. Rows("client_secret (client_id, id, digest, label)",
+            ("client_secret_label_length",
+                [$"'billing', 'CCCCCCCCCCCC', {Digest}, ''", $"'billing', 'CCCCCCCCCCCC', {Digest}, repeat('x', 201)"])),
+        .. Rows("client_secret (client_id, id, digest, not_before, expires_at)",
+            ("client_secret_expires_after_start", [$"'billing', 'CCCCCCCCCCCC', {Digest}, now(), now()"]),
+            ("client_secret_dates_representable",
+                [
+                    $"'billing', 'CCCCCCCCCCCC', {Digest}, now(), '20270-01-01'", $"'billing', 'CCCCCCCCCCCC', {Digest}, now(), 'infinity'",
+                    $"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01', null", $"'billing', 'CCCCCCCCCCCC', {Digest}, '-infinity', null",
+                ])),
+        .. Rows("client_secret (client_id, id, digest, revoked_at)",
+            ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
+        .. Rows("resource (audience, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
+        .. Rows("resource (audience, maximum_token_lifetime_seconds)",
+            ("resource_maximum_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),
+        .. Rows("resource_server (client_id, audience)",
+            ("resource_server_pkey", ["'billing', 'https://api.example.com'"]),
+            ("resource_server_client_fkey", ["'nobody', 'https://api.example.com'"]),
+            ("resource_server_resource_fkey", ["'billing', 'https://nowhere.example.com'"])),
+        .. Rows("revoked_token (jti, client_id, expires_at)",
+            ("revoked_token_pkey", ["'used', 'billing', now()"]),
+            ("revoked_token_jti_grammar",
+                ["'', 'billing', now()", "'a.b', 'billing', now()", "E'a\\n', 'billing', now()", "repeat('a', 65), 'billing', now()"])),
+        .. Rows("tokens_not_before",
+            ("tokens_not_before_pkey", ["'billing', now()"]),
+            ("tokens_not_before_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
+        .. Rows("resource (audience)",
+            ("resource_pkey", ["'https://api.example.com'"]),
+            ("resource_audience_is_absolute_uri",
+                ["''", "'api.example.com'", "'/orders'", "'https:'", "'https://a#b'", "'https://a b'", "'https://' || repeat('a', 249)"])),
+        .. Rows("scope (name, audience)",
+            ("scope_pkey", ["'parcels:read', 'https://api.example.com'"]),
+            ("scope_resource_fkey", ["'a', 'https://nowhere.example.com'"]),
+            ("scope_name_grammar",
+                [.. NotScopes.Select(name => $"{name}, 'https://api.example.com'")])),
+        .. Rows("client_scope (client_id, scope)",
+            ("client_scope_pkey", ["'billing', 'parcels:read'"]),
+            ("client_scope_client_fkey", ["'nobody', 'parcels:read'"]),
+            ("client_scope_scope_fkey", ["'billing', 'nothing'"])),
+        .. Rows("policy (id)",
+            ("policy_pkey", ["true"]),
+            ("policy_is_one_row", ["false"])),
+        .. Rows("policy (id, maximum_secret_age, maximum_overlap, minimum_digest_cost)",
+            ("policy_maximum_secret_age_range", ["true, '23 hours', '1 day', 8192", "true, '3651 days', '1 day', 8192"]),
+            ("policy_maximum_overlap_range", ["true, null, '-1 second', 8192", "true, null, '366 days', 8192"]),
+            ("policy_minimum_digest_cost_range", ["true, null, '1 day', 8191", "true, null, '1 day', 655361"])),
+        .. Rows("secret_use (secret_id, first_used_at, last_used_at, use_count)",
+            ("secret_use_pkey", ["'UsedUsedUsed', now(), now(), 1"]),
+            ("secret_use_secret_fkey", ["'CCCCCCCCCCCC', now(), now(), 1"]),
+            ("secret_use_dates_in_order", ["'CCCCCCCCCCCC', now(), now() - interval '1 second', 1"]),
+            ("secret_use_count_positive", ["'CCCCCCCCCCCC', now(), now(), 0"])),
+        .. Rows("scope_use (client_id, scope, first_used_at, last_used_at, use_count)",
+            ("scope_use_pkey", ["'billing', 'parcels:read', now(), now(), 1"]),
+            ("scope_use_client_scope_fkey", ["'billing', 'nothing', now(), now(), 1", "'nobody', 'parcels:read', now(), now(), 1"]),
+            ("scope_use_dates_in_order", ["'billing', 'nothing', now(), now() - interval '1 second', 1"]),
+            ("scope_use_count_positive", ["'billing', 'nothing', now(), now(), 0"])),
+        .. Rows("audit_log (at, user_name, application_name, table_name, id, operation, hash)",
+            ("audit_log_pkey", ["now(), '', '', '', 1, 'INSERT', sha256('')"]),
+            ("audit_log_operation_known", ["now(), '', '', '', 0, 'SELECT', sha256('')"]),
+            ("audit_log_hash_length", ["now(), '', '', '', 0, 'INSERT', ''"])),
+        .. Rows(
+            "signing_key (sealing_key_id, sealed_private_key, kid, alg, public_jwk, published_at, known_from, signs_from, signs_until, "
+            + "jwks_max_age_seconds, longest_token_seconds)",
+            ("signing_key_pkey", ["'test', '', 'used', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
+            ("signing_key_alg_known",
+                ["'test', '', 'a', 'none', '{}', now(), now(), now(), null, 300, 0", "'test', '', 'a', 'HS256', '{}', now(), now(), now(), null, 300, 0"]),
+            ("signing_key_public_jwk_is_public",
+                [
+                    "'test', '', 'a', 'ES256', '[]', now(), now(), now(), null, 300, 0",
+                    .. PrivateMembers.Select(member => $$"""'test', '', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), now(), null, 300, 0"""),
+                ]),
+            ("signing_key_dates_in_order",
+                [
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now() - interval '1 second', null, 300, 0",
+                    "'test', '', 'a', 'ES256', '{}', now(), now() - interval '1 second', now(), null, 300, 0",
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), now() - interval '1 second', 300, 0",
+                ]),
+            ("signing_key_can_sign", ["'test', null, 'a', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
+            ("signing_key_jwks_max_age_range",
+                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 0, 0", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 86401, 0"]),
+            ("signing_key_longest_token_range",
+                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401"])),
+    ];
+
+    [OneTimeSetUp]
+    public Task CreateRows() => Database.ExecuteAsync(
+        """
+        insert into token_service.signing_key (
+            kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
+        values ('used', 'ES256', '{}', '', 'test', now(), now(), now(), 300);
+
+        insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+        insert into token_service.revoked_token (jti, client_id, expires_at) values ('used', 'billing', now());
+        insert into token_service.tokens_not_before values ('billing', now());
+        insert into token_service.secret_use values ('UsedUsedUsed', now(), now(), null, 1);
+        insert into token_service.scope_use values ('billing', 'parcels:read', now(), now(), 1);
+        """);
+
+    [TestCaseSource(nameof(RefusedRows))]
+    public void A_row_is_refused_by_a_constraint_that_says_why(string constraint, string insert) =>
+        Assert.That(
+            () => Database.ExecuteAsync(insert),
+            Throws.InstanceOf<PostgresException>().With.Property(nameof(PostgresException.ConstraintName)).EqualTo(constraint));
+
+    [Test]
+    public async Task Every_constraint_has_a_row_that_it_refuses()
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        var constraints = await connection.QueryAsync<string>(
+            """
+            select conname from pg_constraint
+            where connamespace = 'token_service'::regnamespace
+              and contype in ('c', 'f', 'p', 'u', 'x')
+            """);
+        Assert.That(RefusedRows().Select(row => row.Arguments[0]).Distinct(), Is.EquivalentTo(constraints));
+    }
+
+    [Test]
+    public async Task Every_table_column_and_function_has_a_comment()
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        var uncommented = await connection.QueryAsync<string>(
+            """
+            select c.relname || coalesce('.' || a.attname, '')
+            from pg_class c
+            left join pg_attribute a on a.attrelid = c.oid and a.attnum >= 0 and not a.attisdropped
+            where c.relnamespace = 'token_service'::regnamespace
+              and c.relkind in ('r', 'p', 'v', 'm')
+              and (col_description(c.oid, a.attnum) is null or obj_description(c.oid, 'pg_class') is null)
+            union all
+            select proname || '()' from pg_proc
+            where pronamespace = 'token_service'::regnamespace
+              and obj_description(oid, 'pg_proc') is null
+            """);
+        Assert.That(uncommented, Is.Empty);
+    }
+
+    private static IEnumerable<TestCaseData> Rows(string table, params (string Constraint, string[] Values)[] refused) =>
+        from r in refused
+        from values in r.Values
+        select new TestCaseData(r.Constraint, $"insert into token_service.{table} values ({values})")
+            .SetArgDisplayNames(r.Constraint, values);
+}

@@ -1,0 +1,484 @@
+using Npgsql;
+using TokenService.Postgres;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Schema;
+
+/// <summary>
+/// Who may do what. The matrices are the decision: a table, a column or a function that is new fails them until somebody has decided.
+/// </summary>
+[TestFixture]
+public sealed class Roles : AdminFixture
+{
+    private const string App = "token_service_app";
+    private const string Admin = "token_service_admin";
+
+    private const string Key = "kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds";
+
+    private Login app = null!;
+    private Login admin = null!;
+    private Login stranger = null!;
+
+    // Real logins that are members of the group roles.
+    private static IEnumerable<TestCaseData> Forbidden() =>
+    [
+        .. To(App,
+            "insert into client (id, name) values ('a', 'a')",
+            "update client set enabled = true",
+            "delete from client",
+            "truncate client cascade",
+            "insert into client_secret (id, client_id, digest) values ('AAAAAAAAAAAA', 'billing', 'x')",
+            "update client_secret set digest = digest",
+            "update client_secret set revoked_at = null",
+            "delete from client_secret",
+            "insert into resource (audience) values ('https://a')",
+            "update resource set signing_alg = null",
+            "delete from resource",
+            "insert into scope (name, audience) values ('a', 'https://api.example.com')",
+            "update scope set audience = audience",
+            "delete from scope",
+            "insert into client_scope (client_id, scope) values ('billing', 'parcels:read')",
+            "update client_scope set is_default = true",
+            "delete from client_scope",
+            "insert into policy default values",
+            "update policy set maximum_secret_age = null",
+            "delete from policy",
+            "update resource set maximum_token_lifetime_seconds = null",
+            "insert into resource_server (client_id, audience) values ('billing', 'https://api.example.com')",
+            "delete from resource_server",
+            "insert into tokens_not_before values ('billing', now())",
+            "update tokens_not_before set not_before = now()",
+            "delete from tokens_not_before",
+            "update revoked_token set expires_at = now()",
+            "delete from revoked_token",
+            "truncate revoked_token",
+            "select from audit_log",
+            "insert into audit_log (id) values (0)",
+            "update audit_log set at = now()",
+            "delete from audit_log",
+            "truncate audit_log",
+            "delete from signing_key",
+            "truncate signing_key",
+            "update signing_key set kid = kid",
+            "update signing_key set alg = alg",
+            "update signing_key set public_jwk = public_jwk",
+            "update signing_key set withdrawn_at = null",
+            "update signing_key set gone_after = null",
+            "update signing_key set published_at = now()",
+            "delete from secret_use",
+            "delete from scope_use",
+            "update migration set checksum = ''",
+            "create table token_service.mine ()",
+            "create function token_service.mine() returns int language sql as 'select 1'",
+            "drop table client",
+            "alter table client disable trigger all",
+            "select add_secret('billing', 'AAAAAAAAAAAA', 'x')",
+            "select audit_findings()",
+            "select end_tokens_of('billing', now())",
+            "select revoke_client_tokens('billing')",
+            "select register_resource_server('billing', 'https://api.example.com')",
+            "select withdraw_signing_key('a')"),
+        .. To(Admin,
+            "select digest from client_secret",
+            "select * from client_secret",
+            "select sealed_private_key from signing_key",
+            "select s from client_secret s",
+            "copy client_secret to stdout",
+            "insert into client (id, name) values ('a', 'a')",
+            "update client set enabled = true",
+            "delete from client",
+            "truncate client cascade",
+            "update client_secret set revoked_at = null",
+            "insert into audit_log (id) values (0)",
+            "update audit_log set at = now()",
+            "delete from audit_log",
+            "truncate audit_log",
+            "insert into policy default values",
+            "update policy set maximum_secret_age = null",
+            "update secret_use set use_count = 1",
+            "insert into resource_server (client_id, audience) values ('billing', 'https://api.example.com')",
+            "delete from tokens_not_before",
+            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now())",
+            "delete from revoked_token",
+            "select delete_expired(1)",
+            "select end_tokens_of('billing', now())",
+            "update signing_key set withdrawn_at = now()",
+            "select record_change()",
+            "select require_client('billing')",
+            "select audit_image('{}', null)",
+            "create table token_service.mine ()",
+            "create function token_service.mine() returns int language sql as 'select 1'",
+            "alter table audit_log disable trigger all",
+            "alter function add_secret(text, text, text, text, timestamptz, timestamptz) security invoker",
+            $"set role {App}"),
+        .. To("",
+            "select from token_service.client",
+            "select token_service.secrets_report()",
+            "select token_service.secret_ends_at(now(), null)",
+            $"set role {Admin}"),
+    ];
+
+    private static IEnumerable<TestCaseData> Allowed() =>
+    [
+        .. To(App,
+            "select digest from client_secret",
+            "select sealed_private_key from signing_key",
+            "select * from client, resource, scope, client_scope, policy, migration, secret_use, scope_use, resource_server, revoked_token, tokens_not_before",
+            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()) on conflict (jti) do nothing",
+            "select delete_expired(100)",
+            "select secret_ends_at(created_at, expires_at) from client_secret",
+            "insert into secret_use as u values ('UsedUsedUsed', now(), now(), null, 1) "
+                + "on conflict (secret_id) do update set use_count = u.use_count + 1",
+            "insert into scope_use as u values ('billing', 'parcels:read', now(), now(), 1) "
+                + "on conflict (client_id, scope) do update set use_count = u.use_count + 1",
+            $"insert into signing_key ({Key}) values ('a', 'ES256', '{{}}', '', 'x', now(), now(), now(), 300)",
+            "update signing_key set signs_until = now() + interval '1 day', longest_token_seconds = 60, sealing_key_id = 'y'"),
+        .. To(Admin,
+            "select id, client_id, label, not_before, expires_at, revoked_at, created_at from client_secret",
+            "select kid, withdrawn_at from signing_key",
+            "select * from client, resource, scope, client_scope, policy, migration, secret_use, scope_use, audit_log, resource_server, revoked_token, tokens_not_before",
+            "select create_resource('https://api.example.com', p_maximum_token_lifetime => '5 minutes')",
+            "select register_resource_server('billing', 'https://api.example.com'), "
+                + "unregister_resource_server('billing', 'https://api.example.com')",
+            "select revoke_client_tokens('billing'), set_client_enabled('billing', false), delete_client('billing')",
+            $"select create_client('made', 'Made', 'https://api.example.com', array['parcels:read'], 'MadeByAdmin1', {Digest})",
+            $"select rotate_secret('billing', 'MadeByAdmin2', {Digest})",
+            "select set_policy(p_maximum_overlap => '10 days')",
+            "select * from secrets_report(), clients_report(), access_report(), audit_findings()",
+            "select withdraw_signing_key('used')"),
+    ];
+
+    [OneTimeSetUp]
+    public async Task LogIn()
+    {
+        await Database.ExecuteAsync(
+            $"insert into token_service.signing_key ({Key}) values ('used', 'ES256', '{{}}', '', 'test', now(), now(), now(), 300)");
+        app = await Login.CreateAsync(Database, App);
+        admin = await Login.CreateAsync(Database, Admin);
+        stranger = await Login.CreateAsync(Database, "");
+    }
+
+    [OneTimeTearDown]
+    public async Task LogOut()
+    {
+        await app.DisposeAsync();
+        await admin.DisposeAsync();
+        await stranger.DisposeAsync();
+    }
+
+    [Test]
+    public async Task Each_role_has_these_rights_on_tables() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select r.rolname, t.relname, string_agg(lower(p.privilege), ' ' order by p.privilege)
+                from pg_class t
+                cross join pg_roles r
+                cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) as p (privilege)
+                where t.relnamespace = 'token_service'::regnamespace
+                  and t.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+                  and r.rolname in ('{App}', '{Admin}')
+                  and has_table_privilege(r.oid, t.oid, p.privilege)
+                group by r.rolname, t.relname
+                order by r.rolname collate "C", t.relname collate "C"
+                """),
+            Is.EqualTo([
+                $"{Admin} | audit_log | select",
+                $"{Admin} | client | select",
+                $"{Admin} | client_scope | select",
+                $"{Admin} | migration | select",
+                $"{Admin} | policy | select",
+                $"{Admin} | resource | select",
+                $"{Admin} | resource_server | select",
+                $"{Admin} | revoked_token | select",
+                $"{Admin} | scope | select",
+                $"{Admin} | scope_use | select",
+                $"{Admin} | secret_use | select",
+                $"{Admin} | tokens_not_before | select",
+                $"{App} | client | select",
+                $"{App} | client_scope | select",
+                $"{App} | client_secret | select",
+                $"{App} | migration | select",
+                $"{App} | policy | select",
+                $"{App} | resource | select",
+                $"{App} | resource_server | select",
+                $"{App} | revoked_token | insert select",
+                $"{App} | scope | select",
+                $"{App} | scope_use | insert select update",
+                $"{App} | secret_use | insert select update",
+                $"{App} | signing_key | insert select",
+                $"{App} | tokens_not_before | select",
+            ]));
+
+    [Test]
+    public async Task Each_role_has_these_rights_on_columns_beyond_those_on_their_table() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select r.rolname, t.relname, lower(p.privilege), string_agg(a.attname, ' ' order by a.attnum)
+                from pg_class t
+                join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+                cross join pg_roles r
+                cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) as p (privilege)
+                where t.relnamespace = 'token_service'::regnamespace
+                  and t.relkind in ('r', 'p', 'v', 'm', 'f')
+                  and r.rolname in ('{App}', '{Admin}')
+                  and has_column_privilege(r.oid, t.oid, a.attnum, p.privilege)
+                  and not has_table_privilege(r.oid, t.oid, p.privilege)
+                group by r.rolname, t.relname, p.privilege
+                order by r.rolname collate "C", t.relname collate "C", p.privilege
+                """),
+            Is.EqualTo([
+                $"{Admin} | client_secret | select | id client_id label not_before expires_at revoked_at created_at",
+                $"{Admin} | signing_key | select | kid alg public_jwk sealing_key_id published_at known_from signs_from "
+                    + "signs_until gone_after withdrawn_at jwks_max_age_seconds longest_token_seconds",
+                $"{App} | signing_key | update | sealed_private_key sealing_key_id signs_from signs_until longest_token_seconds",
+            ]));
+
+    [Test]
+    public async Task Each_function_is_for_these() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select p.proname, nullif(concat_ws(' ',
+                    case when has_function_privilege('{Admin}', p.oid, 'execute') then 'admin' end,
+                    case when has_function_privilege('{App}', p.oid, 'execute') then 'app' end,
+                    case when p.prosecdef then 'as owner' end), '')
+                from pg_proc p
+                where p.pronamespace = 'token_service'::regnamespace
+                order by p.proname collate "C"
+                """),
+            Is.EqualTo([
+                "access_report | admin as owner",
+                "add_secret | admin as owner",
+                "audit_findings | admin as owner",
+                "audit_hash | -",
+                "audit_image | -",
+                "clients_report | admin as owner",
+                "create_client | admin as owner",
+                "create_resource | admin as owner",
+                "delete_client | admin as owner",
+                "delete_expired | app as owner",
+                "end_tokens_of | -",
+                "end_tokens_of_withdrawn_client | -",
+                "grant_scope | admin as owner",
+                "idle_secrets | -",
+                "is_argon2id_digest | -",
+                "newest_secret_id | admin as owner",
+                "notify_change | -",
+                "record_change | as owner",
+                "register_resource_server | admin as owner",
+                "require_client | -",
+                "require_client_properties | -",
+                "require_dates | -",
+                "require_idle_time | -",
+                "require_resource | -",
+                "require_scope | -",
+                "require_scope_grammar | -",
+                "reserved_among | -",
+                "reserved_claims | -",
+                "retire_unused_secrets | admin as owner",
+                "revoke_client_tokens | admin as owner",
+                "revoke_scope | admin as owner",
+                "revoke_secret | admin as owner",
+                "rotate_secret | admin as owner",
+                "rotate_signing_key | admin as owner",
+                "secret_ends_at | app",
+                "secrets_report | admin as owner",
+                "set_client_enabled | admin as owner",
+                "set_policy | admin as owner",
+                "set_signing_key_gone_after | -",
+                "unregister_resource_server | admin as owner",
+                "update_client | admin as owner",
+                "withdraw_signing_key | admin as owner",
+            ]));
+
+    [Test]
+    public async Task Nobody_else_has_any() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select p.proname from pg_proc p
+                where p.pronamespace = 'token_service'::regnamespace and has_function_privilege('{stranger.Name}', p.oid, 'execute')
+                union all
+                select t.relname from pg_class t
+                where t.relnamespace = 'token_service'::regnamespace
+                  and t.relkind in ('r', 'p', 'v', 'm', 'f')
+                  and has_any_column_privilege('{stranger.Name}', t.oid, 'select, insert, update, references')
+                union all
+                select 'usage' where has_schema_privilege('{stranger.Name}', 'token_service', 'usage, create')
+                """),
+            Is.Empty);
+
+    [Test]
+    public async Task The_roles_are_groups_with_no_powers_of_their_own() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
+                       has_schema_privilege(oid, 'token_service', 'create')
+                from pg_roles where rolname in ('{App}', '{Admin}') order by 1
+                """),
+            Is.EqualTo([
+                $"{Admin} | False | False | False | False | False | False | False",
+                $"{App} | False | False | False | False | False | False | False",
+            ]));
+
+    // Every function, since one without the owner's rights may be called from one that has them.
+    [Test]
+    public async Task Every_function_looks_first_where_nobody_else_can_put_anything_and_last_where_everybody_can() =>
+        Assert.That(
+            await RowsAsync(
+                """
+                select proname, proconfig, prosecdef
+                from pg_proc
+                where pronamespace = 'token_service'::regnamespace
+                  and array['search_path=pg_catalog, token_service, pg_temp'] <@ proconfig is not true
+                  -- What uses no table needs no path that could lead to one.
+                  and (array['search_path=pg_catalog'] <@ proconfig is not true or prosecdef)
+                """),
+            Is.Empty);
+
+    [TestCaseSource(nameof(Forbidden))]
+    public void What_is_not_theirs_is_refused(string role, string sql) =>
+        Assert.That(
+            () => TryAsync(role, sql),
+            Throws.TypeOf<PostgresException>()
+                .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.InsufficientPrivilege));
+
+    [TestCaseSource(nameof(Allowed))]
+    public void What_is_theirs_is_not(string role, string sql) => Assert.That(() => TryAsync(role, sql), Throws.Nothing);
+
+    [Test]
+    public async Task A_function_is_not_deceived_by_what_its_caller_puts_in_the_way()
+    {
+        await using var connection = await admin.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var attack = new NpgsqlCommand(
+            $"""
+            create temp table client (id text, name text, enabled boolean default true);
+            insert into client (id) values ('phantom');
+            create temp table client_secret (id text, client_id text, digest text, revoked_at timestamptz);
+            create temp table policy as select * from token_service.policy;
+            update policy set maximum_overlap = '999 days';
+            create temp table audit_log (like token_service.audit_log);
+            create function pg_temp.now() returns timestamptz language sql as 'select ''-infinity''::timestamptz';
+            create function pg_temp.require_client(text) returns void language sql as '';
+            create function pg_temp.is_argon2id_digest(text) returns boolean language sql as 'select true';
+            create function pg_temp.char_length(text) returns integer language sql as 'select 1';
+            set search_path = pg_temp, token_service, pg_catalog;
+            savepoint attack
+            """, connection, transaction);
+        await attack.ExecuteNonQueryAsync();
+
+        await IsRefusedAsync("add_secret('phantom', 'AAAAAAAAAAAA', 'x')", "There is no client \"phantom\".");
+        await IsRefusedAsync("add_secret('billing', 'AAAAAAAAAAAA', 'x')", "The digest of client \"billing\" is not an Argon2id digest.");
+        await IsRefusedAsync(
+            $"add_secret('billing', 'AAAAAAAAAAAA', {Digest}, repeat('x', 201))",
+            "The label of the secret is empty or longer than 200 characters.");
+        await IsRefusedAsync(
+            $"rotate_secret('billing', 'AAAAAAAAAAAA', {Digest}, '31 days')",
+            "The overlap is longer than 30 days, the longest the policy allows.");
+
+        attack.CommandText = $"select token_service.add_secret('billing', 'AAAAAAAAAAAA', {Digest}); set constraints all immediate";
+        await attack.ExecuteNonQueryAsync();
+        attack.CommandText =
+            """
+            select concat_ws(' ', (select count(*) from pg_temp.client_secret), (select count(*) from pg_temp.audit_log),
+                (select count(*) from token_service.audit_log where row_key = 'AAAAAAAAAAAA'))
+            """;
+        Assert.That(await attack.ExecuteScalarAsync(), Is.EqualTo("0 0 1"));
+
+        async Task IsRefusedAsync(string call, string message)
+        {
+            attack.CommandText = $"select token_service.{call}";
+            var refusal = await Assert.ThrowsAsync<PostgresException>(async () => await attack.ExecuteScalarAsync());
+            Assert.That(refusal!.MessageText, Is.EqualTo(message));
+            await transaction.RollbackAsync("attack");
+        }
+    }
+
+    [Test]
+    public async Task A_migrator_who_may_not_create_the_roles_is_told_who_may()
+    {
+        var (roles, names) = CreationOfRoles();
+        var refusal = await Assert.ThrowsAsync<PostgresException>(() => stranger.ExecuteAsync(roles));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(refusal!.SqlState, Is.EqualTo(PostgresErrorCodes.InsufficientPrivilege));
+            Assert.That(refusal.MessageText, Is.EqualTo($"There is no role {names[0]}, and the migrating user may not create it."));
+            Assert.That(refusal.Hint, Is.EqualTo($"Have a superuser run: create role {names[0]} nologin; create role {names[1]} nologin;"));
+        }
+    }
+
+    [Test]
+    public async Task Where_the_roles_are_there_the_migrator_needs_no_leave_to_create_them()
+    {
+        var (roles, names) = CreationOfRoles();
+        try
+        {
+            await Database.ExecuteAsync(string.Concat(names.Select(name => $"create role {name} nologin;")));
+            Assert.That(() => stranger.ExecuteAsync(roles), Throws.Nothing);
+        }
+        finally
+        {
+            await Database.ExecuteAsync(string.Concat(names.Select(name => $"drop role if exists {name};")));
+        }
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Two_databases_of_a_cluster_may_be_migrated_at_once(bool firstSucceeds)
+    {
+        var (roles, names) = CreationOfRoles();
+        try
+        {
+            await using var connection = await Database.Source.OpenConnectionAsync();
+            await using var transaction = await connection.BeginTransactionAsync();
+            await using var first = new NpgsqlCommand(roles, connection, transaction);
+            await first.ExecuteNonQueryAsync();
+
+            await using var other = await Database.CreateEmptyAsync();
+            var second = other.ExecuteAsync(roles);
+            await Soon.IsAsync("the second waits for the first", () => Database.ReadAsync<bool>(
+                $"""
+                select exists (
+                    select from pg_stat_activity
+                    where wait_event_type = 'Lock' and query like '%{names[0]}%' and pid <> pg_backend_pid())
+                """));
+            await (firstSucceeds ? transaction.CommitAsync() : transaction.RollbackAsync());
+
+            await second;
+            Assert.That(
+                await Database.ReadAsync<int>($"select count(*) from pg_roles where rolname in ('{names[0]}', '{names[1]}')"), Is.EqualTo(2));
+        }
+        finally
+        {
+            await Database.ExecuteAsync(string.Concat(names.Select(name => $"drop role if exists {name};")));
+        }
+    }
+
+    // How the migration makes the roles, with names of the test's own: those of the migration are there for every test.
+    private static (string Sql, string[] Names) CreationOfRoles()
+    {
+        var migration = Migration.All.Single(migration => migration.Name == "0007_roles").Sql;
+        var prefix = $"tsvc_test_{Guid.NewGuid():N}";
+        var sql = migration[migration.IndexOf("do $$", StringComparison.Ordinal)..(migration.IndexOf("$$;", StringComparison.Ordinal) + 3)];
+        return (sql.Replace("token_service", prefix, StringComparison.Ordinal), [$"{prefix}_admin", $"{prefix}_app"]);
+    }
+
+    // Whatever it does is undone.
+    private async Task TryAsync(string role, string sql)
+    {
+        var login = role switch { App => app, Admin => admin, _ => stranger };
+        await using var connection = await login.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var command = new NpgsqlCommand(
+            $"set local search_path = token_service; {sql}; set constraints all immediate", connection, transaction);
+        await command.ExecuteNonQueryAsync();
+        await transaction.RollbackAsync();
+    }
+
+    private static IEnumerable<TestCaseData> To(string role, params string[] statements) =>
+        statements.Select(sql => new TestCaseData(role, sql).SetArgDisplayNames(role, sql));
+}

@@ -1,0 +1,85 @@
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using TokenService.Authentication;
+using TokenService.Clients;
+using TokenService.Limits;
+using TokenService.Postgres;
+using TokenService.Telemetry;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Secrets;
+
+/// <summary>RFC 6749 §2.3.1: what a refusal costs must not tell an unknown client from a wrong secret.</summary>
+[TestFixture, Rfc(6749, "5.2f")]
+public sealed class CostOfRefusals
+{
+    private const string Imported = "a wrong secret of another system";
+
+    private static readonly string Wrong = GeneratedSecret.Create().Value;
+
+    private readonly WorkersClock clock = new();
+    private Database database = null!;
+    private HashingThreads hashing = null!;
+    private readonly ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+    private ClientCache clients = null!;
+    private ClientAuthenticator authenticator = null!;
+
+    // All clients here hold the one imported secret, besides a generated one.
+    [OneTimeSetUp]
+    public async Task CreateClients()
+    {
+        database = await Database.CreateAsync();
+        foreach (var id in new[] { "enabled", "disabled", "poster" })
+        {
+            var client = await database.CreateClientAsync(id, methods: id == "poster" ? "client_secret_post" : "client_secret_basic");
+            await database.AddSecretAsync(client.Id, "the right secret of another system");
+        }
+
+        await database.CreateClientAsync("generated");
+        await database.ExecuteAsync("update token_service.client set enabled = false where id = 'disabled'");
+
+        var options = Options.Create(new HashingOptions { MemoryKiB = Database.Cheap.MemoryKiB, Iterations = Database.Cheap.Iterations });
+        hashing = new HashingThreads(options.Value, threadCount: 1, clock);
+        var notifications = new Notifications(database.Source, TimeProvider.System, NullLogger<Notifications>.Instance);
+        clients = new ClientCache(
+            new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()), new Metrics(services.GetRequiredService<IMeterFactory>()),
+            TimeProvider.System, NullLogger<ClientCache>.Instance);
+        authenticator = new ClientAuthenticator(
+            clients, new RememberedSecrets(options, TimeProvider.System),
+            new FailedAttempts(Options.Create(new LimitOptions()), TimeProvider.System), hashing, options, TimeProvider.System);
+    }
+
+    [OneTimeTearDown]
+    public async Task DropDatabase()
+    {
+        hashing.Dispose();
+        clients.Dispose();
+        await services.DisposeAsync();
+        await database.DisposeAsync();
+    }
+
+    [Test]
+    public async Task A_wrong_secret_of_another_system_costs_one_hash(
+        [Values("nobody", "enabled", "disabled", "poster", "generated")] string clientId) =>
+        Assert.That(await HashesAsync(clientId, Imported), Is.EqualTo(1));
+
+    [Test]
+    public async Task A_wrong_secret_of_ours_costs_none(
+        [Values("nobody", "enabled", "disabled", "poster", "generated")] string clientId) =>
+        Assert.That(await HashesAsync(clientId, Wrong), Is.Zero);
+
+    [Test]
+    public async Task A_damaged_secret_of_ours_costs_none(
+        [Values("nobody", "enabled", "disabled", "poster", "generated")] string clientId) =>
+        Assert.That(await HashesAsync(clientId, Wrong[..^1]), Is.Zero);
+
+    private async Task<int> HashesAsync(string clientId, string secret)
+    {
+        clock.Workers.Clear();
+        var result = await authenticator.AuthenticateAsync(new PresentedCredentials.Basic(clientId, secret), source: null, CancellationToken.None);
+        Assert.That(result.Refused(out var error, out _) && error.Code == "invalid_client");
+        return clock.Workers.Count;
+    }
+}

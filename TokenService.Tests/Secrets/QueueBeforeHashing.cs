@@ -1,0 +1,81 @@
+using TokenService.Clients;
+using TokenService.Limits;
+using TokenService.Protocol;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Secrets;
+
+/// <summary>Secrets are hashed on a few threads behind a bounded queue.</summary>
+[TestFixture]
+public sealed class QueueBeforeHashing
+{
+    private const string Secret = "a secret of another system";
+
+    private static readonly SecretDigest Digest = SecretHasher.Hash(Secret, Database.Cheap)!;
+
+    private static readonly HashingOptions Options = new() { QueueLength = 2, QueueTime = TimeSpan.FromSeconds(2) };
+
+    [TestCase(Secret, ExpectedResult = true)]
+    [TestCase("a secret of another System", ExpectedResult = false)]
+    public async Task<bool> A_secret_is_compared(string secret)
+    {
+        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock());
+        Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).Refused(out _, out var matches), Is.False);
+        return matches;
+    }
+
+    // Without a thread nothing leaves the queue.
+    [Test]
+    public async Task One_more_than_the_queue_holds_is_refused_at_once()
+    {
+        using var hashing = new HashingThreads(Options, threadCount: 0, new WorkersClock());
+        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
+        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
+
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the hashing queue is full");
+    }
+
+    [Test]
+    public async Task One_that_waited_as_long_as_allowed_is_hashed()
+    {
+        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
+        Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).Refused(out _, out _), Is.False);
+    }
+
+    [Test]
+    public async Task One_that_waited_longer_is_refused()
+    {
+        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the secret waited too long to be hashed");
+    }
+
+    [Test]
+    public void At_the_end_what_waits_is_answered_and_the_threads_are_gone()
+    {
+        var clock = new WorkersClock();
+        var hashing = new HashingThreads(Options, threadCount: 2, clock);
+        Task<Result<bool>>[] answers =
+        [
+            hashing.MatchesAsync(Secret, Digest, namesRow: false), hashing.MatchesAsync(Secret, Digest, namesRow: false),
+        ];
+        hashing.Dispose();
+
+        Assert.That(answers.Select(answer => answer.IsCompletedSuccessfully), Is.All.True);
+        Assert.That(clock.Workers.Select(thread => thread.IsAlive), Is.Not.Empty.And.All.False);
+    }
+
+    [TestCase(256, 1, ExpectedResult = 1)]
+    [TestCase(256, 2, ExpectedResult = 1)]
+    [TestCase(256, 4, ExpectedResult = 3)]
+    [TestCase(256, 64, ExpectedResult = 4)]
+    [TestCase(64, 64, ExpectedResult = 1)]
+    [TestCase(16384, 64, ExpectedResult = 63)]
+    public int Threads_are_as_many_as_the_budget_feeds_and_a_core_is_left(int memoryBudgetMiB, int cores) =>
+        new HashingOptions { MemoryBudgetMiB = memoryBudgetMiB }.Threads(cores);
+
+    private static void IsRefused(Result<bool> result, string reason)
+    {
+        Assert.That(result.Refused(out var error, out _), Is.True);
+        Assert.That(error, Is.EqualTo(OAuthError.TemporarilyUnavailable(reason, TimeSpan.FromSeconds(1))));
+    }
+}

@@ -1,0 +1,116 @@
+using System.Collections.Concurrent;
+using Dapper;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Secrets;
+
+/// <summary>The secrets of twenty busy clients of two servers are rotated, and none of them is ever refused.</summary>
+[TestFixture]
+public sealed class SecretRotationUnderLoad
+{
+    private const int ClientCount = 20;
+    private const int RequestsBefore = 0;
+    private const int RequestsAfter = 5;
+
+    [Test]
+    public async Task Nobody_is_refused_and_the_old_secrets_are_found_and_retired()
+    {
+        await using var database = await Database.CreateAsync();
+        await using var first = await TestServer.StartAsync(database);
+        await using var second = await TestServer.StartAsync(database);
+        TestServer[] servers = [first, second];
+        var clients = new List<RotatingClient>();
+        for (var i = 0; i < ClientCount; i++)
+            clients.Add(new RotatingClient(await database.CreateClientAsync($"client-{i:00}"), servers));
+
+        // Each is rotated while all of them ask; it goes on with its old secret for a while, and then takes the new one.
+        var asking = Task.WhenAll(clients.Select(client => client.AskAsync()));
+        await Parallel.ForEachAsync(clients, new ParallelOptions { MaxDegreeOfParallelism = 4 },
+            async (client, _) => client.Take(await RotateAsync(database, client.Old)));
+        await asking;
+        Assert.That(clients.SelectMany(client => client.Refusals), Is.Empty);
+
+        await WriteUsesAsync(servers);
+        var old = clients.Select(client => IdOf(client.Old.Secret)).Order(StringComparer.Ordinal);
+        Assert.That(await ReadAsync(database, "secrets_report(p_idle => '1 hour', p_now => @later) where findings like 'safe to retire%'"),
+            Is.EqualTo(old));
+        Assert.That(await ReadAsync(database, "retire_unused_secrets('1 hour', false, @later)"), Is.EqualTo(old));
+
+        foreach (var server in servers)
+        {
+            server.Clock.Advance(TimeSpan.FromHours(3));
+            await server.HasHeardAsync();
+            foreach (var client in clients)
+            {
+                (await TokenRequestBuilder.For(client.Old).SendAsync(server)).IsInvalidClient();
+                (await TokenRequestBuilder.For(client.New).SendAsync(server)).IsGrant("invoices:read");
+            }
+        }
+    }
+
+    private static async Task<TestClient> RotateAsync(Database database, TestClient client)
+    {
+        var secret = GeneratedSecret.Create();
+        var psql = await Psql.ScriptAsync(database, "rotate-secret.sql",
+            [$"client_id={client.Id}", "overlap=24 hours", $"secret_id={secret.Selector}", $"digest={Database.Digest(secret.Value)}"]);
+        Assert.That((psql.ExitCode, psql.Error), Is.EqualTo((0, "")));
+        return client with { Secret = secret.Value };
+    }
+
+    private static async Task WriteUsesAsync(TestServer[] servers)
+    {
+        foreach (var server in servers)
+        {
+            await Soon.IsAsync("all uses are written", () =>
+            {
+                server.Clock.Advance(TimeSpan.FromSeconds(30));
+                return server.Services.GetRequiredService<UseTally>().Read().IsEmpty;
+            });
+        }
+    }
+
+    // As of two hours from now, when all have been idle for more than one, and only the old ones have a newer sibling.
+    private static async Task<IEnumerable<string>> ReadAsync(Database database, string secretsOf)
+    {
+        await using var connection = await database.Source.OpenConnectionAsync();
+        return (await connection.QueryAsync<string>(
+            $"select secret_id from token_service.{secretsOf}", new { later = DateTime.UtcNow + TimeSpan.FromHours(2) })).Order(StringComparer.Ordinal);
+    }
+
+    private static string IdOf(string secret) =>
+        GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : throw new InvalidOperationException();
+
+    /// <summary>Asks the servers in turn, first with its old secret, and some requests after it was given a new one with that.</summary>
+    private sealed class RotatingClient(TestClient old, TestServer[] servers)
+    {
+        private readonly TaskCompletionSource<TestClient> given = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private int turn;
+
+        public TestClient Old => old;
+
+        public TestClient New => given.Task.Result;
+
+        public ConcurrentQueue<string> Refusals { get; } = [];
+
+        public void Take(TestClient rotated) => given.SetResult(rotated);
+
+        public async Task AskAsync()
+        {
+            while (!given.Task.IsCompleted)
+                await AskAsync(old);
+            for (var i = 0; i < RequestsBefore; i++)
+                await AskAsync(old);
+            for (var i = 0; i < RequestsAfter; i++)
+                await AskAsync(New);
+        }
+
+        private async Task AskAsync(TestClient with)
+        {
+            var answer = await TokenRequestBuilder.For(with).SendAsync(servers[turn++ % servers.Length]);
+            if (answer.Status != 200)
+                Refusals.Enqueue($"{with.Id}: {answer.Body}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
+using TokenService.Limits;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Secrets;
+
+[TestFixture]
+public sealed class WhenTheHashingQueueIsFull
+{
+    [Test]
+    public async Task Is_answered_503_with_the_time_to_wait()
+    {
+        await using var database = await Database.CreateAsync();
+        var client = await database.CreateClientAsync("billing");
+        var clock = new FakeClock();
+        // Without a thread the one secret stays in the queue.
+        await using var server = await TestServer.StartAsync(
+            database.ConnectionString, clock,
+            services => services.AddSingleton(_ => new HashingThreads(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
+        var digest = new SecretDigest(Database.Cheap, new byte[SecretDigest.SaltLength], new byte[SecretDigest.HashLength]);
+        _ = server.Services.GetRequiredService<HashingThreads>().MatchesAsync("x", digest, namesRow: true);
+
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+    }
+}

@@ -1,0 +1,39 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Startup;
+
+/// <summary>A server needs little of its database, and says so where it could do more.</summary>
+[TestFixture]
+public sealed class ServingRights
+{
+    private const string Warning =
+        "Warning TokenService.Postgres.DatabaseUser: The database user may administer, or owns the schema. "
+        + "Serve as one who is only a member of token_service_app";
+
+    private Database database = null!;
+
+    [OneTimeSetUp]
+    public async Task CreateDatabase() => database = await Database.CreateAsync();
+
+    [OneTimeTearDown]
+    public async Task DropDatabase() => await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
+
+    [Test]
+    public async Task It_warns_where_it_serves_as_the_owner_of_the_schema()
+    {
+        await using var server = await TestServer.StartAsync(database, $"ConnectionStrings:TokenService={database.ConnectionString}");
+
+        Assert.That(Warnings(server), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task It_does_not_where_it_serves_with_the_rights_of_the_service()
+    {
+        await using var server = await TestServer.StartAsync(database);
+
+        Assert.That(Warnings(server), Is.Zero);
+    }
+
+    private static int Warnings(TestServer server) =>
+        server.Log.Lines.Count(line => line.StartsWith(Warning, StringComparison.Ordinal));
+}

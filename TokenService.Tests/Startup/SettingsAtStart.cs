@@ -1,0 +1,259 @@
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Startup;
+
+/// <summary>Every setting is checked before the server does anything, and all that is wrong is said at once.</summary>
+[TestFixture]
+public sealed class SettingsAtStart
+{
+    private const string Key = "c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=";
+
+    private const string NotHttps = "Issuer must be https: plain http is for Development and for loopback addresses.";
+
+    private const string NotAnIssuer =
+        "Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).";
+
+    private static readonly string[] Valid =
+    [
+        "Issuer=https://as.example.com",
+        "ConnectionStrings:TokenService=Host=127.0.0.1;Password=hunter2-hunter2",
+        $"Keys:SealingKeys:a={Key}",
+    ];
+
+    private static IEnumerable<TestCaseData> Ranges() =>
+    [
+        Range("Hashing:MemoryKiB", "8192", "65536", "8192 to 65536 (KiB)", outside: ["8191", "65537", "-1"]),
+        Range("Hashing:Iterations", "1", "10", "1 to 10 (passes)", outside: ["0", "11"]),
+        Range("Hashing:MemoryBudgetMiB", "64", "16384", "64 to 16384 (MiB)", outside: ["63", "16385"]),
+        Range("Hashing:QueueLength", "1", "10000", "1 to 10000 (waiting secrets)", outside: ["0", "10001"]),
+        Range("Hashing:QueueTime", "00:00:00.010", "00:01:00", "00:00:00.010 to 00:01:00", outside: ["00:00:00.009", "00:01:00.001"]),
+        Range("Hashing:SecretMemory", "00:00:00", "1.00:00:00", "00:00:00 to 1.00:00:00", outside: ["-00:00:01", "1.00:00:01"]),
+        Range("Limits:FailuresPerClient", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
+        Range("Limits:FailuresPerSource", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
+        Range("Limits:RequestsInFlight", "16", "100000", "16 to 100000", outside: ["15", "100001"]),
+        Range("Clients:ServeWhileAway", "00:00:00", "00:10:00", "00:00:00 to 00:10:00", outside: ["-00:00:01", "00:10:01"]),
+        Range("Events:QueueLength", "1024", "1000000", "1024 to 1000000 (waiting events)", outside: ["1023", "1000001"]),
+        Range("Tokens:Lifetime", "00:01:00", "1.00:00:00", "00:01:00 to 1.00:00:00", outside: ["00:00:59", "1.00:00:01"]),
+        Range("Keys:JwksMaxAge", "00:00:01", "1.00:00:00", "00:00:01 to 1.00:00:00", outside: ["00:00:00", "1.00:00:01"]),
+        Range("Keys:SigningPeriod", "01:00:00", "400.00:00:00", "01:00:00 to 400.00:00:00", outside: ["00:59:59", "400.00:00:01"]),
+    ];
+
+    [Test]
+    public void A_valid_set_is_taken() => IsTaken([]);
+
+    [TestCaseSource(nameof(Ranges))]
+    public void A_number_has_bounds(string setting, string lowest, string highest, string bounds, string[] outside)
+    {
+        IsTaken($"{setting}={lowest}");
+        IsTaken($"{setting}={highest}");
+        foreach (var value in outside)
+            IsRefused($"{setting} must be {bounds}.", $"{setting}={value}");
+    }
+
+    [TestCase("", "Issuer is missing. Set it to the https address under which clients reach this server.")]
+    [TestCase("as.example.com", NotAnIssuer)]
+    [TestCase("ftp://as.example.com", NotAnIssuer)]
+    [TestCase("https://user@as.example.com", NotAnIssuer)]
+    [TestCase("https://as.example.com?a", NotAnIssuer)]
+    [TestCase("https://as.example.com#a", NotAnIssuer)]
+    [TestCase("https://as.example.com?", NotAnIssuer)]
+    [TestCase("https://as.example.com#", NotAnIssuer)]
+    [TestCase(" https://as.example.com", NotAnIssuer)]
+    [TestCase("https://as.example.com/a%20b", NotAnIssuer)]
+    [TestCase("https://as.example.com/a/../b", NotAnIssuer)]
+    [TestCase("https://as.example.com//a", NotAnIssuer)]
+    [TestCase("http://as.example.com", NotHttps)]
+    [Rfc(8414, "2a")]
+    public void The_issuer_is_an_https_address(string issuer, string message) => IsRefused(message, $"Issuer={issuer}");
+
+    [TestCase("http://127.0.0.1:8080")]
+    [TestCase("http://localhost")]
+    [TestCase("http://[::1]:8080/tenant")]
+    public void The_issuer_may_be_plain_http_on_this_machine(string issuer) => IsTaken($"Issuer={issuer}");
+
+    [Test]
+    public void The_issuer_may_be_plain_http_in_Development()
+    {
+        IsTaken("Issuer=http://as.example.com", "environment=Development");
+        IsRefused(NotHttps, "Issuer=http://as.example.com", "environment=Staging");
+        IsRefused(NotAnIssuer, "Issuer=http://as.example.com#a", "environment=Development");
+    }
+
+    [TestCase("")]
+    [TestCase("hunter2-hunter2")]
+    [TestCase("Password=hunter2-hunter2")]
+    [TestCase("Host=;Password=hunter2-hunter2")]
+    [TestCase("Host=127.0.0.1;Password=hunter2-hunter2;Nonsense=1")]
+    [TestCase("Host=127.0.0.1;Password=hunter2-hunter2;Port=hunter2-hunter2")]
+    public void The_connection_string_is_one_of_Npgsql(string connectionString) =>
+        IsRefused(
+            connectionString.Length == 0
+                ? "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
+                  + "such as Host=127.0.0.1;Database=token_service;Username=token_service."
+                : "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
+            $"ConnectionStrings:TokenService={connectionString}");
+
+    [TestCase("Keys:Algorithm", "ES256, ES384, RS256 or PS256", "ES256 ES384 RS256 PS256", "none HS256 es256 ES512 EdDSA")]
+    [TestCase("Keys:RsaKeySize", "2048, 3072 or 4096 (bits)", "2048 3072 4096", "1024 2047 2049 8192 -2048")]
+    [Rfc(7518, "3.3"), Rfc(9068, "2.1a")]
+    public void A_choice_is_one_of_few(string setting, string choices, string taken, string refused)
+    {
+        foreach (var value in taken.Split(' '))
+            IsTaken($"{setting}={value}");
+        foreach (var value in refused.Split(' '))
+            IsRefused($"{setting} must be {choices}.", $"{setting}={value}");
+    }
+
+    [TestCase("a", "")]
+    [TestCase("a", "hunter2-hunter2")]
+    [TestCase("a", "aHVudGVyMi1odW50ZXIy")] // 15 bytes
+    [TestCase("a", Key + Key)]
+    public void A_sealing_key_is_32_bytes_in_Base64(string id, string value) =>
+        IsRefused($"Keys:SealingKeys:{id} must be 32 bytes in Base64.", $"Keys:SealingKeys:{id}={value}");
+
+    [TestCase("a b")]
+    [TestCase("é")]
+    [TestCase("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")]
+    public void A_sealing_key_has_an_id(string id) =>
+        IsRefused(
+            "Keys:SealingKeys has an id that is not 1 to 64 letters, digits, '.', '_' and '-'.",
+            $"Keys:SealingKeys:{id}={Key}", "Keys:SealingKeyId=a");
+
+    [Test]
+    public void Of_several_sealing_keys_one_is_named()
+    {
+        IsTaken($"Keys:SealingKeys:b={Key}", "Keys:SealingKeyId=b");
+        IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeys:b={Key}");
+        IsRefused("Keys:SealingKeyId must be the id of one of Keys:SealingKeys.", "Keys:SealingKeyId=c");
+    }
+
+    [TestCase(Key)]
+    [TestCase($"{Key}\n")]
+    [TestCase($"  {Key}\r\n")]
+    public void A_sealing_key_may_be_in_a_file(string content) => WithFile(content, file =>
+    {
+        IsTaken($"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=b");
+        IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeyFiles:b={file}");
+        IsRefused("Keys:SealingKeys and Keys:SealingKeyFiles have an id in common.", $"Keys:SealingKeyFiles:a={file}", "Keys:SealingKeyId=a");
+    });
+
+    [TestCase("")]
+    [TestCase("hunter2-hunter2")]
+    [TestCase($"{Key}\n{Key}")]
+    public void A_file_with_anything_else_is_refused(string content) => WithFile(content, file =>
+        IsRefused("Keys:SealingKeys:b must be 32 bytes in Base64.", $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a"));
+
+    [TestCase("/nowhere/hunter2")]
+    [TestCase("/")]
+    [TestCase("")]
+    public void A_file_that_is_not_there_is_named(string file) =>
+        IsRefused(
+            $"Keys:SealingKeyFiles:b names {file}, which is not there or may not be read.",
+            $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a");
+
+    [TestCase("127.0.0.1", true)]
+    [TestCase("::1", true)]
+    [TestCase("10.0.0.0/8", true)]
+    [TestCase("fd00::/8", true)]
+    [TestCase("proxy.example.com", false)]
+    [TestCase("10.0.0.0/33", false)]
+    [TestCase("", false)]
+    public void A_proxy_is_an_address_or_a_network(string proxy, bool isTaken)
+    {
+        if (isTaken)
+            IsTaken("Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
+        else
+            IsRefused("Proxies:1 must be an IP address or a network such as 10.0.0.0/8.", "Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
+    }
+
+    [TestCase("Wait")]
+    [TestCase("Drop")]
+    public void A_full_event_queue_has_a_choice(string value) => IsTaken($"Events:WhenFull={value}");
+
+    [TestCase("Limits:FailuresPerUser=1", "Limits:FailuresPerUser is not a setting.")]
+    [TestCase("Limits:RequestsInFlight=many", "Limits:RequestsInFlight must be a whole number.")]
+    [TestCase("Clients:ServeWhileAway=long", "Clients:ServeWhileAway must be a time such as 00:05:00.")]
+    [TestCase("Hashing:SecretMemory=long", "Hashing:SecretMemory must be a time such as 00:05:00.")]
+    [TestCase("Events:WhenFull=Lose", "Events:WhenFull must be Wait or Drop.")]
+    [TestCase("Events:WhenFull=7", "Events:WhenFull must be Wait or Drop.")]
+    [TestCase("Events:File:0=a", "Events:File must be one value.")]
+    [TestCase("Hashing:MemoryKib2=1", "Hashing:MemoryKib2 is not a setting.")]
+    [TestCase("Hashing:Cost=1", "Hashing:Cost is not a setting.")]
+    [TestCase("Tokens:LifeTme=00:01:00", "Tokens:LifeTme is not a setting.")]
+    [TestCase("Hashing:QueueLength=many", "Hashing:QueueLength must be a whole number.")]
+    [TestCase("Hashing:QueueLength:0=1", "Hashing:QueueLength must be a whole number.")]
+    [TestCase("Tokens:Lifetime=long", "Tokens:Lifetime must be a time such as 00:05:00.")]
+    [TestCase("Tokens:Lifetime=00:01:00.5", "Tokens:Lifetime must be whole seconds.")]
+    [TestCase("Keys:SealingKeys=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
+    [TestCase("Keys:SealingKeys:a:b=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
+    public void A_setting_nobody_knows_or_can_read_is_named_without_its_value(string setting, string message) =>
+        IsRefused(message, setting);
+
+    [Test]
+    public void A_single_proxy_may_go_without_a_number()
+    {
+        IsTaken("Proxies=127.0.0.2");
+        IsRefused("Proxies:0 must be an IP address or a network such as 10.0.0.0/8.", "Proxies=10");
+    }
+
+    [Test]
+    public void All_that_is_wrong_is_said_at_once() =>
+        IsRefused(
+            string.Join(
+                Environment.NewLine,
+                NotAnIssuer,
+                "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
+                "Keys:SealingKeys:a must be 32 bytes in Base64.",
+                "Hashing:MemoryKiB must be 8192 to 65536 (KiB).",
+                "Hashing:Iterations must be 1 to 10 (passes).",
+                "Limits:FailuresPerClient must be 1 to 10000.",
+                "Limits:RequestsInFlight must be 16 to 100000.",
+                "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.",
+                "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.",
+                "Events:QueueLength must be 1024 to 1000000 (waiting events).",
+                "Proxies:0 must be an IP address or a network such as 10.0.0.0/8."),
+            "Issuer=x", "ConnectionStrings:TokenService=hunter2-hunter2", "Keys:SealingKeys:a=hunter2-hunter2", "Hashing:MemoryKiB=1",
+            "Hashing:Iterations=0", "Limits:FailuresPerClient=0", "Limits:RequestsInFlight=0", "Tokens:Lifetime=0",
+            "Clients:ServeWhileAway=1", "Events:QueueLength=0", "Proxies:0=x");
+
+    private static void WithFile(string content, Action<string> act)
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, content);
+            act(file);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    private static void IsTaken(params string[] settings) => Assert.That(Refusal([.. Valid, .. settings]), Is.Null);
+
+    private static void IsRefused(string message, params string[] settings)
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Refusal([.. Valid, .. settings]), Is.EqualTo(message));
+            Assert.That(message, Does.Not.Contain("hunter2-hunter2").And.Not.Contain(Key));
+        }
+    }
+
+    private static string? Refusal(string[] settings)
+    {
+        try
+        {
+            using var app = Server.Build([.. settings.Select(setting => $"--{setting}")]) as IDisposable;
+            return null;
+        }
+        catch (StartRefusedException e)
+        {
+            return e.ToString().Contains("hunter2-hunter2", StringComparison.Ordinal) ? "the secret is shown" : e.Message;
+        }
+    }
+
+    private static TestCaseData Range(string setting, string lowest, string highest, string bounds, string[] outside) =>
+        new TestCaseData(setting, lowest, highest, bounds, outside).SetArgDisplayNames(setting);
+}

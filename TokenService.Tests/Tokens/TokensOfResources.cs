@@ -1,0 +1,97 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Tokens;
+
+/// <summary>What a resource has to say of the tokens for it: how long they live at most, and what they are signed with.</summary>
+[TestFixture, Rfc(8707, "2d")]
+public sealed class TokensOfResources : ServerFixture
+{
+    private const string Ledger = "https://ledger.example.com";
+    private const string Parcels = "https://parcels.example.com";
+
+    private const string Limit = "update token_service.resource set maximum_token_lifetime_seconds = @seconds where audience = @resource";
+
+    private int number;
+
+    [TestCase(null, null, 600, Description = "The server's default.")]
+    [TestCase(null, 60, 60)]
+    [TestCase(null, 599, 599)]
+    [TestCase(null, 600, 600)]
+    [TestCase(null, 3600, 600, Description = "An upper bound is not a wish.")]
+    [TestCase(1800, null, 1800)]
+    [TestCase(1800, 300, 300)]
+    [TestCase(120, 300, 120)]
+    [TestCase(86400, 86400, 86400)]
+    public async Task A_token_lives_as_long_as_its_client_has_it_and_its_resource_lets_it(int? ofClient, int? most, int expected)
+    {
+        var resource = $"https://{++number}.example.com";
+        var client = await Database.CreateClientAsync($"client-{number}", $"read-{number}", $"read-{number}", resource);
+        await Database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @ofClient where id = @Id", new { client.Id, ofClient });
+        await Database.ExecuteAsync(Limit, new { resource, seconds = most });
+
+        foreach (var request in new[] { TokenRequestBuilder.For(client), TokenRequestBuilder.For(client).With("resource", resource) })
+            LivesFor(expected, await request.SendAsync(Server), $"read-{number}");
+    }
+
+    [Test]
+    public async Task It_is_the_resource_of_the_token_that_counts_and_a_change_is_obeyed()
+    {
+        await Database.CreateClientAsync("ledger", "ledger:read", "ledger:read", Ledger);
+        await Database.ExecuteAsync("insert into token_service.client_scope (client_id, scope) values ('billing', 'ledger:read')");
+        await Server.HasHeardAsync();
+        LivesFor(600, await AskLedger().SendAsync(Server), "ledger:read");
+
+        await Database.ExecuteAsync(Limit, new { resource = Ledger, seconds = 90 });
+        await Server.HasHeardAsync();
+        LivesFor(90, await AskLedger().SendAsync(Server), "ledger:read");
+        LivesFor(90, await TokenRequestBuilder.For(Client).WithScope("ledger:read").SendAsync(Server), "ledger:read");
+        LivesFor(600, await TokenRequestBuilder.For(Client).SendAsync(Server), "invoices:read");
+
+        await Database.ExecuteAsync(Limit, new { resource = Ledger, seconds = (int?)null });
+        await Server.HasHeardAsync();
+        LivesFor(600, await AskLedger().SendAsync(Server), "ledger:read");
+
+        TokenRequestBuilder AskLedger() => TokenRequestBuilder.For(Client).With("resource", Ledger).WithScope("ledger:read");
+    }
+
+    [Test, Rfc(9068, "2.1b")]
+    public async Task It_is_signed_with_what_its_resource_asks_for()
+    {
+        await using var database = await Database.CreateAsync();
+        var client = await database.CreateClientAsync("billing");
+        await database.CreateClientAsync("carrier", "parcels:read", "parcels:read", Parcels);
+        await database.ExecuteAsync(
+            """
+            update token_service.resource set signing_alg = 'ES384' where audience = 'https://parcels.example.com';
+            insert into token_service.client_scope (client_id, scope) values ('billing', 'parcels:read');
+            """);
+        await using var server = await TestServer.StartAsync(database);
+        var rotation = server.Services.GetRequiredService<KeyRotation>();
+        await rotation.StepAsync(CancellationToken.None);
+        // Once every verifier knows its key.
+        server.Clock.Advance(server.Services.GetRequiredService<SigningKeys>().Ring.Keys
+            .First(key => key.Algorithm == "ES384").SignsFrom - server.Clock.GetUtcNow());
+        await rotation.StepAsync(CancellationToken.None);
+
+        await IsSignedWithAsync("ES384", TokenRequestBuilder.For(client).With("resource", Parcels).WithScope("parcels:read"));
+        await IsSignedWithAsync("ES256", TokenRequestBuilder.For(client).With("resource", "https://api.example.com"));
+
+        async Task IsSignedWithAsync(string algorithm, TokenRequestBuilder request)
+        {
+            var token = (await request.SendAsync(server)).Token;
+            var key = (await PublishedKey.ReadAllAsync(server)).Single(key => key.Kid == token.Kid);
+            Assert.That((token.Alg, key.Member("alg"), key.Verifies(token.EncodedToken)), Is.EqualTo((algorithm, algorithm, true)));
+        }
+    }
+
+    private void LivesFor(int seconds, Answer answer, string scope)
+    {
+        answer.IsGrant(scope, seconds);
+        var issuedAt = Server.Clock.GetUtcNow().ToUnixTimeSeconds();
+        Assert.That(
+            (answer.Token.GetPayloadValue<long>("iat"), answer.Token.GetPayloadValue<long>("exp")),
+            Is.EqualTo((issuedAt, issuedAt + seconds)));
+    }
+}

@@ -1,0 +1,321 @@
+using System.Diagnostics.Metrics;
+using Dapper;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
+using TokenService.Tests.Harness;
+
+namespace TokenService.Tests.Usage;
+
+/// <summary>How much secrets and scopes are used is counted in memory and written every half minute.</summary>
+[TestFixture]
+public sealed class Uses : ServerFixture
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
+
+    private TestClient client = null!;
+    private int number;
+
+    private protected override string[] Settings => ["Logging:LogLevel:Npgsql=Trace"];
+
+    [SetUp]
+    public async Task CreateClient() => client = await CreateAsync();
+
+    [Test]
+    public async Task Of_a_secret_the_first_the_last_and_their_number_are_written()
+    {
+        var first = Now;
+        await AskAsync();
+        Server.Clock.Advance(TimeSpan.FromSeconds(1));
+        await AskAsync();
+        Server.Clock.Advance(TimeSpan.FromSeconds(1));
+        var last = Now;
+        await AskAsync();
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"3 {first} {last} 127.0.0.1"));
+    }
+
+    [Test]
+    public async Task What_is_written_later_is_added()
+    {
+        var first = Now;
+        await AskAsync();
+        await WrittenAsync();
+        var last = Now;
+        await AskAsync();
+        await AskAsync();
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"3 {first} {last} 127.0.0.1"));
+        Assert.That(await OfScopesAsync(), Is.EqualTo($"invoices:read 3 {first} {last}"));
+    }
+
+    [TestCase("203.0.113.9", "203.0.113.9")]
+    [TestCase("198.51.100.1, 203.0.113.9", "203.0.113.9", Description = "The last is the proxy's own word.")]
+    [TestCase("203.0.113.9:4711", "203.0.113.9")]
+    [TestCase("::ffff:203.0.113.9", "203.0.113.9")]
+    [TestCase("2001:db8::9", "2001:db8::9")]
+    [TestCase("[2001:db8::9]:4711", "2001:db8::9")]
+    [TestCase("fe80::9%1", "fe80::9", Description = "A zone means something on one machine only.")]
+    public async Task Behind_a_proxy_it_came_from_where_the_proxy_says(string forwardedFor, string address)
+    {
+        var at = Now;
+        (await TokenRequestBuilder.For(client).WithHeader("X-Forwarded-For", forwardedFor).SendAsync(Server)).IsGrant("invoices:read");
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"1 {at} {at} {address}"));
+    }
+
+    [Test]
+    public async Task Scopes_count_as_they_are_granted_by_name_or_by_default()
+    {
+        var at = Now;
+        await AskAsync();
+        await AskAsync("invoices:read");
+        await AskAsync("invoices:read invoices:write");
+        await WrittenAsync();
+
+        Assert.That(await OfScopesAsync(), Is.EqualTo($"invoices:read 3 {at} {at}, invoices:write 1 {at} {at}"));
+    }
+
+    [Test]
+    public async Task A_right_secret_with_a_refused_scope_is_a_use_of_the_secret_alone()
+    {
+        var at = Now;
+        Assert.That((await TokenRequestBuilder.For(client).WithScope("unknown").SendAsync(Server)).Status, Is.EqualTo(400));
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+        Assert.That(await OfScopesAsync(), Is.Null);
+    }
+
+    // An API that gets no token and only asks what those of others are worth is not idle.
+    [Test]
+    public async Task A_question_what_a_token_is_worth_is_a_use_of_the_secret_alone()
+    {
+        var api = await Database.CreateApiAsync($"api-{++number}", "https://api.example.com");
+        var at = Now;
+        (await TokenRequestBuilder.Introspect(api, "rubbish").SendAsync(Server)).IsInactive();
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(api), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+        Assert.That(await OfScopesAsync(api), Is.Null);
+    }
+
+    [Test]
+    public async Task A_refused_secret_is_no_use()
+    {
+        await Database.ExecuteAsync("select token_service.set_client_enabled(@Id, false)", client);
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+        (await TokenRequestBuilder.For(client with { Secret = GeneratedSecret.Create().Value }).SendAsync(Server)).IsInvalidClient();
+        await OtherIsWrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.Null);
+    }
+
+    [Test]
+    public async Task Servers_add_up()
+    {
+        await using var other = await TestServer.StartAsync(Database);
+        other.Clock.Advance(TimeSpan.FromHours(1));
+        var (first, last) = (Now, other.Clock.GetUtcNow().ToUnixTimeSeconds());
+        await AskAsync();
+        await AskAsync();
+        (await TokenRequestBuilder.For(client).WithHeader("X-Forwarded-For", "203.0.113.9").SendAsync(other)).IsGrant("invoices:read");
+
+        // Whoever is later wins, also where it writes first.
+        await WrittenAsync(other);
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"3 {first} {last} 203.0.113.9"));
+        Assert.That(await OfScopesAsync(), Is.EqualTo($"invoices:read 3 {first} {last}"));
+    }
+
+    [Test]
+    public async Task Where_nothing_was_used_nothing_is_sent()
+    {
+        await WrittenAsync();
+        var before = Statements();
+        for (var i = 0; i < 10; i++)
+            Server.Clock.Advance(Interval);
+        await AskAsync();
+        await WrittenAsync();
+
+        Assert.That(Statements() - before, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task What_was_deleted_meanwhile_does_not_keep_the_rest_from_being_written()
+    {
+        var at = Now;
+        var deleted = await CreateAsync();
+        var revoked = await CreateAsync();
+        foreach (var used in new[] { client, deleted, revoked })
+            (await TokenRequestBuilder.For(used).SendAsync(Server)).IsGrant("invoices:read");
+        await Database.ExecuteAsync("delete from token_service.client where id = @Id", deleted);
+        await Database.ExecuteAsync("select token_service.revoke_scope(@Id, 'invoices:read')", revoked);
+        await WrittenAsync();
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(await OfSecretAsync(), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+            Assert.That(await OfSecretAsync(deleted), Is.Null);
+            Assert.That(await OfSecretAsync(revoked), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+            Assert.That(await OfScopesAsync(revoked), Is.Null);
+        }
+    }
+
+    [Test]
+    public async Task No_request_waits_for_the_writing()
+    {
+        var at = Now;
+        await AskAsync();
+        await using var holder = await Database.Source.OpenConnectionAsync();
+        await holder.ExecuteAsync("begin; lock table token_service.secret_use in access exclusive mode");
+        await Soon.IsAsync("the writing waits", async () =>
+        {
+            Server.Clock.Advance(Interval);
+            return await Database.WaitersForAsync("secret_use") > 0;
+        });
+
+        var last = Now;
+        await AskAsync();
+        await holder.ExecuteAsync("commit");
+        await WrittenAsync();
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"2 {at} {last} 127.0.0.1"), "nor is it lost");
+    }
+
+    [Test]
+    public async Task While_the_database_is_away_the_counts_are_kept()
+    {
+        using var wire = new DatabaseProxy(Database);
+        await using var server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
+        var at = server.Clock.GetUtcNow().ToUnixTimeSeconds();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        wire.Cut();
+        await Soon.IsAsync("the log says that the uses could not be written", () =>
+        {
+            server.Clock.Advance(Interval);
+            return server.Log.Lines.Any(line => line.StartsWith(
+                "Warning TokenService.Clients.UseWriter: How much secrets and scopes are used could not be written; the counts are kept",
+                StringComparison.Ordinal));
+        });
+
+        wire.Mend();
+        await WrittenAsync(server);
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"1 {at} {at} 127.0.0.1"));
+    }
+
+    [Test]
+    public async Task A_server_that_stops_writes_what_it_has()
+    {
+        await using var server = await TestServer.StartAsync(Database);
+        var first = server.Clock.GetUtcNow().ToUnixTimeSeconds();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        await WrittenAsync(server);
+        var last = server.Clock.GetUtcNow().ToUnixTimeSeconds();
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+
+        await server.StopAsync();
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"2 {first} {last} 127.0.0.1"));
+    }
+
+    [Test]
+    public async Task A_secret_in_use_that_ends_within_14_days_is_warned_of_once_a_day()
+    {
+        await using var server = await TestServer.StartAsync(Database);
+        var now = server.Clock.GetUtcNow();
+        var endsAt = now + TimeSpan.FromDays(14);
+        var endsLater = await CreateAsync();
+        await EndAsync(client, endsAt);
+        await EndAsync(endsLater, endsAt + TimeSpan.FromDays(2));
+
+        async Task UseAsync()
+        {
+            foreach (var used in new[] { client, endsLater })
+                (await TokenRequestBuilder.For(used).SendAsync(server)).IsGrant("invoices:read");
+            await WrittenAsync(server);
+        }
+
+        int Warnings() => server.Log.Lines.Count(line => line.StartsWith(
+            $"Warning TokenService.Clients.UseWriter: Client {client.Id} still uses secret {SecretId(client)}, "
+            + $"which ends at {endsAt:u}: rotate it before then", StringComparison.Ordinal));
+
+        Assert.That(Ending(server), Is.Zero);
+        await UseAsync();
+        await UseAsync();
+        Assert.That((Warnings(), Ending(server)), Is.EqualTo((1, 1)));
+
+        server.Clock.Advance(TimeSpan.FromDays(1));
+        await UseAsync();
+        Assert.That((Warnings(), Ending(server)), Is.EqualTo((2, 1)));
+        Assert.That(server.Log.Lines, Has.None.Contains($"Client {endsLater.Id} still uses"));
+    }
+
+    private long Now => Server.Clock.GetUtcNow().ToUnixTimeSeconds();
+
+    private Task<TestClient> CreateAsync() => Database.CreateClientAsync($"client-{++number}");
+
+    private async Task AskAsync(string? scope = null)
+    {
+        var request = TokenRequestBuilder.For(client);
+        (await (scope is null ? request : request.WithScope(scope)).SendAsync(Server)).IsGrant(scope ?? "invoices:read");
+    }
+
+    /// <summary>Waits until a server has written all it has counted.</summary>
+    private Task WrittenAsync(TestServer? by = null) => Soon.IsAsync("all uses are written", () =>
+    {
+        (by ?? Server).Clock.Advance(Interval);
+        return (by ?? Server).Services.GetRequiredService<UseTally>().Read().IsEmpty;
+    });
+
+    private async Task OtherIsWrittenAsync()
+    {
+        (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
+        await WrittenAsync();
+    }
+
+    private int Statements() => Server.Log.Lines.Count(line =>
+        line.Contains("Npgsql.Command: Command execution completed", StringComparison.Ordinal)
+        && line.Contains("insert into token_service.secret_use", StringComparison.Ordinal));
+
+    private Task EndAsync(TestClient client, DateTimeOffset at) => Database.ExecuteAsync(
+        "update token_service.client_secret set expires_at = @at where client_id = @Id", new { client.Id, at = at.UtcDateTime });
+
+    private Task<string?> OfSecretAsync(TestClient? of = null) => Database.ReadAsync<string>(
+        """
+        select format('%s %s %s %s', use_count, extract(epoch from first_used_at)::bigint, extract(epoch from last_used_at)::bigint,
+                      host(last_used_from))
+        from token_service.secret_use
+        where secret_id = @id
+        """,
+        new { id = SecretId(of ?? client) });
+
+    private Task<string?> OfScopesAsync(TestClient? of = null) => Database.ReadAsync<string>(
+        """
+        select string_agg(format('%s %s %s %s', scope, use_count, extract(epoch from first_used_at)::bigint,
+                                 extract(epoch from last_used_at)::bigint), ', ' order by scope)
+        from token_service.scope_use
+        where client_id = @Id
+        """,
+        of ?? client);
+
+    private static string SecretId(TestClient client) =>
+        GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : throw new InvalidOperationException();
+
+    private static int Ending(TestServer server)
+    {
+        var meters = server.Services.GetRequiredService<IMeterFactory>();
+        var ending = 0;
+        using var listener = new MeterListener();
+        listener.InstrumentPublished = (instrument, _) =>
+        {
+            if (instrument.Name == "token_service.client_secret.ending" && instrument.Meter.Scope == meters)
+                listener.EnableMeasurementEvents(instrument);
+        };
+        listener.SetMeasurementEventCallback<int>((_, value, _, _) => ending = value);
+        listener.Start();
+        listener.RecordObservableInstruments();
+        return ending;
+    }
+}
