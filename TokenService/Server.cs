@@ -8,6 +8,7 @@ using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Secrets;
 using TokenService.Telemetry;
 using TokenService.Tokens;
 

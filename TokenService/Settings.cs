@@ -7,6 +7,7 @@ using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Secrets;
 using TokenService.Tokens;
 
 namespace TokenService;

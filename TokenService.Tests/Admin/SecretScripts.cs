@@ -1,5 +1,5 @@
 using Npgsql;
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

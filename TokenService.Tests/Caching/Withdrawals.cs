@@ -1,7 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Postgres;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Caching;

@@ -1,9 +1,9 @@
 using System.Globalization;
 using System.Text;
 using TokenService.Authentication;
-using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Protocol;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 using TokenService.Tokens;
 

@@ -1,8 +1,7 @@
 using Dapper;
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Secrets;
 
 namespace TokenService.Tests.Harness;
 

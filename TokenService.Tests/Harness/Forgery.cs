@@ -5,6 +5,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Jose;
 using TokenService.Keys;
 
 namespace TokenService.Tests.Harness;

@@ -1,4 +1,4 @@
-using TokenService.Limits;
+using TokenService.Secrets;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,4 +1,4 @@
-using TokenService.Limits;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 [assembly: Parallelizable(ParallelScope.Fixtures)]

@@ -3,6 +3,7 @@ using System.Numerics;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
 

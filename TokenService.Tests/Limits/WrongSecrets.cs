@@ -4,6 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using TokenService.Authentication;
 using TokenService.Clients;
 using TokenService.Limits;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Limits;

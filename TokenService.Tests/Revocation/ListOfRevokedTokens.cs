@@ -4,8 +4,8 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Revocation;
 using TokenService.Tests.Harness;
-using TokenService.Tokens;
 
 namespace TokenService.Tests.Revocation;
 

@@ -1,5 +1,5 @@
 using System.Text;
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

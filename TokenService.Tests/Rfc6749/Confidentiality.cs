@@ -1,6 +1,6 @@
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

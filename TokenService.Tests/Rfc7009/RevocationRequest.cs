@@ -1,4 +1,4 @@
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7009;

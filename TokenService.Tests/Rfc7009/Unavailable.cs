@@ -1,6 +1,6 @@
 using Dapper;
+using TokenService.Revocation;
 using TokenService.Tests.Harness;
-using TokenService.Tokens;
 
 namespace TokenService.Tests.Rfc7009;
 

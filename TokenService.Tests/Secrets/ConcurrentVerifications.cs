@@ -55,7 +55,7 @@ public sealed class ConcurrentVerifications
         var found = await FindAsync(client.Id);
         var last = found!.Secrets.Last(secret => secret.IsImported);
         // Which of the two it is, is decided by their ids.
-        var isOlder = TokenService.Limits.SecretHasher.Matches(Older, last.Digest) is true;
+        var isOlder = TokenService.Secrets.SecretHasher.Matches(Older, last.Digest) is true;
         var presented = client with { Secret = isOlder ? Older : Newer };
 
         var before = hashing.Count;

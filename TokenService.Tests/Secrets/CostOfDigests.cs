@@ -1,5 +1,4 @@
-using TokenService.Clients;
-using TokenService.Limits;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

@@ -6,6 +6,7 @@ using TokenService.Authentication;
 using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Secrets;
 using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 

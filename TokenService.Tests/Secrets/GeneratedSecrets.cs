@@ -1,6 +1,6 @@
 using System.IO.Compression;
 using System.Text;
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

@@ -1,8 +1,6 @@
 using System.Globalization;
 using Microsoft.Extensions.Options;
-using TokenService.Authentication;
-using TokenService.Clients;
-using TokenService.Limits;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

@@ -1,6 +1,5 @@
-using TokenService.Clients;
-using TokenService.Limits;
 using TokenService.Protocol;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

@@ -1,8 +1,8 @@
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Authentication;
 using TokenService.Clients;
-using TokenService.Limits;
 using TokenService.Protocol;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

@@ -1,6 +1,5 @@
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
-using TokenService.Limits;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;

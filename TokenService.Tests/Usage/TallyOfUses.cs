@@ -1,6 +1,6 @@
 using System.Net;
-using TokenService.Clients;
 using TokenService.Tests.Harness;
+using TokenService.Usage;
 
 namespace TokenService.Tests.Usage;
 

@@ -1,8 +1,9 @@
 using System.Diagnostics.Metrics;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
+using TokenService.Usage;
 
 namespace TokenService.Tests.Usage;
 

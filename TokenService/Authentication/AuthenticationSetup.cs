@@ -1,3 +1,5 @@
+using TokenService.Secrets;
+
 namespace TokenService.Authentication;
 
 /// <summary>Is the caller the client it names? Asks Clients who that is and Limits to hash. Knows nothing of tokens or HTTP.</summary>

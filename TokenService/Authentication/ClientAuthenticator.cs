@@ -5,6 +5,7 @@ using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Protocol;
+using TokenService.Secrets;
 
 namespace TokenService.Authentication;
 

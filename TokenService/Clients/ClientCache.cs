@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using Npgsql;
+using TokenService.Caching;
 using TokenService.Postgres;
 using TokenService.Telemetry;
 

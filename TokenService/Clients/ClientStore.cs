@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using TokenService.Secrets;
 
 namespace TokenService.Clients;
 

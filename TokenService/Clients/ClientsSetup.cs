@@ -1,3 +1,5 @@
+using TokenService.Usage;
+
 namespace TokenService.Clients;
 
 /// <summary>

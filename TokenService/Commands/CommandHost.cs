@@ -2,6 +2,7 @@ using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Secrets;
 using TokenService.Telemetry;
 
 namespace TokenService.Commands;

@@ -1,6 +1,6 @@
 using Dapper;
 using Npgsql;
-using TokenService.Clients;
+using TokenService.Secrets;
 
 namespace TokenService.Commands;
 

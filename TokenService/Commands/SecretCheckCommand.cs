@@ -1,5 +1,5 @@
 using TokenService.Clients;
-using TokenService.Limits;
+using TokenService.Secrets;
 
 namespace TokenService.Commands;
 

@@ -1,5 +1,5 @@
 using System.Text;
-using TokenService.Clients;
+using TokenService.Secrets;
 
 namespace TokenService.Commands;
 

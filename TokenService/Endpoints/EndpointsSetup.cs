@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
 using TokenService.Protocol;
-using TokenService.Tokens;
+using TokenService.Revocation;
 using IPNetwork = System.Net.IPNetwork;
 
 namespace TokenService.Endpoints;

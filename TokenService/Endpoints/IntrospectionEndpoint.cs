@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
+using TokenService.Revocation;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;

@@ -1,9 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using TokenService.Authentication;
-using TokenService.Keys;
+using TokenService.Jose;
 using TokenService.Protocol;
-using TokenService.Tokens;
+using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 

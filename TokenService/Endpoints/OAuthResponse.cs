@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
 using Microsoft.Net.Http.Headers;
+using TokenService.Jose;
 using TokenService.Protocol;
 using TokenService.Tokens;
 

@@ -1,5 +1,5 @@
 using TokenService.Protocol;
-using TokenService.Tokens;
+using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 

@@ -1,6 +1,6 @@
 using TokenService.Postgres;
 using TokenService.Protocol;
-using TokenService.Tokens;
+using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 

@@ -1,7 +1,7 @@
-using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Tokens;
+using TokenService.Usage;
 
 namespace TokenService.Endpoints;
 

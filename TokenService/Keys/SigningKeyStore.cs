@@ -3,6 +3,7 @@ using System.Text.Json;
 using Dapper;
 using Microsoft.Extensions.Options;
 using Npgsql;
+using TokenService.Jose;
 
 namespace TokenService.Keys;
 

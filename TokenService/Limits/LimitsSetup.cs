@@ -1,3 +1,5 @@
+using TokenService.Secrets;
+
 namespace TokenService.Limits;
 
 /// <summary>How much is too much: hashing, wrong secrets, tokens, requests in flight, refusals. Knows clients, and nothing of HTTP.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using TokenService.Clients;
+using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Protocol;
 

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using TokenService.Protocol;
+using TokenService.Revocation;
 
 namespace TokenService.Tokens;
 

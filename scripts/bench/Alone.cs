@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
+using TokenService.Jose;
 using TokenService.Keys;
-using TokenService.Limits;
+using TokenService.Secrets;
 
 namespace TokenService.Bench;
 

@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Npgsql;
-using TokenService.Limits;
+using TokenService.Secrets;
 
 namespace TokenService.Bench;
 

@@ -1,8 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Limits;
+using TokenService.Secrets;
 
 namespace TokenService.Bench;
 

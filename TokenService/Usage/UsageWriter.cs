@@ -1,7 +1,7 @@
 using TokenService.Postgres;
 using TokenService.Telemetry;
 
-namespace TokenService.Clients;
+namespace TokenService.Usage;
 
 /// <summary>
 /// Writes every half minute, and at the end, what secrets and scopes were used, and warns of secrets in use that will end. Where the

@@ -1,6 +1,6 @@
 using TokenService.Postgres;
 
-namespace TokenService.Tokens;
+namespace TokenService.Revocation;
 
 /// <summary>
 /// Deletes, a few at a time, revocations whose tokens have expired. Each replica does; what one is deleting, others leave to it.

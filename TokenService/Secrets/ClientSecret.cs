@@ -1,4 +1,4 @@
-namespace TokenService.Clients;
+namespace TokenService.Secrets;
 
 /// <summary>One secret of a client: its digest and its life.</summary>
 internal sealed record ClientSecret

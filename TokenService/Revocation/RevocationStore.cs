@@ -1,7 +1,8 @@
 using Dapper;
 using Npgsql;
+using TokenService.Tokens;
 
-namespace TokenService.Tokens;
+namespace TokenService.Revocation;
 
 /// <summary>Whether a token was revoked, as the database has it.</summary>
 internal sealed record TokenState(bool IsRevoked);

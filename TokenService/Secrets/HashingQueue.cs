@@ -1,9 +1,8 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Options;
-using TokenService.Clients;
 using TokenService.Protocol;
 
-namespace TokenService.Limits;
+namespace TokenService.Secrets;
 
 /// <summary>
 /// Verifies secrets on a few threads of its own behind a bounded queue, so that no flood takes more memory than the threads

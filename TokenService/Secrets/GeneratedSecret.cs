@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
 
-namespace TokenService.Clients;
+namespace TokenService.Secrets;
 
 /// <summary>
 /// A secret this server makes: <c>tsvc_</c>, 12 characters that name its row, <c>_</c>, 43 random characters (256 bits) and

@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.IdentityModel.Tokens;
 
-namespace TokenService.Keys;
+namespace TokenService.Jose;
 
 /// <summary>
 /// A signature algorithm of RFC 7518 §3.1 that we sign with: how its key pairs are made, kept as PKCS #8, and shown as JWK.

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 
-namespace TokenService.Keys;
+namespace TokenService.Jose;
 
 /// <summary>A key that is opened, to sign with. Many threads may, at once, as OpenSSL allows.</summary>
 /// <param name="kid">By which verifiers find its public half.</param>

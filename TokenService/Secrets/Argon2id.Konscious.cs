@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using KonsciousArgon2id = Konscious.Security.Cryptography.Argon2id;
 
-namespace TokenService.Limits;
+namespace TokenService.Secrets;
 
 /// <summary>Argon2id 1.3 (RFC 9106) with one lane, by the managed package Konscious.Security.Cryptography.Argon2.</summary>
 internal static class Argon2id

@@ -4,10 +4,8 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Options;
-using TokenService.Clients;
-using TokenService.Limits;
 
-namespace TokenService.Authentication;
+namespace TokenService.Secrets;
 
 /// <summary>HMAC-SHA-256 of a presented secret and the row it should be the secret of; 32 bytes.</summary>
 internal readonly record struct SecretMac(UInt128 First, UInt128 Second)

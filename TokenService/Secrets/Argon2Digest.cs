@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text.RegularExpressions;
 
-namespace TokenService.Clients;
+namespace TokenService.Secrets;
 
 /// <summary>What one Argon2id computation costs (RFC 9106 §3.1), with one lane.</summary>
 /// <param name="MemoryKiB">m, 8192 to 65536 KiB.</param>

@@ -1,7 +1,7 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
 
-namespace TokenService.Limits;
+namespace TokenService.Secrets;
 
 /// <summary>Argon2id 1.3 (RFC 9106) with one lane, by the system's libsodium.</summary>
 internal static partial class Argon2id

@@ -4,6 +4,7 @@ using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Postgres;
 using TokenService.Protocol;
+using TokenService.Usage;
 
 namespace TokenService.Endpoints;
 

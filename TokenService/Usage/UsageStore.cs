@@ -2,7 +2,7 @@ using System.Net;
 using Dapper;
 using Npgsql;
 
-namespace TokenService.Clients;
+namespace TokenService.Usage;
 
 /// <summary>A secret that is in use and will end.</summary>
 internal sealed record EndingSecret(string SecretId, string ClientId, DateTimeOffset EndsAt);

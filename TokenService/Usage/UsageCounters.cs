@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 
-namespace TokenService.Clients;
+namespace TokenService.Usage;
 
 /// <summary>
 /// Counts how often each secret and scope is used, until the counts are written. Counting takes no lock and loses no use, also while the

@@ -1,9 +1,7 @@
 using System.Buffers.Text;
 using System.Text.Json;
-using TokenService.Keys;
-using TokenService.Protocol;
 
-namespace TokenService.Tokens;
+namespace TokenService.Jose;
 
 /// <summary>
 /// Makes signed JWTs of one type: a JWS in its compact form (RFC 7515 §3.1, §7.1), written by hand, since that takes a quarter of the time

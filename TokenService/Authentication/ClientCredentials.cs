@@ -1,6 +1,6 @@
 using System.Text;
-using TokenService.Clients;
 using TokenService.Protocol;
+using TokenService.Secrets;
 
 namespace TokenService.Authentication;
 

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using TokenService.Clients;
+using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Protocol;
 

@@ -1,7 +1,7 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
 
-namespace TokenService.Tokens;
+namespace TokenService.Jose;
 
 /// <summary>
 /// Random ids. Their bits are drawn for many at a time: to ask the system's generator takes over a microsecond, however little is wanted.

@@ -1,7 +1,6 @@
 using System.ComponentModel.DataAnnotations;
-using TokenService.Clients;
 
-namespace TokenService.Limits;
+namespace TokenService.Secrets;
 
 /// <summary>What a digest costs, and how much hashing may go on at once. Section <c>Hashing</c>.</summary>
 internal sealed class HashingOptions

@@ -1,8 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
-using TokenService.Clients;
 
-namespace TokenService.Limits;
+namespace TokenService.Secrets;
 
 /// <summary>
 /// Makes and verifies digests of secrets, on the caller's thread and for as long as it takes. The server goes through

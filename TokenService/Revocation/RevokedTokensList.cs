@@ -1,10 +1,12 @@
 using System.Text.Json;
 using Npgsql;
+using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Postgres;
 using TokenService.Protocol;
+using TokenService.Tokens;
 
-namespace TokenService.Tokens;
+namespace TokenService.Revocation;
 
 /// <summary>
 /// The signed list of what is dead before it expires, for APIs that verify tokens offline: a JWT with <c>iss</c>, <c>aud</c> (its own

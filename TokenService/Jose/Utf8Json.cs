@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
-namespace TokenService.Protocol;
+namespace TokenService.Jose;
 
 /// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
 internal static class Utf8Json

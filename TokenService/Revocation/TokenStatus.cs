@@ -1,10 +1,12 @@
 using Microsoft.Extensions.Options;
 using Npgsql;
+using TokenService.Caching;
 using TokenService.Clients;
 using TokenService.Postgres;
 using TokenService.Protocol;
+using TokenService.Tokens;
 
-namespace TokenService.Tokens;
+namespace TokenService.Revocation;
 
 /// <summary>
 /// What became of a token after it was issued: revoked by its client, dead with all its client's, or its client not what it was. Whether it

@@ -1,7 +1,8 @@
 using System.Collections.Concurrent;
 using Npgsql;
+using TokenService.Postgres;
 
-namespace TokenService.Postgres;
+namespace TokenService.Caching;
 
 /// <summary>What a <see cref="DatabaseCache{TValue}"/> remembers, and how much of it.</summary>
 /// <param name="Subject">What notifications call it.</param>
