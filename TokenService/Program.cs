@@ -14,14 +14,14 @@ try
         ["secret", "check", var client] => await SecretCheckCommand.RunAsync(client, Console.In, Console.Out),
         ["keys", "list"] => await KeysCommand.ListAsync(Console.Out),
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
-        ["keys", "rewrap"] => await KeysCommand.RewrapAsync(Console.Out),
+        ["keys", "reseal"] => await KeysCommand.ResealAsync(Console.Out),
         ["demo-client"] => await DemoClientCommand.RunAsync(Console.Out),
         ["--help"] => Usage.Print(Console.Out, asked: true),
         [] or [['-', '-', ..], ..] => await Server.ServeAsync(args),
         _ => Usage.Print(Console.Error),
     };
 }
-catch (Exception e) when (e is StartRefusedException or OptionsValidationException or NpgsqlException)
+catch (Exception e) when (e is OperatorException or OptionsValidationException or NpgsqlException)
 {
     await Console.Error.WriteLineAsync(e.Message);
     return 1;

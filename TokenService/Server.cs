@@ -59,7 +59,7 @@ internal static class Server
     }
 
     /// <summary>Makes sure that all a request needs is there, then opens the door.</summary>
-    /// <exception cref="StartRefusedException">Something is not as it must be.</exception>
+    /// <exception cref="OperatorException">Something is not as it must be.</exception>
     /// <exception cref="NpgsqlException">The database does not let us in.</exception>
     public static async Task StartAsync(WebApplication app)
     {
@@ -68,7 +68,7 @@ internal static class Server
         await DatabaseUser.WarnOfRightsAsync(
             app.Services.GetRequiredService<NpgsqlDataSource>(), app.Services.GetRequiredService<ILoggerFactory>(), CancellationToken.None);
         if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
-            throw new StartRefusedException(problem);
+            throw new OperatorException(problem);
         app.Services.ObserveKeys();
         try
         {
@@ -77,7 +77,7 @@ internal static class Server
         // A port that is taken, an address that is none.
         catch (Exception e) when (e is IOException or FormatException)
         {
-            throw new StartRefusedException($"The server cannot listen: {e.Message}", e);
+            throw new OperatorException($"The server cannot listen: {e.Message}", e);
         }
     }
 

@@ -16,7 +16,7 @@ namespace TokenService;
 internal static class Settings
 {
     /// <summary>One section of the settings.</summary>
-    /// <exception cref="StartRefusedException">At least one setting in it is wrong; a line for each.</exception>
+    /// <exception cref="OperatorException">At least one setting in it is wrong; a line for each.</exception>
     public static T Get<T>(IServiceProvider services, string section)
         where T : class
     {
@@ -25,7 +25,7 @@ internal static class Settings
     }
 
     /// <summary>Checks every setting of the server before anything uses one, so that an operator sees all that is wrong at once.</summary>
-    /// <exception cref="StartRefusedException">At least one setting is wrong; a line for each.</exception>
+    /// <exception cref="OperatorException">At least one setting is wrong; a line for each.</exception>
     public static void Check(IServiceProvider services) => Refuse(
     [
         .. Failures<IssuerOptions>(services),
@@ -42,7 +42,7 @@ internal static class Settings
     private static void Refuse(List<string> failures)
     {
         if (failures.Count > 0)
-            throw new StartRefusedException(string.Join(Environment.NewLine, failures));
+            throw new OperatorException(string.Join(Environment.NewLine, failures));
     }
 
     private static List<string> Failures<T>(IServiceProvider services, string? section = null)

@@ -14,11 +14,11 @@ namespace TokenService.Tests.Caching;
 public sealed class FloodsOfIds
 {
     // Fewer than there may be outside tests.
-    private const int MostClients = 16;
-    private const int MostUnknown = 64;
+    private const int MaxClients = 16;
+    private const int MaxUnknown = 64;
 
-    private const int MostReading = 32;
-    private const int MostWaiting = 1024;
+    private const int MaxReads = 32;
+    private const int MaxWaiting = 1024;
 
     private Database database = null!;
     private TestServer server = null!;
@@ -34,7 +34,7 @@ public sealed class FloodsOfIds
         // Whoever is held up waits for the test, however slow it is.
         server = await TestServer.StartAsync(
             $"{database.ConnectionString};Command Timeout=60", new FakeClock(), services => services.PostConfigure<ClientCacheOptions>(
-                options => (options.MostClients, options.MostUnknown) = (MostClients, MostUnknown)));
+                options => (options.MaxClients, options.MaxUnknown) = (MaxClients, MaxUnknown)));
         await server.HearsAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
     }
@@ -49,7 +49,7 @@ public sealed class FloodsOfIds
     [Test]
     public async Task So_many_are_remembered_of_any_number_and_no_client_is_forgotten_for_them()
     {
-        var ids = Enumerable.Range(0, 3 * MostUnknown).Select(i => $"unknown-{i}").ToList();
+        var ids = Enumerable.Range(0, 3 * MaxUnknown).Select(i => $"unknown-{i}").ToList();
         foreach (var id in ids)
             Assert.That(await FindAsync(id), Is.Null);
         (await SendAsync(client with { Id = "one-more" })).IsInvalidClient();
@@ -57,14 +57,14 @@ public sealed class FloodsOfIds
 
         await using var hold = await LockAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
-        await AreRememberedAsync(ids, MostUnknown, hold);
+        await AreRememberedAsync(ids, MaxUnknown, hold);
     }
 
     [Test]
     public async Task So_many_clients_are_remembered_and_more_are_served()
     {
         var clients = new List<TestClient>();
-        for (var i = 0; i < 2 * MostClients; i++)
+        for (var i = 0; i < 2 * MaxClients; i++)
             clients.Add(await database.CreateClientAsync($"client-{i}"));
         await server.HasHeardAsync();
         foreach (var one in clients)
@@ -73,22 +73,22 @@ public sealed class FloodsOfIds
             (await SendAsync(one)).IsGrant("invoices:read");
 
         await using var hold = await LockAsync();
-        await AreRememberedAsync(clients.Select(one => one.Id), MostClients, hold);
+        await AreRememberedAsync(clients.Select(one => one.Id), MaxClients, hold);
     }
 
     [Test]
     public async Task Only_so_many_wait_and_one_more_is_refused_at_once()
     {
         await using var hold = await LockAsync();
-        var finding = Enumerable.Range(0, MostReading + MostWaiting).Select(i => FindAsync($"unknown-{i}")).ToList();
-        await Soon.IsAsync($"{MostReading} ask", async () => await AskingAsync() == MostReading);
+        var finding = Enumerable.Range(0, MaxReads + MaxWaiting).Select(i => FindAsync($"unknown-{i}")).ToList();
+        await Soon.IsAsync($"{MaxReads} ask", async () => await AskingAsync() == MaxReads);
 
         var refused = SendAsync(client with { Id = "one-more" });
         await Soon.IsAsync("one more is refused", () => refused.IsCompleted);
         (await refused).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
         Assert.That(finding.Count(one => one.IsCompleted), Is.Zero);
-        Assert.That(await AskingAsync(), Is.EqualTo(MostReading));
+        Assert.That(await AskingAsync(), Is.EqualTo(MaxReads));
         // Neither memory nor the other connections are theirs.
         (await SendAsync(client)).IsGrant("invoices:read");
         Assert.That((await server.GetAsync("/healthz/ready")).Status, Is.EqualTo(200));

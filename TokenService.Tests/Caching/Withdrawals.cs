@@ -171,7 +171,7 @@ public sealed class Withdrawals
         await DoAsync("select token_service.set_client_enabled(@id, false)");
         clock.Advance(Second);
         Refused(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
-        Assert.That(IsHearing(server), Is.False);
+        Assert.That(IsListening(server), Is.False);
     }
 
     [Test]
@@ -253,12 +253,12 @@ public sealed class Withdrawals
               and application_name = 'TokenService'
               and query in ('listen token_service', 'select 1')
             """);
-        await Soon.IsAsync("they know that they are deaf", () => !servers.Any(IsHearing));
+        await Soon.IsAsync("they know that they are deaf", () => !servers.Any(IsListening));
     }
 
-    private static bool HasHeardLately(TestServer server) => server.Services.GetRequiredService<Notifications>().SilentFor <= Second;
+    private static bool HasHeardLately(TestServer server) => server.Services.GetRequiredService<ChangeNotifications>().SilentFor <= Second;
 
-    private static bool IsHearing(TestServer server) => server.Services.GetRequiredService<Notifications>().IsHearing;
+    private static bool IsListening(TestServer server) => server.Services.GetRequiredService<ChangeNotifications>().IsListening;
 
     /// <summary>What can be taken from a client, and what the client then gets.</summary>
     /// <param name="Kind">For people.</param>

@@ -132,7 +132,7 @@ public sealed class EventOutputs
     [TestCase("/")]
     public async Task A_file_that_cannot_be_appended_to_keeps_the_server_from_starting(string file) => await Assert.ThatAsync(
         async () => await StartAsync(file),
-        Throws.InstanceOf<StartRefusedException>().With.Message.StartsWith("Events:File cannot be appended to: "));
+        Throws.InstanceOf<OperatorException>().With.Message.StartsWith("Events:File cannot be appended to: "));
 
     // As logrotate's copytruncate does.
     [Test]

@@ -12,7 +12,7 @@ internal sealed record TestClient(string Id, string Secret);
 internal sealed class Database : IAsyncDisposable
 {
     /// <summary>The cheapest digest the database takes: tests hash often, and are not about the cost.</summary>
-    public static readonly Argon2Cost Cheap = new(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MinimumIterations);
+    public static readonly Argon2Cost Cheap = new(Argon2Cost.MinMemoryKiB, Argon2Cost.MinIterations);
 
     // In the name of every database of this run, and the number of the lock it holds while it lives.
     private static readonly int RunId = Random.Shared.Next();

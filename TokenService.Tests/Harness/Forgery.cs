@@ -30,7 +30,7 @@ internal sealed class Forgery(string jwt)
             throw new InvalidOperationException(error.Reason);
         var sealedKeys = await server.Services.GetRequiredService<SigningKeyStore>().LoadSealedAsync(CancellationToken.None);
         var pkcs8 = server.Services.GetRequiredService<SealingKeys>().Unseal(sealedKeys.Single(row => row.Kid == key.Kid));
-        return (ECDsa)SigningAlgorithm.Of(key.Algorithm).ReadPair(pkcs8);
+        return (ECDsa)SignatureAlgorithm.Of(key.Algorithm).ReadPair(pkcs8);
     }
 
     public Forgery WithHeader(string name, JsonNode value)

@@ -135,7 +135,7 @@ internal sealed class TestServer : IAsyncDisposable
     {
         var subject = $"test-{Guid.NewGuid():N}";
         var isHeard = false;
-        using var subscription = Services.GetRequiredService<Notifications>().Subscribe(subject, _ => Volatile.Write(ref isHeard, true));
+        using var subscription = Services.GetRequiredService<ChangeNotifications>().Subscribe(subject, _ => Volatile.Write(ref isHeard, true));
         await using var notify = Services.GetRequiredService<NpgsqlDataSource>().CreateCommand($"notify token_service, '{subject}'");
         await Soon.IsAsync("the server hears of what is committed", async () =>
         {
@@ -150,7 +150,7 @@ internal sealed class TestServer : IAsyncDisposable
     public Task HearsAsync(Action? whileWaiting = null) => Soon.IsAsync("the server hears", () =>
     {
         whileWaiting?.Invoke();
-        return Services.GetRequiredService<Notifications>().IsHearing;
+        return Services.GetRequiredService<ChangeNotifications>().IsListening;
     });
 
     /// <summary>Stops it as a SIGTERM does: what is in flight is finished.</summary>

@@ -73,7 +73,7 @@ public sealed class KeyCommands
     }
 
     [Test]
-    public async Task Rewrap_seals_all_with_the_current_sealing_key_and_the_old_one_can_go()
+    public async Task Reseal_seals_all_with_the_current_sealing_key_and_the_old_one_can_go()
     {
         await StartOnceAsync();
         (string, string)[] both =
@@ -81,8 +81,8 @@ public sealed class KeyCommands
             ("Keys__SealingKeys__test", SealingKey), ("Keys__SealingKeys__new", NewSealingKey), ("Keys__SealingKeyId", "new"),
         ];
 
-        var first = await KeysAsync("rewrap", both);
-        var second = await KeysAsync("rewrap", both);
+        var first = await KeysAsync("reseal", both);
+        var second = await KeysAsync("reseal", both);
 
         using (Assert.EnterMultipleScope())
         {
@@ -99,11 +99,11 @@ public sealed class KeyCommands
     }
 
     [Test]
-    public async Task Rewrap_without_the_old_sealing_key_names_it_and_changes_nothing()
+    public async Task Reseal_without_the_old_sealing_key_names_it_and_changes_nothing()
     {
         await StartOnceAsync();
 
-        var tool = await KeysAsync("rewrap", ("Keys__SealingKeys__new", NewSealingKey));
+        var tool = await KeysAsync("reseal", ("Keys__SealingKeys__new", NewSealingKey));
 
         Assert.That((tool.ExitCode, tool.Output), Is.EqualTo((1, "")));
         Assert.That(tool.Error, Does.Match(

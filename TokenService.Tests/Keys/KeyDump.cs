@@ -90,7 +90,7 @@ public sealed class KeyDump : ServerFixture
 
     private static IEnumerable<byte[]> Integers(string algorithm, byte[] pkcs8)
     {
-        using var pair = SigningAlgorithm.Of(algorithm).ReadPair(pkcs8);
+        using var pair = SignatureAlgorithm.Of(algorithm).ReadPair(pkcs8);
         if (pair is ECDsa ecdsa)
             return [ecdsa.ExportParameters(includePrivateParameters: true).D!];
 

@@ -208,7 +208,7 @@ public sealed class KeyLife
                         KnownFrom = make.KnownFrom,
                         SignsFrom = make.SignsFrom,
                         JwksMaxAge = make.JwksMaxAge,
-                        LongestToken = make.LongestToken,
+                        MaxTokenLifetime = make.MaxTokenLifetime,
                     });
                     break;
                 case KeyStep.Begin begin:
@@ -230,7 +230,7 @@ public sealed class KeyLife
         {
             var i = database.FindIndex(key => key.Kid == kid);
             var changed = change(database[i]);
-            database[i] = changed with { GoneAfter = changed.SignsUntil + changed.LongestToken + GoneMargin };
+            database[i] = changed with { GoneAfter = changed.SignsUntil + changed.MaxTokenLifetime + GoneMargin };
         }
 
         // What the function rotate_signing_key does.
@@ -267,9 +267,9 @@ public sealed class KeyLife
                 Hold(key is not null, $"nothing signs at {clock:u}");
                 Hold(key!.IsPublishedAt(clock), $"{key.Kid} signs unpublished at {clock:u}");
 
-                if (lifetime > key.LongestToken)
+                if (lifetime > key.MaxTokenLifetime)
                 {
-                    Change(key.Kid, raised => raised with { LongestToken = Longer(raised.LongestToken, lifetime) });
+                    Change(key.Kid, raised => raised with { MaxTokenLifetime = Longer(raised.MaxTokenLifetime, lifetime) });
                     replica.Ring = Ring;
                 }
 

@@ -54,7 +54,7 @@ public sealed class KeyNews
             where datname = current_database() and application_name = 'TokenService'
             """);
         await Soon.IsAsync("the log says that it is deaf", () => server.Log.Lines.Any(line => line.StartsWith(
-            "Warning TokenService.Postgres.Notifications: Not listening for changes, polling instead: ", StringComparison.Ordinal)));
+            "Warning TokenService.Postgres.ChangeNotifications: Not listening for changes, polling instead: ", StringComparison.Ordinal)));
         await server.HearsAsync(whileWaiting: () => server.Clock.Advance(Second));
 
         await LosesAsync(await WithdrawAsync(), server);

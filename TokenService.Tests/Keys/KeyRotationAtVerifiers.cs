@@ -77,7 +77,7 @@ public sealed class KeyRotationAtVerifiers
             await cluster.RunAsync(TimeSpan.FromMinutes(90));
         }
 
-        await cluster.Replicas[0].Services.GetRequiredService<SigningKeyStore>().RewrapAsync(CancellationToken.None);
+        await cluster.Replicas[0].Services.GetRequiredService<SigningKeyStore>().ResealAsync(CancellationToken.None);
         foreach (var replica in new[] { 0, 1 })
             await cluster.RestartAsync(replica, NewSealingKey, "Keys:SealingKeyId=new", LostSealingKey);
         await cluster.RunAsync(TimeSpan.FromHours(3));

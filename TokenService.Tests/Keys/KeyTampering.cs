@@ -128,7 +128,7 @@ public sealed class KeyTampering
 
     private async Task RefusesToStartAsync(string kid, string message, params string[] settings)
     {
-        var refusal = await Assert.ThrowsAsync<StartRefusedException>(() => TestServer.StartAsync(database, settings));
+        var refusal = await Assert.ThrowsAsync<OperatorException>(() => TestServer.StartAsync(database, settings));
         Assert.That(refusal!.Message, Is.EqualTo(Of(kid, message)));
     }
 

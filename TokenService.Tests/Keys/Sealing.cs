@@ -57,5 +57,5 @@ public sealed class Sealing
     }
 
     private static void IsRefused(SealingKey key, byte[] envelope, string kid, string algorithm = Algorithm) =>
-        Assert.That(() => key.Unseal(envelope, kid, algorithm), Throws.TypeOf<StartRefusedException>());
+        Assert.That(() => key.Unseal(envelope, kid, algorithm), Throws.TypeOf<OperatorException>());
 }

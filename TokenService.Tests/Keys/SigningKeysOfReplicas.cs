@@ -80,7 +80,7 @@ public sealed class SigningKeysOfReplicas
 
         Assert.That(
             () => TestServer.StartAsync(database),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"The signing key {kid} is sealed with the sealing key \"old\", which is not configured. "
                 + "Set Keys:SealingKeys:old or Keys:SealingKeyFiles:old."));
     }
@@ -92,7 +92,7 @@ public sealed class SigningKeysOfReplicas
 
         Assert.That(
             () => TestServer.StartAsync(database, $"Keys:SealingKeys:test={NewKey()}"),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"The sealing key \"test\" does not open the signing key {kid}: the value configured under that id is not the one "
                 + "that sealed it, or the row was changed."));
     }

@@ -28,7 +28,7 @@ public sealed class RateLimits
     public void Nobody_has_more_than_the_rate_in_any_span_of_time() => Check((rate, attempts) =>
     {
         var clock = new FakeClock();
-        var allowances = new Allowances<int>(clock);
+        var allowances = new RateLimiter<int>(clock);
         var taken = new List<(int Key, long At)>();
         foreach (var attempt in attempts)
         {
@@ -51,7 +51,7 @@ public sealed class RateLimits
     public void The_time_to_wait_is_told_truly() => Check((rate, attempts) =>
     {
         var clock = new FakeClock();
-        var allowances = new Allowances<int>(clock);
+        var allowances = new RateLimiter<int>(clock);
         foreach (var attempt in attempts)
         {
             clock.Advance(TimeSpan.FromTicks(attempt.Pause));
@@ -76,7 +76,7 @@ public sealed class RateLimits
     [Test]
     public void At_once_from_many_threads_no_more_are_taken()
     {
-        var allowances = new Allowances<string>(new FakeClock());
+        var allowances = new RateLimiter<string>(new FakeClock());
         var taken = 0;
         Parallel.For(0, 10_000, _ =>
         {
@@ -90,7 +90,7 @@ public sealed class RateLimits
     public void Many_keys_are_forgotten_first_those_that_owe_nothing()
     {
         var clock = new FakeClock();
-        var allowances = new Allowances<int>(clock);
+        var allowances = new RateLimiter<int>(clock);
         var rate = new Rate(1, TimeSpan.FromHours(1));
         Take(0, 20_000);
         clock.Advance(TimeSpan.FromHours(1));

@@ -12,7 +12,7 @@ public sealed class RefusalsInTurn
 {
     private const int PerSecond = 10;
     private const int AtOnce = 11; // ten of this second, and the first of the next
-    private const int MostInFlight = 16;
+    private const int MaxInFlight = 16;
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100);
 
     private Database database = null!;
@@ -36,8 +36,8 @@ public sealed class RefusalsInTurn
         server = await TestServer.StartAsync(
             database.ConnectionString,
             new FakeClock(),
-            services => services.AddSingleton(provider => new RefusalPace(provider.GetRequiredService<IOptions<LimitOptions>>(), clock)),
-            $"Limits:RefusalsPerSecond={PerSecond}", $"Limits:RequestsInFlight={MostInFlight}");
+            services => services.AddSingleton(provider => new RefusalThrottle(provider.GetRequiredService<IOptions<LimitOptions>>(), clock)),
+            $"Limits:RefusalsPerSecond={PerSecond}", $"Limits:RequestsInFlight={MaxInFlight}");
         for (var i = 0; i < AtOnce; i++)
             await RefusedAsync();
     }
@@ -73,11 +73,11 @@ public sealed class RefusalsInTurn
     public async Task Who_waits_is_not_in_flight()
     {
         var waiting = new List<Task>();
-        for (var i = 0; i < MostInFlight; i++)
+        for (var i = 0; i < MaxInFlight; i++)
             waiting.Add(await WaitingAsync());
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
 
-        Advance(MostInFlight * Turn, leaving: 0);
+        Advance(MaxInFlight * Turn, leaving: 0);
         await Task.WhenAll(waiting);
     }
 
@@ -85,12 +85,12 @@ public sealed class RefusalsInTurn
     public async Task Who_finds_no_turn_within_the_longest_wait_waits_as_long_and_takes_none()
     {
         var (inTurn, late) = (new List<Task>(), new List<Task>());
-        for (var wait = Turn; wait <= RefusalPace.LongestWait; wait += Turn)
+        for (var wait = Turn; wait <= RefusalThrottle.MaxWait; wait += Turn)
             inTurn.Add(await WaitingAsync());
         for (var i = 0; i < AtOnce; i++)
             late.Add(await WaitingAsync());
 
-        Advance(RefusalPace.LongestWait - Turn, leaving: 1 + late.Count);
+        Advance(RefusalThrottle.MaxWait - Turn, leaving: 1 + late.Count);
         var next = await WaitingAsync();
         Advance(Turn, leaving: 1);
         await Task.WhenAll([.. inTurn, .. late]);
@@ -102,10 +102,10 @@ public sealed class RefusalsInTurn
     [Test]
     public async Task Of_more_than_may_wait_each_is_told_at_once_until_others_go_away()
     {
-        var pace = new RefusalPace(Options.Create(new LimitOptions { RefusalsPerSecond = PerSecond }), clock);
+        var pace = new RefusalThrottle(Options.Create(new LimitOptions { RefusalsPerSecond = PerSecond }), clock);
         using var gone = new CancellationTokenSource();
-        var asked = Enumerable.Range(0, AtOnce + RefusalPace.MostWaiting).Select(_ => WaitAsync(gone.Token)).ToList();
-        Assert.That(asked.Count(one => !one.IsCompleted), Is.EqualTo(RefusalPace.MostWaiting));
+        var asked = Enumerable.Range(0, AtOnce + RefusalThrottle.MaxWaiting).Select(_ => WaitAsync(gone.Token)).ToList();
+        Assert.That(asked.Count(one => !one.IsCompleted), Is.EqualTo(RefusalThrottle.MaxWaiting));
         for (var i = 0; i < AtOnce; i++)
             Assert.That(WaitAsync(gone.Token).IsCompleted, Is.True);
 

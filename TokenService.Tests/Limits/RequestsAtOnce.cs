@@ -43,7 +43,7 @@ public sealed class RequestsAtOnce
         hashing.Close();
         var waiting = Enumerable.Range(0, Most)
             .Select(i => TokenRequestBuilder.For(new TestClient($"nobody-{i}", $"a guess {i}")).SendAsync(server)).ToList();
-        var inFlight = server.Services.GetRequiredService<RequestsInFlight>();
+        var inFlight = server.Services.GetRequiredService<ConcurrencyLimit>();
         await Soon.IsAsync("all of them wait", () => inFlight.Count == Most);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));

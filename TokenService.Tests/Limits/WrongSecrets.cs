@@ -227,14 +227,14 @@ public sealed class WrongSecrets
         {
             hashing.Close();
             using var gone = new CancellationTokenSource();
-            var guess = new PresentedCredentials.Basic(client.Id, $"guess {i}");
+            var guess = new ClientCredentials.Basic(client.Id, $"guess {i}");
             var answering = authenticator.AuthenticateAsync(guess, source: null, gone.Token).AsTask();
             await gone.CancelAsync();
             await Assert.ThatAsync(() => answering, Throws.InstanceOf<OperationCanceledException>());
             hashing.Open();
         }
 
-        var failures = server.Services.GetRequiredService<FailedAttempts>();
+        var failures = server.Services.GetRequiredService<FailedAttemptLimiter>();
         Assert.That(failures.Begin(new Attempt(client.Id, Source: null)), Is.Not.Null);
     }
 
@@ -248,7 +248,7 @@ public sealed class WrongSecrets
         var before = hashing.Count;
         hashing.Close();
         var guesses = Enumerable.Range(0, 20).Select(i => authenticator.AuthenticateAsync(
-            new PresentedCredentials.Basic(client.Id, $"guess {i}"), source: null, CancellationToken.None).AsTask()).ToList();
+            new ClientCredentials.Basic(client.Id, $"guess {i}"), source: null, CancellationToken.None).AsTask()).ToList();
         hashing.Open();
         await Task.WhenAll(guesses);
         Assert.That(hashing.Count - before, Is.EqualTo(3));

@@ -171,8 +171,8 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
             wire.SilenceAll();
         else
             wire.Cut();
-        server.Clock.Advance(Notifications.DeafAfter);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<Notifications>().IsHearing);
+        server.Clock.Advance(ChangeNotifications.MaxSilence);
+        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
         await PatientlyAsync(TokenRequestBuilder.For(client with { Id = "the-first" }));
         await PatientlyAsync(TokenRequestBuilder.Introspect(api, known));
     }

@@ -234,8 +234,8 @@ public sealed class WhileTheDatabaseIsAway
             wire.SilenceAll();
         else
             wire.Cut();
-        server.Clock.Advance(Notifications.DeafAfter);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<Notifications>().IsHearing);
+        server.Clock.Advance(ChangeNotifications.MaxSilence);
+        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
         await IsUnavailableAsync(client with { Id = "the-first" });
     }
 

@@ -141,7 +141,7 @@ public sealed class WhileTheDatabaseIsStopped
     private async Task StopAsync(Shutdown shutdown)
     {
         await postgres.StopAsync(shutdown);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<Notifications>().IsHearing);
+        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
         server.Clock.Advance(Second);
         await IsServedAsync(known);
         await IsUnavailableAsync(new TestClient("the-first", known.Secret));

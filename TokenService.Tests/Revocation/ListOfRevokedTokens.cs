@@ -19,7 +19,7 @@ public sealed class ListOfRevokedTokens
     private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
     // Seconds for which a verifier may take a token after its exp.
     private const int Forgiven = 600;
-    private const int LongestToken = 86_400;
+    private const int MaxTokenLifetime = 86_400;
 
     private static readonly TimeSpan UntilAskedAgain = TimeSpan.FromSeconds(5);
 
@@ -95,12 +95,12 @@ public sealed class ListOfRevokedTokens
     {
         await StoreAsync(("c", 1 - Forgiven), ("a", 600), ("dead", -Forgiven), ("long-dead", -3600), ("b", 86_400));
         await EndAsync(
-            ("shipping", 1 - LongestToken - Forgiven), ("billing", 0), ("gone", -LongestToken - Forgiven), ("long-gone", -100_000), ("new", 5));
+            ("shipping", 1 - MaxTokenLifetime - Forgiven), ("billing", 0), ("gone", -MaxTokenLifetime - Forgiven), ("long-gone", -100_000), ("new", 5));
 
         await IsAsync($$"""
             {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
              "iat":{{Now}},"exp":{{Now + 300}},
-             "not_before":{"billing":{{Now}},"new":{{Now + 5}},"shipping":{{Now + 1 - LongestToken - Forgiven}}},"revoked":["a","b","c"]}
+             "not_before":{"billing":{{Now}},"new":{{Now + 5}},"shipping":{{Now + 1 - MaxTokenLifetime - Forgiven}}},"revoked":["a","b","c"]}
             """);
     }
 
@@ -296,7 +296,7 @@ public sealed class ListOfRevokedTokens
         server.Clock.Advance(UntilAskedAgain + Second);
         wire.SilenceAll();
         // Not by HTTP, which does not say when all have come.
-        var list = server.Services.GetRequiredService<RevocationList>();
+        var list = server.Services.GetRequiredService<RevokedTokensList>();
         var asking = Enumerable.Range(0, 5).Select(_ => list.GetAsync(CancellationToken.None).AsTask()).ToList();
 
         wire.Speak();

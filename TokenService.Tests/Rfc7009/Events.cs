@@ -64,7 +64,7 @@ public sealed class Events : ServerFixture
             insert into token_service.revoked_token (jti, client_id, expires_at)
             select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @most) n
             """,
-            new { most = RevocationStore.MostOfOneClient });
+            new { most = RevocationStore.MaxPerClient });
         var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;
 
         await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""

@@ -48,13 +48,13 @@ public sealed class Unavailable
     {
         var (first, last, onceMore) = (await IssueAsync(client), await IssueAsync(client), await IssueAsync(client));
         IsRevoked(await RevokeAsync(client, first));
-        await FillAsync("billing", RevocationStore.MostOfOneClient - 2);
+        await FillAsync("billing", RevocationStore.MaxPerClient - 2);
         IsRevoked(await RevokeAsync(client, last));
 
         IsFull(await RevokeAsync(client, onceMore));
         (await TokenRequestBuilder.Introspect(api, onceMore).SendAsync(server)).IsActive(onceMore);
         Assert.That(
-            await database.ReadAsync<int>("select count(*) from token_service.revoked_token"), Is.EqualTo(RevocationStore.MostOfOneClient));
+            await database.ReadAsync<int>("select count(*) from token_service.revoked_token"), Is.EqualTo(RevocationStore.MaxPerClient));
         // What is done stays done, and rubbish needs no room.
         IsRevoked(await RevokeAsync(client, first));
         IsRevoked(await RevokeAsync(client, last));
@@ -65,7 +65,7 @@ public sealed class Unavailable
     [Test]
     public async Task Others_are_not_concerned()
     {
-        await FillAsync("billing", RevocationStore.MostOfOneClient);
+        await FillAsync("billing", RevocationStore.MaxPerClient);
         var other = await database.CreateClientAsync("other");
 
         IsRevoked(await RevokeAsync(other, await IssueAsync(other)));
@@ -75,7 +75,7 @@ public sealed class Unavailable
     [Test]
     public async Task Those_that_have_expired_do_not_count()
     {
-        await FillAsync("billing", RevocationStore.MostOfOneClient, server.Clock.GetUtcNow());
+        await FillAsync("billing", RevocationStore.MaxPerClient, server.Clock.GetUtcNow());
         IsRevoked(await RevokeAsync(client, await IssueAsync(client)));
     }
 

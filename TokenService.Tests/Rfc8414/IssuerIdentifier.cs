@@ -41,7 +41,7 @@ public sealed class IssuerIdentifier
     public async Task What_is_no_issuer_is_refused_at_the_start(string issuer, string why)
     {
         // Settings are checked before anything is done with them, so there need be no database.
-        var refusal = await Assert.ThrowsAsync<StartRefusedException>(
+        var refusal = await Assert.ThrowsAsync<OperatorException>(
             () => TestServer.StartAsync("Host=127.0.0.1", new FakeClock(), $"Issuer={issuer}"));
 
         Assert.That(refusal!.Message, Is.EqualTo(why));

@@ -84,12 +84,12 @@ public sealed class TokensMade : ServerFixture
     private async Task<IReadOnlyList<JsonWebToken>> ManyAsync()
     {
         var client = await Server.Services.GetRequiredService<ClientStore>().FindAsync(Client.Id, CancellationToken.None);
-        var entitlement = new Entitlement(ScopeSet.Of(["invoices:read"]), client!.Scopes[0].Resource);
-        var issuer = Server.Services.GetRequiredService<TokenIssuer>();
+        var grant = new ScopeGrant(ScopeSet.Of(["invoices:read"]), client!.Scopes[0].Resource);
+        var issuer = Server.Services.GetRequiredService<AccessTokenIssuer>();
         var tokens = new List<JsonWebToken>();
         while (tokens.Count < 300)
         {
-            var issued = await issuer.IssueAsync(client!, entitlement, CancellationToken.None);
+            var issued = await issuer.IssueAsync(client!, grant, CancellationToken.None);
             Assert.That(issued.Refused(out _, out var token), Is.False);
             tokens.Add(new JsonWebToken(Encoding.ASCII.GetString(token!.Jwt)));
         }

@@ -62,7 +62,7 @@ public sealed class Migrations
 
         Assert.That(
             () => Migrator.MigrateAsync([changed, .. Migration.All.Skip(1), next], CancellationToken.None),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"Migration {original.Name} is not the one this database was given: its checksum then was {original.Checksum}, now it is "
                 + $"{changed.Checksum}. Restore the file, and put the change into a new migration."));
         Assert.That(await ExistsAsync("token_service.next"), Is.False);
@@ -114,7 +114,7 @@ public sealed class Migrations
     public void The_server_does_not_start_on_an_empty_database() =>
         Assert.That(
             () => TestServer.StartAsync(database),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"The database has migrations up to 0, this build needs {Count}. Run: TokenService migrate"));
 
     [Test]
@@ -125,7 +125,7 @@ public sealed class Migrations
 
         Assert.That(
             () => TestServer.StartAsync(database),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"The database has migrations up to {Count - 1}, this build needs {Count}. Run: TokenService migrate"));
     }
 
@@ -136,7 +136,7 @@ public sealed class Migrations
 
         Assert.That(
             () => TestServer.StartAsync(database),
-            Throws.TypeOf<StartRefusedException>().With.Message.EqualTo(
+            Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 "The database user may not use the schema token_service. Run: TokenService migrate, then make the user a member of "
                 + "the role token_service_app."));
     }

@@ -137,5 +137,5 @@ public sealed class ConcurrentVerifications
 
     private async Task<Result<AuthenticatedClient>> AuthenticateAsync(TestClient presented) =>
         await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
-            new PresentedCredentials.Basic(presented.Id, presented.Secret), source: null, CancellationToken.None);
+            new ClientCredentials.Basic(presented.Id, presented.Secret), source: null, CancellationToken.None);
 }

@@ -22,7 +22,7 @@ public sealed class CostOfRefusals
 
     private readonly WorkersClock clock = new();
     private Database database = null!;
-    private HashingThreads hashing = null!;
+    private HashingQueue hashing = null!;
     private readonly ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
     private ClientCache clients = null!;
     private ClientAuthenticator authenticator = null!;
@@ -42,14 +42,14 @@ public sealed class CostOfRefusals
         await database.ExecuteAsync("update token_service.client set enabled = false where id = 'disabled'");
 
         var options = Options.Create(new HashingOptions { MemoryKiB = Database.Cheap.MemoryKiB, Iterations = Database.Cheap.Iterations });
-        hashing = new HashingThreads(options.Value, threadCount: 1, clock);
-        var notifications = new Notifications(database.Source, TimeProvider.System, NullLogger<Notifications>.Instance);
+        hashing = new HashingQueue(options.Value, threadCount: 1, clock);
+        var notifications = new ChangeNotifications(database.Source, TimeProvider.System, NullLogger<ChangeNotifications>.Instance);
         clients = new ClientCache(
             new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()), new Metrics(services.GetRequiredService<IMeterFactory>()),
             TimeProvider.System, NullLogger<ClientCache>.Instance);
         authenticator = new ClientAuthenticator(
-            clients, new RememberedSecrets(options, TimeProvider.System),
-            new FailedAttempts(Options.Create(new LimitOptions()), TimeProvider.System), hashing, options, TimeProvider.System);
+            clients, new VerifiedSecretCache(options, TimeProvider.System),
+            new FailedAttemptLimiter(Options.Create(new LimitOptions()), TimeProvider.System), hashing, options, TimeProvider.System);
     }
 
     [OneTimeTearDown]
@@ -79,7 +79,7 @@ public sealed class CostOfRefusals
     private async Task<int> HashesAsync(string clientId, string secret)
     {
         clock.Workers.Clear();
-        var result = await authenticator.AuthenticateAsync(new PresentedCredentials.Basic(clientId, secret), source: null, CancellationToken.None);
+        var result = await authenticator.AuthenticateAsync(new ClientCredentials.Basic(clientId, secret), source: null, CancellationToken.None);
         Assert.That(result.Refused(out var error, out _) && error.Code == "invalid_client");
         return clock.Workers.Count;
     }

@@ -12,9 +12,9 @@ public sealed class MemoryOfSecrets
     private const string Secret = "a secret of another system";
     private const int Most = 50_000;
 
-    private static readonly SecretDigest Digest = Hash(1);
+    private static readonly Argon2Digest Digest = Hash(1);
 
-    private readonly RememberedSecrets remembered = New();
+    private readonly VerifiedSecretCache remembered = New();
 
     [Test]
     public void Only_that_secret_of_that_row_with_that_digest_is_known()
@@ -50,8 +50,8 @@ public sealed class MemoryOfSecrets
     [Test]
     public void The_longest_secret_of_the_longest_id_has_room()
     {
-        var row = Row(new string('a', ClientSecret.MaximumIdLength), Digest);
-        var longest = new string('é', ClientSecret.MaximumLength / 2);
+        var row = Row(new string('a', ClientSecret.MaxIdLength), Digest);
+        var longest = new string('é', ClientSecret.MaxLength / 2);
         remembered.Remember(row, remembered.MacOf(row, longest));
         Assert.That(Knows(row, longest));
         Assert.That(Knows(row, longest[1..]), Is.False);
@@ -81,7 +81,7 @@ public sealed class MemoryOfSecrets
     public void When_the_memory_ends_it_is_known_to_have_been_right()
     {
         var clock = new FakeClock();
-        var memory = new RememberedSecrets(Options.Create(new HashingOptions()), clock);
+        var memory = new VerifiedSecretCache(Options.Create(new HashingOptions()), clock);
         var row = Row("imported_1", Digest);
         var (right, wrong) = (memory.MacOf(row, Secret), memory.MacOf(row, "another"));
         memory.Remember(row, right);
@@ -97,16 +97,16 @@ public sealed class MemoryOfSecrets
 
     private bool Knows(ClientSecret row, string secret) => remembered.Knows(row, remembered.MacOf(row, secret));
 
-    private static RememberedSecrets New() => new(Options.Create(new HashingOptions()), new FakeClock());
+    private static VerifiedSecretCache New() => new(Options.Create(new HashingOptions()), new FakeClock());
 
-    private static SecretDigest Hash(byte value)
+    private static Argon2Digest Hash(byte value)
     {
-        var hash = new byte[SecretDigest.HashLength];
+        var hash = new byte[Argon2Digest.HashLength];
         Array.Fill(hash, value);
-        return new SecretDigest(Database.Cheap, new byte[SecretDigest.SaltLength], hash);
+        return new Argon2Digest(Database.Cheap, new byte[Argon2Digest.SaltLength], hash);
     }
 
-    private static ClientSecret Row(string id, SecretDigest digest) => new()
+    private static ClientSecret Row(string id, Argon2Digest digest) => new()
     {
         Id = id,
         Digest = digest,

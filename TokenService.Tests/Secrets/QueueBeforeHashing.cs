@@ -10,7 +10,7 @@ public sealed class QueueBeforeHashing
 {
     private const string Secret = "a secret of another system";
 
-    private static readonly SecretDigest Digest = SecretHasher.Hash(Secret, Database.Cheap)!;
+    private static readonly Argon2Digest Digest = SecretHasher.Hash(Secret, Database.Cheap)!;
 
     private static readonly HashingOptions Options = new() { QueueLength = 2, QueueTime = TimeSpan.FromSeconds(2) };
 
@@ -18,7 +18,7 @@ public sealed class QueueBeforeHashing
     [TestCase("a secret of another System", ExpectedResult = false)]
     public async Task<bool> A_secret_is_compared(string secret)
     {
-        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock());
+        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock());
         Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).Refused(out _, out var matches), Is.False);
         return matches;
     }
@@ -27,7 +27,7 @@ public sealed class QueueBeforeHashing
     [Test]
     public async Task One_more_than_the_queue_holds_is_refused_at_once()
     {
-        using var hashing = new HashingThreads(Options, threadCount: 0, new WorkersClock());
+        using var hashing = new HashingQueue(Options, threadCount: 0, new WorkersClock());
         _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
         _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
 
@@ -37,14 +37,14 @@ public sealed class QueueBeforeHashing
     [Test]
     public async Task One_that_waited_as_long_as_allowed_is_hashed()
     {
-        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
+        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
         Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).Refused(out _, out _), Is.False);
     }
 
     [Test]
     public async Task One_that_waited_longer_is_refused()
     {
-        using var hashing = new HashingThreads(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
+        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
         IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the secret waited too long to be hashed");
     }
 
@@ -52,7 +52,7 @@ public sealed class QueueBeforeHashing
     public void At_the_end_what_waits_is_answered_and_the_threads_are_gone()
     {
         var clock = new WorkersClock();
-        var hashing = new HashingThreads(Options, threadCount: 2, clock);
+        var hashing = new HashingQueue(Options, threadCount: 2, clock);
         Task<Result<bool>>[] answers =
         [
             hashing.MatchesAsync(Secret, Digest, namesRow: false), hashing.MatchesAsync(Secret, Digest, namesRow: false),

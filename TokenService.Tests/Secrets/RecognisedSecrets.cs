@@ -17,8 +17,8 @@ public sealed class RecognisedSecrets
     private static readonly TimeSpan SecretMemory = TimeSpan.FromMinutes(15);
     private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
 
-    private static readonly SecretDigest Cheap =
-        new(Database.Cheap, new byte[SecretDigest.SaltLength], new byte[SecretDigest.HashLength]);
+    private static readonly Argon2Digest Cheap =
+        new(Database.Cheap, new byte[Argon2Digest.SaltLength], new byte[Argon2Digest.HashLength]);
 
     private readonly HashingGate hashing = new();
     private Database database = null!;
@@ -259,7 +259,7 @@ public sealed class RecognisedSecrets
     [Test]
     public async Task That_it_could_not_be_hashed_is_not_remembered()
     {
-        var (threads, before) = (server.Services.GetRequiredService<HashingThreads>(), hashing.Count);
+        var (threads, before) = (server.Services.GetRequiredService<HashingQueue>(), hashing.Count);
         hashing.Close();
         // One is held up, four fill the queue.
         var waiting = new List<Task> { threads.MatchesAsync(Imported, Cheap, namesRow: true) };
@@ -275,7 +275,7 @@ public sealed class RecognisedSecrets
 
     private async Task<Result<AuthenticatedClient>> AuthenticateAsync(TestClient presented, CancellationToken ct = default) =>
         await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
-            new PresentedCredentials.Basic(presented.Id, presented.Secret), source: null, ct);
+            new ClientCredentials.Basic(presented.Id, presented.Secret), source: null, ct);
 
     private Task IsGrantedAsync(TestClient presented, int hashes) =>
         HashesAsync(hashes, async () => (await TokenRequestBuilder.For(presented).SendAsync(server)).IsGrant("invoices:read"));

@@ -67,7 +67,7 @@ public sealed class SecretRotationUnderLoad
             await Soon.IsAsync("all uses are written", () =>
             {
                 server.Clock.Advance(TimeSpan.FromSeconds(30));
-                return server.Services.GetRequiredService<UseTally>().Read().IsEmpty;
+                return server.Services.GetRequiredService<UsageCounters>().Read().IsEmpty;
             });
         }
     }

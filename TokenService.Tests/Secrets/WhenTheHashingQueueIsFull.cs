@@ -16,9 +16,9 @@ public sealed class WhenTheHashingQueueIsFull
         // Without a thread the one secret stays in the queue.
         await using var server = await TestServer.StartAsync(
             database.ConnectionString, clock,
-            services => services.AddSingleton(_ => new HashingThreads(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
-        var digest = new SecretDigest(Database.Cheap, new byte[SecretDigest.SaltLength], new byte[SecretDigest.HashLength]);
-        _ = server.Services.GetRequiredService<HashingThreads>().MatchesAsync("x", digest, namesRow: true);
+            services => services.AddSingleton(_ => new HashingQueue(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
+        var digest = new Argon2Digest(Database.Cheap, new byte[Argon2Digest.SaltLength], new byte[Argon2Digest.HashLength]);
+        _ = server.Services.GetRequiredService<HashingQueue>().MatchesAsync("x", digest, namesRow: true);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));

@@ -187,7 +187,7 @@ public sealed class CommandLine
     private static (string, string)[] Connection(Database database) => [("ConnectionStrings__TokenService", database.ConnectionString)];
 
     private static bool? IsDigestOf(Tool tool, string secret) =>
-        SecretDigest.TryParse(tool.Value("digest"), out var digest) ? SecretHasher.Matches(secret, digest) : null;
+        Argon2Digest.TryParse(tool.Value("digest"), out var digest) ? SecretHasher.Matches(secret, digest) : null;
 
     private static IEnumerable<string> Names(Tool tool) => Lines(tool.Output).Select(line => line.Split('=')[0]);
 

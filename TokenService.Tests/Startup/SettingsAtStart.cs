@@ -248,7 +248,7 @@ public sealed class SettingsAtStart
             using var app = Server.Build([.. settings.Select(setting => $"--{setting}")]) as IDisposable;
             return null;
         }
-        catch (StartRefusedException e)
+        catch (OperatorException e)
         {
             return e.ToString().Contains("hunter2-hunter2", StringComparison.Ordinal) ? "the secret is shown" : e.Message;
         }

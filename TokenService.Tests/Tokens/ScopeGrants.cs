@@ -10,17 +10,17 @@ namespace TokenService.Tests.Tokens;
 [TestFixture]
 public sealed class ScopeGrants
 {
-    private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaximumTokenLifetime: null);
+    private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null);
 
     private const int Kept = 32;
-    private const int MostClients = 16;
+    private const int MaxClients = 16;
 
-    private readonly Entitlements entitlements = new(Options.Create(new ClientCacheOptions { MostClients = MostClients }));
+    private readonly ScopeGrantCache scopeGrants = new(Options.Create(new ClientCacheOptions { MaxClients = MaxClients }));
 
     [TestCase(null)]
     [TestCase("read")]
     [TestCase("write read")]
-    public void The_same_scope_is_the_same_entitlement(string? scope)
+    public void The_same_scope_is_the_same_grant(string? scope)
     {
         var client = NewClient();
         var first = Granted(client, scope);
@@ -48,7 +48,7 @@ public sealed class ScopeGrants
         Assert.That(Granted(before with { }, "write"), Is.Not.SameAs(Granted(before, "write")));
 
         var after = before with { Scopes = [.. before.Scopes.Where(scope => scope.Name != "write")] };
-        Assert.That(entitlements.Decide(after, new TokenRequest("write", Resource: null)).Refused(out var error, out _));
+        Assert.That(scopeGrants.Decide(after, new TokenRequest("write", Resource: null)).Refused(out var error, out _));
         Assert.That(error?.Code, Is.EqualTo("invalid_scope"));
         Assert.That(Granted(before with { Scopes = [new("write", Api with { Audience = "https://other.example.com" }, false)] }, "write").Resource.Audience,
             Is.EqualTo("https://other.example.com"));
@@ -76,29 +76,29 @@ public sealed class ScopeGrants
         };
         var first = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
         var again = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
-        Assert.That(again.Select(entitlement => entitlement.Scope.ToString()), Is.EqualTo(client.Scopes.Select(scope => scope.Name)));
+        Assert.That(again.Select(grant => grant.Scope.ToString()), Is.EqualTo(client.Scopes.Select(scope => scope.Name)));
         Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.EqualTo(Kept));
     }
 
     [Test]
     public void Clients_that_are_too_many_to_be_kept_are_granted_all_the_same()
     {
-        List<Client> clients = [.. Enumerable.Range(0, 3 * MostClients).Select(i => NewClient() with { Id = $"client-{i}" })];
+        List<Client> clients = [.. Enumerable.Range(0, 3 * MaxClients).Select(i => NewClient() with { Id = $"client-{i}" })];
         var first = clients.Select(client => Granted(client, "read")).ToList();
         var again = clients.Select(client => Granted(client, "read")).ToList();
-        Assert.That(again.Select(entitlement => entitlement.Scope.ToString()), Is.All.EqualTo("read"));
-        Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.LessThanOrEqualTo(MostClients));
+        Assert.That(again.Select(grant => grant.Scope.ToString()), Is.All.EqualTo("read"));
+        Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.LessThanOrEqualTo(MaxClients));
     }
 
-    private Entitlement Granted(Client client, string? scope)
+    private ScopeGrant Granted(Client client, string? scope)
     {
-        Assert.That(entitlements.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out _, out var entitlement), Is.False);
-        return entitlement!;
+        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out _, out var grant), Is.False);
+        return grant!;
     }
 
     private OAuthError Refused(Client client, string scope)
     {
-        Assert.That(entitlements.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out var error, out _));
+        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out var error, out _));
         return error!;
     }
 

@@ -12,7 +12,7 @@ public sealed class TallyOfUses
     public void The_first_use_is_not_after_the_last_though_the_clock_is_set_back()
     {
         var clock = new FakeClock();
-        var tally = new UseTally(clock);
+        var tally = new UsageCounters(clock);
         var later = clock.GetUtcNow();
         tally.SecretUsed("first", IPAddress.Loopback);
         clock.Advance(TimeSpan.FromSeconds(-5));
@@ -29,7 +29,7 @@ public sealed class TallyOfUses
         const int Each = 50_000;
         string[] secrets = ["first", "second", "third"];
         string[] granted = ["read", "write"];
-        var tally = new UseTally(TimeProvider.System);
+        var tally = new UsageCounters(TimeProvider.System);
         var sum = new Dictionary<string, long>();
 
         var counting = Task.WhenAll(Enumerable.Range(0, Threads).Select(_ => Task.Factory.StartNew(
@@ -65,7 +65,7 @@ public sealed class TallyOfUses
     [Test]
     public void What_was_not_written_is_still_there()
     {
-        var tally = new UseTally(new FakeClock());
+        var tally = new UsageCounters(new FakeClock());
         tally.SecretUsed("secret", IPAddress.Loopback);
         tally.Read();
         tally.SecretUsed("secret", IPAddress.IPv6Loopback);

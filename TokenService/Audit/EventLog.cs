@@ -15,7 +15,7 @@ internal sealed partial class EventLog(
     EventOutput output, IOptions<EventLogOptions> options, Metrics metrics, TimeProvider clock, ILogger<EventLog> logger) : IHostedService
 {
     // As many as one write takes, about 128 KiB, and as long as a line may be in coming: short for a reader, long for a processor.
-    private const int MostLines = 256;
+    private const int MaxLines = 256;
     private static readonly TimeSpan BatchTime = TimeSpan.FromMilliseconds(25);
 
     private readonly Channel<RequestEvent> queue = Channel.CreateBounded<RequestEvent>(
@@ -72,7 +72,7 @@ internal sealed partial class EventLog(
             while (queue.Reader.TryRead(out var happened))
             {
                 Append(happened, json);
-                if (++lines == MostLines)
+                if (++lines == MaxLines)
                     Flush();
             }
 

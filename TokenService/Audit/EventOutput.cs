@@ -9,7 +9,7 @@ internal abstract class EventOutput
     public static EventOutput Of(IOptions<EventLogOptions> options) =>
         options.Value.File.Length == 0 ? new StandardOutput() : new AppendedFile(options.Value.File);
 
-    /// <exception cref="StartRefusedException">It cannot be written to.</exception>
+    /// <exception cref="OperatorException">It cannot be written to.</exception>
     public abstract void Check();
 
     /// <param name="lines">Whole lines.</param>
@@ -41,7 +41,7 @@ internal abstract class EventOutput
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
             {
-                throw new StartRefusedException($"Events:File cannot be appended to: {e.Message}", e);
+                throw new OperatorException($"Events:File cannot be appended to: {e.Message}", e);
             }
         }
 

@@ -6,5 +6,5 @@ namespace TokenService.Authentication;
 internal static class AuthenticationSetup
 {
     public static IServiceCollection AddClientAuthentication(this IServiceCollection services) =>
-        services.AddSingleton<RememberedSecrets>().AddSingleton<ClientAuthenticator>();
+        services.AddSingleton<VerifiedSecretCache>().AddSingleton<ClientAuthenticator>();
 }

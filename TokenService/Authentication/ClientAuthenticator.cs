@@ -21,13 +21,13 @@ internal sealed record AuthenticatedClient(Client Client, ClientSecret Secret);
 /// </summary>
 internal sealed class ClientAuthenticator(
     ClientCache clients,
-    RememberedSecrets remembered,
-    FailedAttempts failures,
-    HashingThreads hashing,
+    VerifiedSecretCache remembered,
+    FailedAttemptLimiter failures,
+    HashingQueue hashing,
     IOptions<HashingOptions> options,
     TimeProvider clock)
 {
-    private static readonly Rate SecondLook = new(AtOnce: 10, Interval: TimeSpan.FromSeconds(1));
+    private static readonly Rate SecondRead = new(AtOnce: 10, Interval: TimeSpan.FromSeconds(1));
 
     private const string NoSuchSecret = "no live secret of the client is this one";
 
@@ -35,10 +35,10 @@ internal sealed class ClientAuthenticator(
     private readonly ClientSecret dummy = new()
     {
         Id = "dummy",
-        Digest = new SecretDigest(
+        Digest = new Argon2Digest(
             options.Value.Cost,
-            RandomNumberGenerator.GetBytes(SecretDigest.SaltLength),
-            RandomNumberGenerator.GetBytes(SecretDigest.HashLength)),
+            RandomNumberGenerator.GetBytes(Argon2Digest.SaltLength),
+            RandomNumberGenerator.GetBytes(Argon2Digest.HashLength)),
         NotBefore = DateTimeOffset.MinValue,
         ExpiresAt = null,
         RevokedAt = null,
@@ -46,7 +46,7 @@ internal sealed class ClientAuthenticator(
         IsOver = false,
     };
 
-    private readonly Allowances<string> secondLooks = new(clock);
+    private readonly RateLimiter<string> secondReads = new(clock);
 
     // Of many requests that present one secret for the first time, one hashes it.
     private readonly ConcurrentDictionary<(string ClientId, SecretMac), Lazy<Task<Result<ClientSecret?>>>> proofs = new();
@@ -55,7 +55,7 @@ internal sealed class ClientAuthenticator(
     /// <param name="source">Where it comes from.</param>
     /// <param name="ct">Ends the wait.</param>
     public async ValueTask<Result<AuthenticatedClient>> AuthenticateAsync(
-        PresentedCredentials presented, IPAddress? source, CancellationToken ct)
+        ClientCredentials presented, IPAddress? source, CancellationToken ct)
     {
         // Damaged secrets of ours are known by their checksum, whoever sends them: neither database nor hash.
         string? selector = null;
@@ -64,7 +64,7 @@ internal sealed class ClientAuthenticator(
 
         var seen = See(await clients.FindAsync(presented.ClientId, ct), presented, selector);
         // Of a secret that was added a moment ago the news may be on its way.
-        if (seen.LacksRow && secondLooks.TryTake(presented.ClientId, SecondLook, out _))
+        if (seen.LacksRow && secondReads.TryTake(presented.ClientId, SecondRead, out _))
             seen = See(await clients.ReadAsync(presented.ClientId, ct), presented, selector);
 
         foreach (var candidate in seen.Candidates)
@@ -93,7 +93,7 @@ internal sealed class ClientAuthenticator(
     }
 
     // A secret of ours names its row, so there is one candidate, or none. Of those of another system each that is alive is tried.
-    private Seen See(Client? client, PresentedCredentials presented, string? selector)
+    private Seen See(Client? client, ClientCredentials presented, string? selector)
     {
         List<ClientSecret> candidates = [];
         if (Obstacle(client, presented) is { } obstacle)
@@ -112,7 +112,7 @@ internal sealed class ClientAuthenticator(
         return new Seen(client, Obstacle: null, candidates, lacksRow);
     }
 
-    private static string? Obstacle(Client? client, PresentedCredentials presented) => client switch
+    private static string? Obstacle(Client? client, ClientCredentials presented) => client switch
     {
         null => "unknown client",
         { IsEnabled: false } => "the client is disabled",
@@ -121,7 +121,7 @@ internal sealed class ClientAuthenticator(
     };
 
     private async Task<Result<ClientSecret?>> ProveAsync(
-        PresentedCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, CancellationToken ct)
+        ClientCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, CancellationToken ct)
     {
         // What proved right before, though not lately, is hashed again; but what others try meanwhile does not keep it out, nor for a
         // while does that there is too much to hash.
@@ -133,7 +133,7 @@ internal sealed class ClientAuthenticator(
     }
 
     private Task<Result<ClientSecret?>> JoinProof(
-        PresentedCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, bool isLimited)
+        ClientCredentials presented, List<ClientSecret> candidates, bool namesRow, IPAddress? source, bool isLimited)
     {
         var key = (presented.ClientId, candidates.Aggregate(default(SecretMac), (all, row) => all ^ remembered.MacOf(row, presented.Secret)));
         if (proofs.TryGetValue(key, out var begun))

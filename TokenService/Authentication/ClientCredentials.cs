@@ -5,13 +5,13 @@ using TokenService.Secrets;
 namespace TokenService.Authentication;
 
 /// <summary>The one way a request authenticates its client, RFC 6749 §2.3.</summary>
-internal abstract record PresentedCredentials(string ClientId, string Secret)
+internal abstract record ClientCredentials(string ClientId, string Secret)
 {
     /// <summary>The name of the way, from the registry of RFC 8414 §2's token_endpoint_auth_methods_supported.</summary>
     public abstract string Method { get; }
 
     /// <summary>RFC 6749 §2.3.1, HTTP Basic.</summary>
-    public sealed record Basic(string ClientId, string Secret) : PresentedCredentials(ClientId, Secret)
+    public sealed record Basic(string ClientId, string Secret) : ClientCredentials(ClientId, Secret)
     {
         public const string Name = "client_secret_basic";
 
@@ -19,7 +19,7 @@ internal abstract record PresentedCredentials(string ClientId, string Secret)
     }
 
     /// <summary>RFC 6749 §2.3.1, in the request body.</summary>
-    public sealed record Post(string ClientId, string Secret) : PresentedCredentials(ClientId, Secret)
+    public sealed record Post(string ClientId, string Secret) : ClientCredentials(ClientId, Secret)
     {
         public const string Name = "client_secret_post";
 
@@ -32,7 +32,7 @@ internal abstract record PresentedCredentials(string ClientId, string Secret)
     /// <summary>Finds the one way. Several are an invalid_request, none is an invalid_client.</summary>
     /// <param name="authorization">The values of the Authorization header, one for each time it was sent.</param>
     /// <param name="form">The body.</param>
-    public static Result<PresentedCredentials> Read(IReadOnlyList<string?> authorization, Form form)
+    public static Result<ClientCredentials> Read(IReadOnlyList<string?> authorization, Form form)
     {
         // RFC 6749 §2.3: no more than one method in a request, whether or not each would do.
         var ways = authorization.Count
@@ -51,7 +51,7 @@ internal abstract record PresentedCredentials(string ClientId, string Secret)
     // A record's own ToString would print the secret into any log that is handed one of these.
     public sealed override string ToString() => $"{Method} {ClientId}";
 
-    private static Result<PresentedCredentials> ReadBasic(string header, Form form)
+    private static Result<ClientCredentials> ReadBasic(string header, Form form)
     {
         if (BasicCredentials.Parse(header).Refused(out var error, out var basic))
             return error;
@@ -61,18 +61,18 @@ internal abstract record PresentedCredentials(string ClientId, string Secret)
         return Check(new Basic(basic.ClientId, basic.Secret));
     }
 
-    private static Result<PresentedCredentials> ReadPost(string secret, Form form) =>
+    private static Result<ClientCredentials> ReadPost(string secret, Form form) =>
         form["client_id"] is { } clientId
             ? Check(new Post(clientId, secret))
             : OAuthError.InvalidRequest("The parameter client_id is missing.");
 
-    private static Result<PresentedCredentials> Check(PresentedCredentials presented)
+    private static Result<ClientCredentials> Check(ClientCredentials presented)
     {
         // A secret in the place of the id, as when the two are swapped, must not get into the log as an id.
         if (!Protocol.ClientId.IsWellFormed(presented.ClientId) || GeneratedSecret.HasPrefix(presented.ClientId))
             return OAuthError.InvalidClient("the client_id is not one a client can have");
         // RFC 6749 §2.3.1: an omitted secret is the empty one, which no client has.
-        if (presented.Secret.Length == 0 || Encoding.UTF8.GetByteCount(presented.Secret) > ClientSecret.MaximumLength)
+        if (presented.Secret.Length == 0 || Encoding.UTF8.GetByteCount(presented.Secret) > ClientSecret.MaxLength)
             return OAuthError.InvalidClient("the secret is empty or too long");
         return presented;
     }

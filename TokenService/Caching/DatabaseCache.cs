@@ -7,14 +7,14 @@ namespace TokenService.Caching;
 /// <summary>What a <see cref="DatabaseCache{TValue}"/> remembers, and how much of it.</summary>
 /// <param name="Subject">What notifications call it.</param>
 /// <param name="ServeWhileAway">How old it may be, at most, when the database is away; zero: it is refused at once.</param>
-/// <param name="MostKnown">How many are kept.</param>
-/// <param name="MostUnknown">Of how many ids it is kept that there is none.</param>
-internal sealed record Remembering(string Subject, TimeSpan ServeWhileAway, int MostKnown, int MostUnknown);
+/// <param name="MaxKnown">How many are kept.</param>
+/// <param name="MaxUnknown">Of how many ids it is kept that there is none.</param>
+internal sealed record Remembering(string Subject, TimeSpan ServeWhileAway, int MaxKnown, int MaxUnknown);
 
 /// <summary>
 /// What the database has of many ids, in memory, and for a while of which ids it has nothing. While notifications are heard, what was read is
 /// good until one names it; while they are not, it is good for a second. So what the database withdraws, this replica withdraws at once, or,
-/// if the link is lost without a word, within <see cref="Notifications.DeafAfter"/> of that. While the database does not answer within a
+/// if the link is lost without a word, within <see cref="ChangeNotifications.MaxSilence"/> of that. While the database does not answer within a
 /// second, what is known is served as it was for a stated time; nothing else is.
 /// </summary>
 internal sealed partial class DatabaseCache<TValue> : IDisposable
@@ -22,15 +22,15 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
 {
     // Of the connections of the pool, so that a flood of unknown ids leaves some to everybody else. There are 100 unless the connection
     // string says otherwise; the caches of clients and of tokens and those who revoke take 80 of them at most.
-    private const int MostReads = 32;
+    private const int MaxReads = 32;
 
     // Who comes after them is refused at once, so that those who wait cannot fill the server.
-    private const int MostWaiting = 1024;
+    private const int MaxWaiting = 1024;
 
-    private static readonly TimeSpan GoodWhileDeaf = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxAgeWhileNotListening = TimeSpan.FromSeconds(1);
 
     // Should a trigger be missing, as after a restore gone wrong, there is an end to what that can do.
-    private static readonly TimeSpan GoodWhileHearing = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan MaxAgeWhileListening = TimeSpan.FromMinutes(10);
 
     // A database that takes longer is as good as away, and is not asked again at once.
     private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(1);
@@ -40,7 +40,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
 
     private readonly Remembering remembering;
     private readonly Func<string, CancellationToken, Task<TValue?>> find;
-    private readonly Notifications notifications;
+    private readonly ChangeNotifications notifications;
     private readonly TimeProvider clock;
     private readonly ILogger logger;
     private readonly IDisposable subscription;
@@ -49,7 +49,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private readonly ConcurrentDictionary<string, Known> unknown = new(StringComparer.Ordinal);
 
     private readonly ConcurrentDictionary<string, Lazy<Task<TValue?>>> reads = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim mayRead = new(MostReads);
+    private readonly SemaphoreSlim mayRead = new(MaxReads);
 
     // Held for a moment where something is put in or taken out, never where it is looked up.
     private readonly Lock gate = new();
@@ -71,7 +71,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     public DatabaseCache(
         Remembering remembering,
         Func<string, CancellationToken, Task<TValue?>> find,
-        Notifications notifications,
+        ChangeNotifications notifications,
         TimeProvider clock,
         ILogger logger)
     {
@@ -81,7 +81,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     }
 
     /// <summary>How old what is served may be: zero while notifications are heard, else the time since the database last answered.</summary>
-    public TimeSpan Age => notifications.IsHearing
+    public TimeSpan Age => notifications.IsListening
         ? TimeSpan.Zero
         : Shorter(notifications.SilentFor, clock.GetElapsedTime(Volatile.Read(ref answeredAt)));
 
@@ -98,7 +98,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     /// <summary>The same, read now, where the database answers.</summary>
     public Task<TValue?> ReadAsync(string id, CancellationToken ct) => AskAsync(id, ct);
 
-    /// <summary>Reads what changed when it is next asked for. Notifications call this; so may whoever changes it.</summary>
+    /// <summary>Reads what changed when it is next asked for. ChangeNotifications call this; so may whoever changes it.</summary>
     /// <param name="id">Which; null: any may have changed.</param>
     public void Forget(string? id)
     {
@@ -129,7 +129,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     }
 
     private bool IsGood(Known found) =>
-        clock.GetElapsedTime(found.ReadAt) < (notifications.IsHearing ? GoodWhileHearing : GoodWhileDeaf);
+        clock.GetElapsedTime(found.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
 
     private async Task<TValue?> AskAsync(string id, CancellationToken ct)
     {
@@ -145,7 +145,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         {
             return await read.WaitAsync(ct);
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && Remembered(id) is { } last)
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && Remembered(id) is { } last)
         {
             return last;
         }
@@ -184,14 +184,14 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         var (readAt, newsThen) = (clock.GetTimestamp(), Volatile.Read(ref news));
         try
         {
-            var value = await DatabaseAway.AskAsync(ReadTimeout, clock, ct => find(id, ct));
+            var value = await DatabaseUnavailable.AskAsync(ReadTimeout, clock, ct => find(id, ct));
             Volatile.Write(ref answeredAt, readAt);
             if (Interlocked.Exchange(ref awayAt, NotAway) != NotAway)
                 Log.Back(logger, remembering.Subject);
             Keep(id, new Known(value, readAt), newsThen);
             return value;
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
             if (Interlocked.Exchange(ref awayAt, clock.GetTimestamp()) == NotAway)
                 Log.Away(logger, e, remembering.Subject, remembering.ServeWhileAway);
@@ -208,7 +208,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     {
         try
         {
-            if (Interlocked.Increment(ref waiting) > MostWaiting)
+            if (Interlocked.Increment(ref waiting) > MaxWaiting)
                 return false;
             using var timeout = new CancellationTokenSource(ReadTimeout, clock);
             await mayRead.WaitAsync(timeout.Token);
@@ -231,7 +231,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
             if (found.Value is null)
                 known.TryRemove(id, out _);
             if (news == newsThen)
-                Keep(found.Value is null ? unknown : known, found.Value is null ? remembering.MostUnknown : remembering.MostKnown, id, found);
+                Keep(found.Value is null ? unknown : known, found.Value is null ? remembering.MaxUnknown : remembering.MaxKnown, id, found);
         }
     }
 

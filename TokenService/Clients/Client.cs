@@ -47,5 +47,5 @@ internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault)
 /// <summary>An API that takes our tokens.</summary>
 /// <param name="Audience">Its identifier: the aud of its tokens.</param>
 /// <param name="SigningAlgorithm">What its tokens are signed with; null for the server's default.</param>
-/// <param name="MaximumTokenLifetime">What none of its tokens lives longer than; null: no such end.</param>
-internal sealed record Resource(string Audience, string? SigningAlgorithm, TimeSpan? MaximumTokenLifetime);
+/// <param name="MaxTokenLifetime">What none of its tokens lives longer than; null: no such end.</param>
+internal sealed record Resource(string Audience, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);

@@ -13,13 +13,13 @@ internal sealed class ClientCache : IDisposable
 
     public ClientCache(
         ClientStore store,
-        Notifications notifications,
+        ChangeNotifications notifications,
         IOptions<ClientCacheOptions> options,
         Metrics metrics,
         TimeProvider clock,
         ILogger<ClientCache> logger)
     {
-        var remembering = new Remembering("client", options.Value.ServeWhileAway, options.Value.MostClients, options.Value.MostUnknown);
+        var remembering = new Remembering("client", options.Value.ServeWhileAway, options.Value.MaxClients, options.Value.MaxUnknown);
         clients = new DatabaseCache<Client>(remembering, store.FindAsync, notifications, clock, logger);
         metrics.ObserveClients(() => Age.TotalSeconds);
     }

@@ -15,8 +15,8 @@ internal sealed class ClientCacheOptions
     public TimeSpan ServeWhileAway { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>How many clients are kept. More than most have; one takes one to two kilobytes. Not a setting: a test has fewer.</summary>
-    internal int MostClients { get; set; } = 20_000;
+    internal int MaxClients { get; set; } = 20_000;
 
     /// <summary>How many ids that no client has are kept. One takes a tenth of a client. Not a setting, either.</summary>
-    internal int MostUnknown { get; set; } = 20_000;
+    internal int MaxUnknown { get; set; } = 20_000;
 }

@@ -40,7 +40,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                cs.is_default as "IsDefault",
                r.audience as "Audience",
                r.signing_alg as "SigningAlgorithm",
-               r.maximum_token_lifetime_seconds as "MaximumTokenLifetimeSeconds"
+               r.maximum_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.client_scope cs
         join token_service.scope s on s.name = cs.scope
         join token_service.resource r on r.audience = s.audience
@@ -49,7 +49,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
         select r.audience as "Audience",
                r.signing_alg as "SigningAlgorithm",
-               r.maximum_token_lifetime_seconds as "MaximumTokenLifetimeSeconds"
+               r.maximum_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.resource_server rs
         join token_service.resource r on r.audience = rs.audience
         where rs.client_id = @id
@@ -114,7 +114,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     {
         Id = row.Id,
         // The constraint client_secret_digest_is_argon2id lets nothing else in.
-        Digest = SecretDigest.TryParse(row.Digest, out var digest)
+        Digest = Argon2Digest.TryParse(row.Digest, out var digest)
             ? digest
             : throw new InvalidOperationException($"The digest of secret {row.Id} is not one the database should accept."),
         NotBefore = row.NotBefore,
@@ -140,10 +140,10 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     {
         public required string Audience { get; init; }
         public required string? SigningAlgorithm { get; init; }
-        public required int? MaximumTokenLifetimeSeconds { get; init; }
+        public required int? MaxTokenLifetimeSeconds { get; init; }
 
         public Resource ToResource() => new(
-            Audience, SigningAlgorithm, MaximumTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
+            Audience, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
     }
 
     private sealed record ScopeRow : ResourceRow

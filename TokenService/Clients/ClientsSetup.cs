@@ -15,9 +15,9 @@ internal static class ClientsSetup
             .ValidateAnnotations();
         services.AddSingleton<ClientStore>();
         services.AddSingleton<ClientCache>();
-        services.AddSingleton<UseTally>();
-        services.AddSingleton<UseStore>();
-        services.AddHostedService<UseWriter>();
+        services.AddSingleton<UsageCounters>();
+        services.AddSingleton<UsageStore>();
+        services.AddHostedService<UsageWriter>();
         return services;
     }
 }

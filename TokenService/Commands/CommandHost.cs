@@ -22,11 +22,11 @@ internal static class CommandHost
         .BuildServiceProvider();
 
     /// <summary>The digest of a secret, at the configured cost.</summary>
-    public static SecretDigest Digest(this IServiceProvider services, string secret)
+    public static Argon2Digest Digest(this IServiceProvider services, string secret)
     {
         SecretHasher.Start();
         var cost = Settings.Get<HashingOptions>(services, HashingOptions.Section).Cost;
         return SecretHasher.Hash(secret, cost)
-            ?? throw new StartRefusedException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
+            ?? throw new OperatorException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
     }
 }

@@ -6,7 +6,7 @@ using TokenService.Postgres;
 
 namespace TokenService.Commands;
 
-/// <summary><c>keys list</c>, <c>keys rotate</c> and <c>keys rewrap</c>: what an operator sees of signing keys and does to them.</summary>
+/// <summary><c>keys list</c>, <c>keys rotate</c> and <c>keys reseal</c>: what an operator sees of signing keys and does to them.</summary>
 internal static class KeysCommand
 {
     private const string Rotate = """
@@ -49,13 +49,13 @@ internal static class KeysCommand
         return 0;
     }
 
-    public static async Task<int> RewrapAsync(TextWriter output)
+    public static async Task<int> ResealAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
         Settings.Get<KeyOptions>(services, KeyOptions.Section);
         await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         var current = services.GetRequiredService<SealingKeys>().Current;
-        var resealed = await services.GetRequiredService<SigningKeyStore>().RewrapAsync(CancellationToken.None);
+        var resealed = await services.GetRequiredService<SigningKeyStore>().ResealAsync(CancellationToken.None);
         foreach (var kid in resealed)
             await output.WriteLineAsync($"{kid} is now sealed with {current.Id}");
         if (resealed.Count == 0)

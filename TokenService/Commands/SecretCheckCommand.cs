@@ -56,7 +56,7 @@ internal static class SecretCheckCommand
             .Where(candidate => generated is null ? candidate.IsImported : candidate.Id == generated.Selector)
             .OrderByDescending(candidate => candidate.IsAliveAt(now))
             .FirstOrDefault(candidate => SecretHasher.Matches(secret, candidate.Digest)
-                ?? throw new StartRefusedException("There is no memory to hash the secret."));
+                ?? throw new OperatorException("There is no memory to hash the secret."));
 
     private static Task<int> SayAsync(TextWriter output, ClientSecret match, Client client, DateTimeOffset now) => match switch
     {

@@ -10,7 +10,7 @@ namespace TokenService.Commands;
 internal static class SecretCommand
 {
     // Of another system's secrets we cannot know how they were made; shorter ones can be guessed.
-    private const int MinimumLength = 16;
+    private const int MinLength = 16;
 
     // What the console puts in the place of bytes it cannot decode.
     private const char NotUtf8 = '\uFFFD';
@@ -43,12 +43,12 @@ internal static class SecretCommand
     /// <summary>Why no client can have this secret; null: one can.</summary>
     public static string? Defect(string secret)
     {
-        if (secret.Length < MinimumLength)
-            return $"The secret on standard input has fewer than {MinimumLength} characters. Make one with: TokenService secret new";
+        if (secret.Length < MinLength)
+            return $"The secret on standard input has fewer than {MinLength} characters. Make one with: TokenService secret new";
         if (secret.Contains(NotUtf8))
             return "The secret on standard input is not UTF-8.";
-        if (Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaximumLength)
-            return $"The secret on standard input has more than {ClientSecret.MaximumLength} bytes.";
+        if (Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaxLength)
+            return $"The secret on standard input has more than {ClientSecret.MaxLength} bytes.";
         if (GeneratedSecret.HasPrefix(secret) && !GeneratedSecret.TryParse(secret, out _))
             return "The secret on standard input looks like one of TokenService, but its checksum is wrong. Was it cut or mistyped?";
         return null;

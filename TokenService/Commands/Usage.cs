@@ -15,7 +15,7 @@ internal static class Usage
                    TokenService secret check [client] say what is wrong with the secret on standard input
                    TokenService keys list             print the signing keys and where each is in its life
                    TokenService keys rotate           let the next signing keys sign as soon as every verifier has them
-                   TokenService keys rewrap           seal every private signing key with the current sealing key
+                   TokenService keys reseal           seal every private signing key with the current sealing key
                    TokenService demo-client           make or renew the client that scripts/run shows
 
             Settings come from the environment too, such as ConnectionStrings__TokenService. README.md lists them.

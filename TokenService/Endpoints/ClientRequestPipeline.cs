@@ -12,25 +12,25 @@ namespace TokenService.Endpoints;
 /// <param name="Client">Who asks, proved.</param>
 /// <param name="Form">What it sent.</param>
 /// <param name="Happened">What is to be said of it in the event log.</param>
-internal sealed record FormRequest(Client Client, Form Form, RequestEvent Happened);
+internal sealed record ClientRequest(Client Client, Form Form, RequestEvent Happened);
 
 /// <summary>What an endpoint does for a client that has proved who it is.</summary>
-internal delegate ValueTask<Result<IAnswer>> Decision(FormRequest request, CancellationToken ct);
+internal delegate ValueTask<Result<IAnswer>> Decision(ClientRequest request, CancellationToken ct);
 
 /// <summary>
 /// The one way in for an authenticated client with a form: every step that the token, introspection and revocation endpoints
 /// share is here, so that none can be forgotten. What is refused, is refused before anything after it is read or done.
 /// </summary>
-internal sealed partial class FormEndpoint(
+internal sealed partial class ClientRequestPipeline(
     FormReader reader,
     ClientAuthenticator authenticator,
-    RequestsInFlight inFlight,
-    RefusalPace pace,
-    UseTally uses,
+    ConcurrencyLimit inFlight,
+    RefusalThrottle pace,
+    UsageCounters uses,
     EventLog events,
     Issuer issuer,
     TimeProvider clock,
-    ILogger<FormEndpoint> logger)
+    ILogger<ClientRequestPipeline> logger)
 {
     // None of these may stand in an address, where logs and caches would keep it (RFC 6749 §2.3.1).
     private static readonly string[] CredentialParameters = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
@@ -109,9 +109,9 @@ internal sealed partial class FormEndpoint(
         {
             return OAuthError.InvalidRequest("The caller went away.");
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
-            Log.DatabaseAway(logger, http.TraceIdentifier, e.Message);
+            Log.DatabaseUnavailable(logger, http.TraceIdentifier, e.Message);
             return OAuthError.TemporarilyUnavailable("the database is away", RetryAfterDatabaseAway);
         }
         catch (Exception e)
@@ -160,7 +160,7 @@ internal sealed partial class FormEndpoint(
     private async ValueTask<Result<IAnswer>> AuthenticatedStepAsync(HttpContext http, Form form, RequestEvent happened, Decision decide)
     {
         // 6. RFC 6749 §2.3: one way of authenticating.
-        if (PresentedCredentials.Read(http.Request.Headers.Authorization, form).Refused(out var error, out var presented))
+        if (ClientCredentials.Read(http.Request.Headers.Authorization, form).Refused(out var error, out var presented))
             return error;
 
         happened.ClientId = presented.ClientId;
@@ -173,7 +173,7 @@ internal sealed partial class FormEndpoint(
         uses.SecretUsed(authenticated.Secret.Id, happened.Source);
 
         // 8. What this endpoint is for.
-        return await decide(new FormRequest(authenticated.Client, form, happened), http.RequestAborted);
+        return await decide(new ClientRequest(authenticated.Client, form, happened), http.RequestAborted);
     }
 
     private static OAuthError TooManyInFlight() => OAuthError.TemporarilyUnavailable("too many requests are in flight", RetryAfterTooMany);
@@ -182,7 +182,7 @@ internal sealed partial class FormEndpoint(
     {
         // For each request there is an event; that the database is away, DatabaseCache says once.
         [LoggerMessage(1, LogLevel.Debug, "{RequestId} met a database that is away: {Cause}")]
-        public static partial void DatabaseAway(ILogger logger, string requestId, string cause);
+        public static partial void DatabaseUnavailable(ILogger logger, string requestId, string cause);
 
         [LoggerMessage(2, LogLevel.Error, "{RequestId} failed")]
         public static partial void Failed(ILogger logger, Exception e, string requestId);

@@ -27,7 +27,7 @@ internal static class EndpointsSetup
         services.Configure<KestrelServerOptions>(Limit);
         return services
             .AddSingleton<FormReader>()
-            .AddSingleton<FormEndpoint>()
+            .AddSingleton<ClientRequestPipeline>()
             .AddSingleton<TokenEndpoint>()
             .AddSingleton<IntrospectionEndpoint>()
             .AddSingleton<RevocationEndpoint>()
@@ -53,7 +53,7 @@ internal static class EndpointsSetup
         app.Map(issuer.Path + TokenEndpoint.Path, token.AnswerAsync);
         app.Map(issuer.Path + IntrospectionEndpoint.Path, introspection.AnswerAsync);
         app.Map(issuer.Path + RevocationEndpoint.Path, revocation.AnswerAsync);
-        app.MapMethods(issuer.Path + RevocationList.Path, Reading, revoked.AnswerAsync);
+        app.MapMethods(issuer.Path + RevokedTokensList.Path, Reading, revoked.AnswerAsync);
         app.MapMethods(issuer.Path + JwksEndpoint.Path, Reading, jwks.AnswerAsync);
         app.MapMethods(MetadataEndpoint.PathFor(issuer), Reading, metadata.AnswerAsync);
         app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), Reading, metadata.AnswerAsync);
@@ -84,7 +84,7 @@ internal static class EndpointsSetup
         // Any byte becomes a character, so that a header of rubbish is refused by our code, in our words, and not by Kestrel's.
         kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;
         // FormReader refuses more than this with a proper answer. This bound is behind it, for the endpoints that read no body.
-        kestrel.Limits.MaxRequestBodySize = 2 * Form.MaximumLength;
+        kestrel.Limits.MaxRequestBodySize = 2 * Form.MaxLength;
         kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
     }

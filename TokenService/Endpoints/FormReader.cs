@@ -16,7 +16,7 @@ internal sealed class FormReader(TimeProvider clock)
     {
         if (!IsForm(request))
             return new(OAuthError.InvalidRequest("The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
-        if (request.ContentLength > Form.MaximumLength)
+        if (request.ContentLength > Form.MaxLength)
             return new(TooLarge());
         // Most bodies came together with their headers: for them no clock need be set.
         return TryReadWhole(request) is { } form ? new(form) : new(ReadInTimeAsync(request));
@@ -91,9 +91,9 @@ internal sealed class FormReader(TimeProvider clock)
                 return TooSlow();
             }
 
-            if (read.IsCompleted || read.Buffer.Length > Form.MaximumLength)
+            if (read.IsCompleted || read.Buffer.Length > Form.MaxLength)
             {
-                var form = read.Buffer.Length > Form.MaximumLength ? TooLarge() : Form.Parse(read.Buffer);
+                var form = read.Buffer.Length > Form.MaxLength ? TooLarge() : Form.Parse(read.Buffer);
                 body.AdvanceTo(read.Buffer.End);
                 return form;
             }

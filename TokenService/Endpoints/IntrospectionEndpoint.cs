@@ -7,7 +7,7 @@ using TokenService.Tokens;
 namespace TokenService.Endpoints;
 
 /// <summary><c>POST /introspect</c>: what is this token worth? RFC 7662, for APIs; signed, RFC 9701, for those that ask for it so.</summary>
-internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus tokens, IntrospectionSigner signer)
+internal sealed class IntrospectionEndpoint(ClientRequestPipeline endpoint, TokenStatus tokens, IntrospectionSigner signer)
 {
     public const string Path = "/introspect";
 
@@ -16,7 +16,7 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
     public Task AnswerAsync(HttpContext http) =>
         endpoint.AnswerAsync(http, Path, (request, ct) => IntrospectAsync(request, http.Request.Headers.Accept, ct));
 
-    private async ValueTask<Result<IAnswer>> IntrospectAsync(FormRequest request, StringValues accept, CancellationToken ct)
+    private async ValueTask<Result<IAnswer>> IntrospectAsync(ClientRequest request, StringValues accept, CancellationToken ct)
     {
         // 1. RFC 7662 §2.1: not everybody may ask.
         if (request.Client.Resources.Count == 0)
@@ -26,20 +26,20 @@ internal sealed class IntrospectionEndpoint(FormEndpoint endpoint, TokenStatus t
             return OAuthError.InvalidRequest("The parameter token is missing.");
 
         // 3. RFC 7662 §4: every check there is.
-        var reading = await tokens.IntrospectAsync(jwt, request.Client, ct);
-        request.Happened.Reason = reading.Flaw;
-        request.Happened.TokenId = reading.Token?.Id;
-        request.Happened.TokenClientId = reading.Token?.ClientId;
-        request.Happened.Resource = reading.Token?.Audience;
+        var validation = await tokens.IntrospectAsync(jwt, request.Client, ct);
+        request.Happened.Reason = validation.Failure;
+        request.Happened.TokenId = validation.Token?.Id;
+        request.Happened.TokenClientId = validation.Token?.ClientId;
+        request.Happened.Resource = validation.Token?.Audience;
 
         // 4. RFC 7662 §2.2, or RFC 9701 §5.
-        var answer = new IntrospectionResponse(reading.Flaw is null ? reading.Token : null);
+        var answer = new IntrospectionResponse(validation.Failure is null ? validation.Token : null);
         byte[]? signed = null;
         if (WantsSigned(accept)
             && (await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct))
                 .Refused(out var error, out signed))
             return error;
-        request.Happened.IsActive = reading.Flaw is null;
+        request.Happened.IsActive = validation.Failure is null;
         return signed is null ? answer : new JwtAnswer(signed, IntrospectionSigner.Type);
     }
 

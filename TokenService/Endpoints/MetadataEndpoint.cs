@@ -41,15 +41,15 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 GrantTypesSupported: ["client_credentials"],
                 // RFC 8414 §2 demands the member; there is no authorization endpoint whose response types it could list.
                 ResponseTypesSupported: [],
-                TokenEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                TokenEndpointAuthMethodsSupported: ClientCredentials.Methods,
                 IntrospectionEndpoint: issuer.Endpoint(Endpoints.IntrospectionEndpoint.Path),
-                IntrospectionEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                IntrospectionEndpointAuthMethodsSupported: ClientCredentials.Methods,
                 // RFC 9701 §7.
-                IntrospectionSigningAlgValuesSupported: [.. SigningAlgorithm.Names],
+                IntrospectionSigningAlgValuesSupported: [.. SignatureAlgorithm.Names],
                 RevocationEndpoint: issuer.Endpoint(Endpoints.RevocationEndpoint.Path),
-                RevocationEndpointAuthMethodsSupported: PresentedCredentials.Methods,
+                RevocationEndpointAuthMethodsSupported: ClientCredentials.Methods,
                 // No registered name: the list is ours.
-                RevokedTokensUri: RevocationList.AddressAt(issuer)),
+                RevokedTokensUri: RevokedTokensList.AddressAt(issuer)),
             MetadataJson.Default.Metadata),
         "application/json",
         MaxAge);

@@ -125,7 +125,7 @@ internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long 
 
 /// <summary>RFC 7662 §2.2: what a token is worth, to the API that asks.</summary>
 /// <param name="Token">Null: nothing, and no more is said.</param>
-internal sealed record IntrospectionResponse(IssuedToken? Token) : JsonAnswer
+internal sealed record IntrospectionResponse(ValidatedToken? Token) : JsonAnswer
 {
     public override void WriteTo(Utf8JsonWriter json)
     {

@@ -4,8 +4,8 @@ using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 
-/// <summary><c>GET /revoked-tokens</c>: the <see cref="RevocationList"/>, for APIs that verify offline.</summary>
-internal sealed class RevokedTokensEndpoint(RevocationList list)
+/// <summary><c>GET /revoked-tokens</c>: the <see cref="RevokedTokensList"/>, for APIs that verify offline.</summary>
+internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
@@ -22,7 +22,7 @@ internal sealed class RevokedTokensEndpoint(RevocationList list)
 
         if (published is not { } current || !ReferenceEquals(current.Jwt, jwt))
         {
-            var document = new CacheableDocument(jwt, "application/" + RevocationList.Type, RevocationList.MaxAge);
+            var document = new CacheableDocument(jwt, "application/" + RevokedTokensList.Type, RevokedTokensList.MaxAge);
             published = current = new Published(jwt, document);
         }
 
@@ -35,7 +35,7 @@ internal sealed class RevokedTokensEndpoint(RevocationList list)
         {
             return await list.GetAsync(ct);
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
             return OAuthError.TemporarilyUnavailable("the database is away", RetryAfter);
         }

@@ -8,9 +8,9 @@ namespace TokenService.Jose;
 /// that is not the signature's.
 /// </summary>
 /// <param name="type">The value of <c>typ</c>, which tells the kinds of JWT apart (RFC 8725 §3.11).</param>
-internal sealed class JwtWriter(string type)
+internal sealed class JwsWriter(string type)
 {
-    private const int LongestSignature = 512; // of RSA with 4096 bits
+    private const int MaxSignatureLength = 512; // of RSA with 4096 bits
 
     // Of the key that signed last: there is seldom another.
     private volatile Header? last;
@@ -29,7 +29,7 @@ internal sealed class JwtWriter(string type)
         jwt[header.Length] = (byte)'.';
         Base64Url.EncodeToUtf8(payload, jwt.AsSpan(header.Length + 1));
 
-        Span<byte> signature = stackalloc byte[LongestSignature];
+        Span<byte> signature = stackalloc byte[MaxSignatureLength];
         signature = signature[..signer.SignatureLength];
         signer.Sign(jwt.AsSpan(0, signedLength), signature);
         jwt[signedLength] = (byte)'.';

@@ -6,7 +6,7 @@ namespace TokenService.Jose;
 /// <summary>
 /// Random ids. Their bits are drawn for many at a time: to ask the system's generator takes over a microsecond, however little is wanted.
 /// </summary>
-internal static class RandomIds
+internal static class JwtIds
 {
     private const int StockLength = 1024;
 

@@ -8,9 +8,9 @@ namespace TokenService.Jose;
 /// A signature algorithm of RFC 7518 §3.1 that we sign with: how its key pairs are made, kept as PKCS #8, and shown as JWK.
 /// RS256 and PS256 share a kind of key, but a key serves one algorithm only (RFC 8725 §3.1).
 /// </summary>
-internal abstract class SigningAlgorithm(string name)
+internal abstract class SignatureAlgorithm(string name)
 {
-    private static readonly Dictionary<string, SigningAlgorithm> Known = new SigningAlgorithm[]
+    private static readonly Dictionary<string, SignatureAlgorithm> Known = new SignatureAlgorithm[]
     {
         new EllipticCurve(SecurityAlgorithms.EcdsaSha256, ECCurve.NamedCurves.nistP256, JsonWebKeyECTypes.P256, HashAlgorithmName.SHA256),
         new EllipticCurve(SecurityAlgorithms.EcdsaSha384, ECCurve.NamedCurves.nistP384, JsonWebKeyECTypes.P384, HashAlgorithmName.SHA384),
@@ -24,7 +24,7 @@ internal abstract class SigningAlgorithm(string name)
     public static IEnumerable<string> Names => Known.Keys;
 
     /// <exception cref="KeyNotFoundException">There is none of that name. The database and the settings allow none such.</exception>
-    public static SigningAlgorithm Of(string name) => Known[name];
+    public static SignatureAlgorithm Of(string name) => Known[name];
 
     /// <param name="rsaKeySize">Bits of an RSA modulus.</param>
     public abstract AsymmetricAlgorithm CreatePair(int rsaKeySize);
@@ -73,7 +73,7 @@ internal abstract class SigningAlgorithm(string name)
             throw new CryptographicException("A signature is not of the length its key makes.");
     }
 
-    private sealed class EllipticCurve(string name, ECCurve curve, string crv, HashAlgorithmName hash) : SigningAlgorithm(name)
+    private sealed class EllipticCurve(string name, ECCurve curve, string crv, HashAlgorithmName hash) : SignatureAlgorithm(name)
     {
         public override AsymmetricAlgorithm CreatePair(int rsaKeySize) => ECDsa.Create(curve);
 
@@ -106,7 +106,7 @@ internal abstract class SigningAlgorithm(string name)
         }
     }
 
-    private sealed class Rsa(string name, RSASignaturePadding padding) : SigningAlgorithm(name)
+    private sealed class Rsa(string name, RSASignaturePadding padding) : SignatureAlgorithm(name)
     {
         public override AsymmetricAlgorithm CreatePair(int rsaKeySize) => RSA.Create(rsaKeySize);
 

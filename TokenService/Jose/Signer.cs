@@ -6,7 +6,7 @@ namespace TokenService.Jose;
 /// <param name="kid">By which verifiers find its public half.</param>
 /// <param name="algorithm">The one algorithm it signs with (RFC 8725 §3.1).</param>
 /// <param name="pair">Of that kind.</param>
-internal sealed class Signer(string kid, SigningAlgorithm algorithm, AsymmetricAlgorithm pair)
+internal sealed class Signer(string kid, SignatureAlgorithm algorithm, AsymmetricAlgorithm pair)
 {
     public string Kid { get; } = kid;
 

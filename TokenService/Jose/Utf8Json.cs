@@ -8,7 +8,7 @@ namespace TokenService.Jose;
 internal static class Utf8Json
 {
     // What is longer is rare, a list; its memory goes when the thread writes the next.
-    private const int MostKept = 16 * 1024;
+    private const int MaxKept = 16 * 1024;
 
     // Nothing of this is ever shown as HTML, so a '+' may stay a '+', as in "at+jwt".
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -24,7 +24,7 @@ internal static class Utf8Json
     /// <returns>The JSON. It stands until this thread writes the next, so is to be used at once and not kept.</returns>
     public static ReadOnlySpan<byte> Write<T>(T value, Action<T, Utf8JsonWriter> write)
     {
-        if (buffer is null or { Capacity: > MostKept } || json is null)
+        if (buffer is null or { Capacity: > MaxKept } || json is null)
         {
             buffer = new ArrayBufferWriter<byte>(2048);
             json = new Utf8JsonWriter(buffer, Options);

@@ -10,7 +10,7 @@ internal abstract record KeyStep
         DateTimeOffset KnownFrom,
         DateTimeOffset SignsFrom,
         TimeSpan JwksMaxAge,
-        TimeSpan LongestToken) : KeyStep;
+        TimeSpan MaxTokenLifetime) : KeyStep;
 
     /// <summary>Let a key sign from an instant on, sooner than was planned.</summary>
     public sealed record Begin(string Kid, DateTimeOffset From) : KeyStep;
@@ -87,7 +87,7 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
             SignsFrom: signsFrom,
             JwksMaxAge: JwksMaxAge,
             // Its predecessors' mark: so a change of keys raises none.
-            LongestToken: ring.Keys.Select(key => key.LongestToken).DefaultIfEmpty().Max());
+            MaxTokenLifetime: ring.Keys.Select(key => key.MaxTokenLifetime).DefaultIfEmpty().Max());
     }
 
     /// <summary>Once the default algorithm signs, keys of one that is not in use any more have nothing to do.</summary>

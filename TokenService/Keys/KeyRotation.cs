@@ -11,7 +11,7 @@ namespace TokenService.Keys;
 internal sealed partial class KeyRotation(
     SigningKeyStore store,
     SigningKeys keys,
-    Notifications notifications,
+    ChangeNotifications notifications,
     IOptions<KeyOptions> options,
     TimeProvider clock,
     ILogger<KeyRotation> logger) : BackgroundService

@@ -39,7 +39,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
     }
 
     /// <summary>What was sealed. The caller clears it after use.</summary>
-    /// <exception cref="StartRefusedException">It was not sealed with this key, for this kid and algorithm.</exception>
+    /// <exception cref="OperatorException">It was not sealed with this key, for this kid and algorithm.</exception>
     public byte[] Unseal(byte[] envelope, string kid, string algorithm)
     {
         try
@@ -54,7 +54,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
         }
         catch (Exception e) when (e is CryptographicException or ArgumentOutOfRangeException)
         {
-            throw new StartRefusedException(
+            throw new OperatorException(
                 $"The sealing key \"{Id}\" does not open the signing key {kid}: the value configured under that id is not the one "
                 + "that sealed it, or the row was changed.", e);
         }
@@ -84,11 +84,11 @@ internal sealed class SealingKeys(IOptions<KeyOptions> options)
     public SealingKey Current => keys.Value[options.Value.SealingKeyId ?? keys.Value.Keys.Single()];
 
     /// <summary>The private half as PKCS #8. The caller clears it after use.</summary>
-    /// <exception cref="StartRefusedException">The sealing key it takes is not configured, or is another.</exception>
+    /// <exception cref="OperatorException">The sealing key it takes is not configured, or is another.</exception>
     public byte[] Unseal(SealedKey key) =>
         keys.Value.TryGetValue(key.SealingKeyId, out var sealingKey)
             ? sealingKey.Unseal(key.Envelope, key.Kid, key.Algorithm)
-            : throw new StartRefusedException(
+            : throw new OperatorException(
                 $"The signing key {key.Kid} is sealed with the sealing key \"{key.SealingKeyId}\", which is not configured. "
                 + $"Set Keys:SealingKeys:{key.SealingKeyId} or Keys:SealingKeyFiles:{key.SealingKeyId}.");
 }

@@ -55,7 +55,7 @@ internal sealed record SigningKey
     public required TimeSpan JwksMaxAge { get; init; }
 
     /// <summary>High-water mark: no token it has signed lives longer.</summary>
-    public TimeSpan LongestToken { get; init; }
+    public TimeSpan MaxTokenLifetime { get; init; }
 
     /// <summary>The id of the sealing key that opens its private half; null once that is destroyed.</summary>
     public string? SealedBy { get; init; }

@@ -17,7 +17,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     private const int LockSeconds = 60;
 
     // More than any plan has, so that a plan that never ends ends here.
-    private const int MostRounds = 100;
+    private const int MaxRounds = 100;
 
     private const string Load = """
         select kid as "Kid",
@@ -30,7 +30,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                gone_after as "GoneAfter",
                withdrawn_at as "WithdrawnAt",
                jwks_max_age_seconds as "JwksMaxAgeSeconds",
-               longest_token_seconds as "LongestTokenSeconds",
+               longest_token_seconds as "MaxTokenLifetimeSeconds",
                case when sealed_private_key is not null then sealing_key_id end as "SealedBy"
         from token_service.signing_key
         where gone_after is null
@@ -134,7 +134,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         await using var transaction = await connection.BeginTransactionAsync(ct);
         await connection.ExecuteAsync(
             new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
-        for (var round = 0; round < MostRounds && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps; round++)
+        for (var round = 0; round < MaxRounds && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps; round++)
         {
             foreach (var step in steps)
                 await TakeAsync(connection, step, ct);
@@ -144,7 +144,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     }
 
     /// <summary>Raises the high-water mark of a key's tokens, before one that lives longer is signed.</summary>
-    public Task RaiseLongestTokenAsync(string kid, TimeSpan lifetime, CancellationToken ct) =>
+    public Task RaiseMaxTokenLifetimeAsync(string kid, TimeSpan lifetime, CancellationToken ct) =>
         ExecuteAsync(Raise, new { kid, seconds = (int)lifetime.TotalSeconds }, ct);
 
     /// <summary>Destroys the private halves of keys that are gone.</summary>
@@ -153,7 +153,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
 
     /// <summary>Seals every private half with the current sealing key.</summary>
     /// <returns>The kids of those that were sealed with another.</returns>
-    public async Task<IReadOnlyList<string>> RewrapAsync(CancellationToken ct)
+    public async Task<IReadOnlyList<string>> ResealAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
@@ -202,7 +202,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
 
     private async Task MakeAsync(NpgsqlConnection connection, KeyStep.Make make, CancellationToken ct)
     {
-        var algorithm = SigningAlgorithm.Of(make.Algorithm);
+        var algorithm = SignatureAlgorithm.Of(make.Algorithm);
         using var pair = algorithm.CreatePair(options.Value.RsaKeySize);
         var publicJwk = algorithm.PublicJwk(pair);
         var kid = publicJwk.GetProperty("kid").GetString()!;
@@ -220,7 +220,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 knownFrom = make.KnownFrom.UtcDateTime,
                 signsFrom = make.SignsFrom.UtcDateTime,
                 jwksMaxAgeSeconds = (int)make.JwksMaxAge.TotalSeconds,
-                longestTokenSeconds = (int)make.LongestToken.TotalSeconds,
+                longestTokenSeconds = (int)make.MaxTokenLifetime.TotalSeconds,
             }, cancellationToken: ct));
         }
         finally
@@ -247,7 +247,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         GoneAfter = row.GoneAfter,
         WithdrawnAt = row.WithdrawnAt,
         JwksMaxAge = TimeSpan.FromSeconds(row.JwksMaxAgeSeconds),
-        LongestToken = TimeSpan.FromSeconds(row.LongestTokenSeconds),
+        MaxTokenLifetime = TimeSpan.FromSeconds(row.MaxTokenLifetimeSeconds),
         SealedBy = row.SealedBy,
     };
 
@@ -262,6 +262,6 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         DateTime? GoneAfter,
         DateTime? WithdrawnAt,
         int JwksMaxAgeSeconds,
-        int LongestTokenSeconds,
+        int MaxTokenLifetimeSeconds,
         string? SealedBy);
 }

@@ -42,16 +42,16 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     public async ValueTask<Result<Signer>> SignerAsync(string? algorithm, TimeSpan lifetime, CancellationToken ct)
     {
         await LearnAsync(ct);
-        if (Signing(known.Ring, algorithm) is { } key && lifetime > key.LongestToken)
+        if (Signing(known.Ring, algorithm) is { } key && lifetime > key.MaxTokenLifetime)
         {
-            await store.RaiseLongestTokenAsync(key.Kid, lifetime, ct);
+            await store.RaiseMaxTokenLifetimeAsync(key.Kid, lifetime, ct);
             await LoadAsync(ct);
         }
 
         var now = known;
         if (Signing(now.Ring, algorithm) is not { } signing)
             return OAuthError.TemporarilyUnavailable("there is no signing key", RetryAfter);
-        if (lifetime > signing.LongestToken)
+        if (lifetime > signing.MaxTokenLifetime)
             return OAuthError.TemporarilyUnavailable($"the signing key changed to {signing.Kid}", RetryAfter);
         return now.Opened.TryGetValue(signing.Kid, out var opened)
             ? opened.Signer
@@ -117,7 +117,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
                 else
                     problem ??= $"The signing key {row.Kid} is published, and its private half is gone. Withdraw the key.";
             }
-            catch (StartRefusedException e)
+            catch (OperatorException e)
             {
                 problem ??= e.Message;
             }
@@ -135,7 +135,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         var privateKey = sealingKeys.Unseal(key);
         try
         {
-            var algorithm = SigningAlgorithm.Of(row.Algorithm);
+            var algorithm = SignatureAlgorithm.Of(row.Algorithm);
             var pair = algorithm.ReadPair(privateKey);
             var opened = new OpenedKey(algorithm.PublicJwk(pair), new Signer(row.Kid, algorithm, pair));
             return opened.IsShownBy(row) ? opened : throw new CryptographicException("The row shows another key.");

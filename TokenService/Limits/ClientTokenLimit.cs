@@ -4,13 +4,13 @@ using TokenService.Protocol;
 namespace TokenService.Limits;
 
 /// <summary>Holds clients to their tokens per minute, where they have such a ceiling: each replica by itself.</summary>
-internal sealed class TokenCeilings(TimeProvider clock)
+internal sealed class ClientTokenLimit(TimeProvider clock)
 {
-    private readonly Allowances<(string ClientId, int PerMinute)> allowances = new(clock);
+    private readonly RateLimiter<(string ClientId, int PerMinute)> limiter = new(clock);
 
     /// <returns>Why the client gets no token now; null: it does.</returns>
     public OAuthError? Refuse(Client client) =>
-        client.TokensPerMinute is { } most && !allowances.TryTake((client.Id, most), Rate.PerMinute(most), out var wait)
+        client.TokensPerMinute is { } most && !limiter.TryTake((client.Id, most), Rate.PerMinute(most), out var wait)
             ? OAuthError.TooManyTokens($"more than {most} tokens a minute", wait)
             : null;
 }

@@ -4,12 +4,12 @@ using TokenService.Telemetry;
 namespace TokenService.Limits;
 
 /// <summary>Counts the requests that are being answered, and says when there are too many.</summary>
-internal sealed class RequestsInFlight
+internal sealed class ConcurrencyLimit
 {
     private readonly int most;
     private int count;
 
-    public RequestsInFlight(IOptions<LimitOptions> options, Metrics metrics)
+    public ConcurrencyLimit(IOptions<LimitOptions> options, Metrics metrics)
     {
         most = options.Value.RequestsInFlight;
         metrics.ObserveRequestsInFlight(() => Count);

@@ -15,12 +15,12 @@ internal readonly record struct Attempt(string Target, IPAddress? Source);
 /// came from; over either budget the next is refused before it is hashed. Who is recognised is not asked here, and neither is who names
 /// the row of a live secret whose budget is whole, so nobody is locked out by what others do from the same address.
 /// </summary>
-internal sealed class FailedAttempts(IOptions<LimitOptions> options, TimeProvider clock)
+internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeProvider clock)
 {
     private readonly Rate perTarget = Rate.PerMinute(options.Value.FailuresPerClient);
     private readonly Rate perSource = Rate.PerMinute(options.Value.FailuresPerSource);
-    private readonly Allowances<string> targets = new(clock);
-    private readonly Allowances<IPAddress> sources = new(clock);
+    private readonly RateLimiter<string> targets = new(clock);
+    private readonly RateLimiter<IPAddress> sources = new(clock);
 
     /// <summary>Counts an attempt as wrong before it is known to be, so that many at once are no way round the limit.</summary>
     /// <returns>Why the secret is not to be tried now; null: it is.</returns>

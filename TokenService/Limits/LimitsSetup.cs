@@ -13,11 +13,11 @@ internal static class LimitsSetup
         services.AddOptions<LimitOptions>()
             .BindConfiguration(LimitOptions.Section)
             .ValidateAnnotations();
-        services.AddSingleton<HashingThreads>();
-        services.AddSingleton<FailedAttempts>();
-        services.AddSingleton<TokenCeilings>();
-        services.AddSingleton<RequestsInFlight>();
-        services.AddSingleton<RefusalPace>();
+        services.AddSingleton<HashingQueue>();
+        services.AddSingleton<FailedAttemptLimiter>();
+        services.AddSingleton<ClientTokenLimit>();
+        services.AddSingleton<ConcurrencyLimit>();
+        services.AddSingleton<RefusalThrottle>();
         return services;
     }
 }

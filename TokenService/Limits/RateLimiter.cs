@@ -14,11 +14,11 @@ internal readonly record struct Rate(int AtOnce, TimeSpan Interval)
 /// An allowance for each of many, by the generic cell rate algorithm: of each key one number is kept, the time at which its allowance is
 /// whole again. In memory, for this replica alone. (The limiters of System.Threading.RateLimiting take no <see cref="TimeProvider"/>.)
 /// </summary>
-internal sealed class Allowances<TKey>(TimeProvider clock)
+internal sealed class RateLimiter<TKey>(TimeProvider clock)
     where TKey : notnull
 {
     // About 100 bytes each.
-    private const int MostKeys = 50_000;
+    private const int MaxKeys = 50_000;
 
     private readonly long start = clock.GetTimestamp();
     private readonly ConcurrentDictionary<TKey, long> wholeAt = new();
@@ -62,7 +62,7 @@ internal sealed class Allowances<TKey>(TimeProvider clock)
 
     private bool TryAdd(TKey key, long after, long now)
     {
-        if (wholeAt.Count >= MostKeys)
+        if (wholeAt.Count >= MaxKeys)
             MakeRoom(now);
         return wholeAt.TryAdd(key, after);
     }
@@ -76,7 +76,7 @@ internal sealed class Allowances<TKey>(TimeProvider clock)
                 wholeAt.TryRemove(entry);
         }
 
-        foreach (var entry in wholeAt.Take(Math.Max(0, wholeAt.Count - (MostKeys * 7 / 8))))
+        foreach (var entry in wholeAt.Take(Math.Max(0, wholeAt.Count - (MaxKeys * 7 / 8))))
             wholeAt.TryRemove(entry);
     }
 }

@@ -4,22 +4,22 @@ namespace TokenService.Limits;
 
 /// <summary>
 /// How fast callers that have not proved who they are hear that they are refused. When there are more than so many in a second, each waits for
-/// its turn, or for <see cref="LongestWait"/> when that is sooner: whoever sends one guess after another over n connections hears of so
+/// its turn, or for <see cref="MaxWait"/> when that is sooner: whoever sends one guess after another over n connections hears of so
 /// many in a second or, where that is more, of n / 2, and the server has time for those it knows.
 /// </summary>
-internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider clock)
+internal sealed class RefusalThrottle(IOptions<LimitOptions> options, TimeProvider clock)
 {
     /// <summary>
     /// No refusal waits for longer, so none has a turn that is further off. Who finds no nearer one waits as long without: the line is
     /// as short for whoever comes after.
     /// </summary>
-    public static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(2);
+    public static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(2);
 
     /// <summary>
     /// So many wait at a time, since nothing else bounds how many connections there are; one more is answered at once. To close it would
     /// save nothing, for the next connection costs more than the answer, and a proxy takes a server that closes them for a dead one.
     /// </summary>
-    public const int MostWaiting = 10_000;
+    public const int MaxWaiting = 10_000;
 
     // At once; after that, in turn.
     private static readonly TimeSpan Slack = TimeSpan.FromSeconds(1);
@@ -39,7 +39,7 @@ internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider c
         if (wait <= TimeSpan.Zero)
             return;
 
-        if (Interlocked.Increment(ref waiting) <= MostWaiting)
+        if (Interlocked.Increment(ref waiting) <= MaxWaiting)
             await Task.Delay(wait, clock, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Interlocked.Decrement(ref waiting);
     }
@@ -50,8 +50,8 @@ internal sealed class RefusalPace(IOptions<LimitOptions> options, TimeProvider c
         {
             var (now, turn) = (clock.GetElapsedTime(start).Ticks, Volatile.Read(ref next));
             var wait = TimeSpan.FromTicks(turn - now) - Slack;
-            if (wait > LongestWait)
-                return LongestWait;
+            if (wait > MaxWait)
+                return MaxWait;
             if (Interlocked.CompareExchange(ref next, Math.Max(turn, now) + interval, turn) == turn)
                 return wait;
         }

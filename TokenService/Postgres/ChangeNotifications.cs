@@ -8,10 +8,10 @@ namespace TokenService.Postgres;
 /// count as deaf. Through a pooler that lends connections by the transaction none would ever arrive: so it first has to hear what is said
 /// over another connection. Whoever subscribes looks at the database by itself meanwhile, and is called when hearing comes back.
 /// </summary>
-internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvider clock, ILogger<Notifications> logger) : BackgroundService
+internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, TimeProvider clock, ILogger<ChangeNotifications> logger) : BackgroundService
 {
     /// <summary>How old the last sign of life may be.</summary>
-    public static readonly TimeSpan DeafAfter = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan MaxSilence = TimeSpan.FromSeconds(3);
 
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
@@ -25,11 +25,11 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     private readonly List<(string Subject, Action<string?> Changed)> subscribers = [];
 
     private long heardAt = clock.GetTimestamp();
-    private volatile bool isListening;
-    private bool isToldDeaf;
+    private volatile bool isEstablished;
+    private bool isLossLogged;
 
     /// <summary>True while every change that was committed a moment ago has been heard of.</summary>
-    public bool IsHearing => isListening && SilentFor < DeafAfter;
+    public bool IsListening => isEstablished && SilentFor < MaxSilence;
 
     /// <summary>How long ago the last sign of life was, or the start.</summary>
     public TimeSpan SilentFor => clock.GetElapsedTime(Volatile.Read(ref heardAt));
@@ -60,8 +60,8 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             // Whatever it is: those who subscribe look by themselves.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
-                isListening = false;
-                TellDeaf(e.Message);
+                isEstablished = false;
+                LogLost(e.Message);
             }
 
             await Task.Delay(RetryAfter, clock, stoppingToken);
@@ -73,7 +73,7 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
         await using var connection = await postgres.OpenConnectionAsync(ct);
         connection.Notification += (_, heard) => Call(heard.Payload);
         await ExecuteAsync(connection, "listen token_service", ct);
-        await HearAnotherAsync(connection, ct);
+        await VerifyDeliveryAsync(connection, ct);
 
         // Whatever changed while nobody listened, before anybody may think that all has been heard.
         Call();
@@ -82,13 +82,13 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
             var sentAt = clock.GetTimestamp();
             await ExecuteAsync(connection, "select 1", ct);
             Volatile.Write(ref heardAt, sentAt);
-            isListening = true;
-            TellHearing();
+            isEstablished = true;
+            LogRestored();
             await WaitAsync(connection, ct);
         }
     }
 
-    private async Task HearAnotherAsync(NpgsqlConnection connection, CancellationToken ct)
+    private async Task VerifyDeliveryAsync(NpgsqlConnection connection, CancellationToken ct)
     {
         var (greeting, isHeard) = ($"greeting-{Guid.NewGuid():N}", false);
         using var subscription = Subscribe(greeting, _ => isHeard = true);
@@ -152,18 +152,18 @@ internal sealed partial class Notifications(NpgsqlDataSource postgres, TimeProvi
     }
 
     // Once, not at every attempt.
-    private void TellDeaf(string reason)
+    private void LogLost(string reason)
     {
-        if (!isToldDeaf)
+        if (!isLossLogged)
             Log.Deaf(logger, reason);
-        isToldDeaf = true;
+        isLossLogged = true;
     }
 
-    private void TellHearing()
+    private void LogRestored()
     {
-        if (isToldDeaf)
+        if (isLossLogged)
             Log.Hearing(logger);
-        isToldDeaf = false;
+        isLossLogged = false;
     }
 
     private sealed class Subscription(Action end) : IDisposable

@@ -3,7 +3,7 @@ using Npgsql;
 namespace TokenService.Postgres;
 
 /// <summary>Tells a database that is away, which is foreseen, from a statement it refused, which is a bug.</summary>
-internal static class DatabaseAway
+internal static class DatabaseUnavailable
 {
     // PostgreSQL's classes of error in which not the statement is the trouble: connection, login, no such database, resources,
     // a conflict that passes, not in a state for it, an operator stopping it, the system below it.

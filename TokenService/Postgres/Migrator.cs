@@ -83,7 +83,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     private const string Latest = "select coalesce(max(number), 0) from token_service.migration";
 
     /// <summary>Applies what is missing and returns it.</summary>
-    /// <exception cref="StartRefusedException">An applied migration's file has changed since.</exception>
+    /// <exception cref="OperatorException">An applied migration's file has changed since.</exception>
     public async Task<IReadOnlyList<Migration>> MigrateAsync(IReadOnlyList<Migration> migrations, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -111,13 +111,13 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     }
 
     /// <summary>Refuses a schema older than this build. A newer one is fine: migrations are safe while the version before runs.</summary>
-    /// <exception cref="StartRefusedException">The schema lacks migrations, or is closed to us.</exception>
+    /// <exception cref="OperatorException">The schema lacks migrations, or is closed to us.</exception>
     public async Task CheckAsync(CancellationToken ct)
     {
         var latest = await LatestAsync(ct);
         if (latest < Migration.All.Count)
         {
-            throw new StartRefusedException(
+            throw new OperatorException(
                 $"The database has migrations up to {latest}, this build needs {Migration.All.Count}. Run: TokenService migrate");
         }
     }
@@ -133,7 +133,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InsufficientPrivilege)
         {
-            throw new StartRefusedException(
+            throw new OperatorException(
                 "The database user may not use the schema token_service. Run: TokenService migrate, then make the user a member of "
                 + "the role token_service_app.", e);
         }
@@ -146,7 +146,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         {
             if (checksums.TryGetValue(migration.Number, out var checksum) && checksum != migration.Checksum)
             {
-                throw new StartRefusedException(
+                throw new OperatorException(
                     $"Migration {migration.Name} is not the one this database was given: its checksum then was {checksum}, now it is "
                     + $"{migration.Checksum}. Restore the file, and put the change into a new migration.");
             }

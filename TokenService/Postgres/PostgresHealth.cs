@@ -15,7 +15,7 @@ internal sealed class PostgresHealth(NpgsqlDataSource postgres, TimeProvider clo
             await AskAsync(cancellationToken).WaitAsync(Timeout, clock, cancellationToken);
             return HealthCheckResult.Healthy();
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
             return HealthCheckResult.Unhealthy("The database does not answer.", e);
         }

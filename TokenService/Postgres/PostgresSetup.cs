@@ -18,8 +18,8 @@ internal static class PostgresSetup
         services.AddSingleton(provider =>
             Connect(provider.GetRequiredService<IOptions<PostgresOptions>>().Value, provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton<Migrator>();
-        services.AddSingleton<Notifications>();
-        services.AddHostedService(provider => provider.GetRequiredService<Notifications>());
+        services.AddSingleton<ChangeNotifications>();
+        services.AddHostedService(provider => provider.GetRequiredService<ChangeNotifications>());
         services.AddHealthChecks().AddCheck<PostgresHealth>("postgres");
         return services;
     }

@@ -9,7 +9,7 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     private const string Scheme = "Basic";
 
     // 128 characters of id and 256 bytes of secret, each byte percent-encoded and all of it in Base64, fit twice.
-    private const int MaximumLength = 4096;
+    private const int MaxLength = 4096;
 
     // The alphabet and the padding, so that the decoder's tolerance of white space is never reached.
     private static readonly SearchValues<char> Base64Characters =
@@ -23,9 +23,9 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
             return OAuthError.InvalidClient("the Authorization header's scheme is not Basic");
 
         var token = header.AsSpan(space).TrimStart(' ');
-        if (token.Length > MaximumLength)
+        if (token.Length > MaxLength)
             return OAuthError.InvalidClient("the Basic credentials are too long");
-        Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaximumLength)];
+        Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
         if (token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out var length))
             return OAuthError.InvalidClient("the Basic credentials are not Base64");
         ReadOnlySpan<byte> decoded = bytes[..length];

@@ -8,11 +8,11 @@ namespace TokenService.Protocol;
 /// </summary>
 internal static class ClientId
 {
-    public const int MaximumLength = 128;
+    public const int MaxLength = 128;
 
     private static readonly SearchValues<char> Characters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
 
     public static bool IsWellFormed(string id) =>
-        id.Length is > 0 and <= MaximumLength && char.IsAsciiLetterOrDigit(id[0]) && !id.AsSpan().ContainsAnyExcept(Characters);
+        id.Length is > 0 and <= MaxLength && char.IsAsciiLetterOrDigit(id[0]) && !id.AsSpan().ContainsAnyExcept(Characters);
 }

@@ -6,10 +6,10 @@ namespace TokenService.Protocol;
 internal sealed class Form
 {
     /// <summary>Bytes a body may have.</summary>
-    public const int MaximumLength = 16 * 1024;
+    public const int MaxLength = 16 * 1024;
 
     /// <summary>Parameters a body may have, those we do not know included.</summary>
-    public const int MaximumParameters = 64;
+    public const int MaxParameters = 64;
 
     // RFC 8707 §2 lets this one parameter repeat.
     private const string Resource = "resource";
@@ -32,7 +32,7 @@ internal sealed class Form
     /// <summary>Reads a whole body. Refused with invalid_request: bad encoding, a parameter that repeats, too many of them.</summary>
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
     {
-        if (body.Length > MaximumLength)
+        if (body.Length > MaxLength)
             return OAuthError.InvalidRequest("The body is too large.", status: 413);
 
         return Parse(body.IsSingleSegment ? body.FirstSpan : body.ToArray());
@@ -53,7 +53,7 @@ internal sealed class Form
             if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
                 return OAuthError.InvalidRequest("The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
 
-            if (++count > MaximumParameters)
+            if (++count > MaxParameters)
                 return OAuthError.InvalidRequest("The body has too many parameters.");
 
             if (decodedName == Resource)

@@ -9,7 +9,7 @@ namespace TokenService.Protocol;
 internal sealed class ScopeSet
 {
     /// <summary>Characters a scope parameter may have.</summary>
-    public const int MaximumLength = 2048;
+    public const int MaxLength = 2048;
 
     // scope-token: %x21 / %x23-5B / %x5D-7E, that is printable ASCII but for the quotation mark and the backslash.
     private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(
@@ -31,7 +31,7 @@ internal sealed class ScopeSet
 
     public static Result<ScopeSet> Parse(string scope)
     {
-        if (scope.Length > MaximumLength)
+        if (scope.Length > MaxLength)
             return OAuthError.InvalidScope("The scope parameter is too long.");
 
         var tokens = scope.Split(' ');

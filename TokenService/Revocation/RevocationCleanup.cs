@@ -5,13 +5,13 @@ namespace TokenService.Revocation;
 /// <summary>
 /// Deletes, a few at a time, revocations whose tokens have expired. Each replica does; what one is deleting, others leave to it.
 /// </summary>
-internal sealed partial class ExpiredRevocations(RevocationStore store, TimeProvider clock, ILogger<ExpiredRevocations> logger)
+internal sealed partial class RevocationCleanup(RevocationStore store, TimeProvider clock, ILogger<RevocationCleanup> logger)
     : BackgroundService
 {
-    private const int MostAtOnce = 1000; // the database does no more
+    private const int MaxBatchSize = 1000; // the database does no more
 
     // What is left is for the next time, or another replica.
-    private const int MostBatches = 20;
+    private const int MaxBatches = 20;
 
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
 
@@ -35,7 +35,7 @@ internal sealed partial class ExpiredRevocations(RevocationStore store, TimeProv
 
     private async Task DeleteAsync(CancellationToken ct)
     {
-        for (var i = 0; i < MostBatches && await store.DeleteExpiredAsync(MostAtOnce, ct) == MostAtOnce; i++)
+        for (var i = 0; i < MaxBatches && await store.DeleteExpiredAsync(MaxBatchSize, ct) == MaxBatchSize; i++)
         {
             // There may be more.
         }

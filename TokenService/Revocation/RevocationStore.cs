@@ -23,7 +23,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     /// About how many revoked tokens of one client may be alive: a bound for the list and the table. Requests at the same moment may each be
     /// the last.
     /// </summary>
-    public const int MostOfOneClient = 10_000;
+    public const int MaxPerClient = 10_000;
 
     private const string Find = """
         select exists (
@@ -77,7 +77,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
 
     /// <summary>Revokes a token. Once more changes nothing.</summary>
     /// <returns>False: too many of the client's are revoked already.</returns>
-    public async Task<bool> AddAsync(IssuedToken token, DateTimeOffset now, CancellationToken ct)
+    public async Task<bool> AddAsync(ValidatedToken token, DateTimeOffset now, CancellationToken ct)
     {
         // One connection: who held one and waited for another could, with others, wait for ever.
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -91,7 +91,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
                 clientId = token.ClientId,
                 expiresAt = token.ExpiresAt.UtcDateTime,
                 now = now.UtcDateTime,
-                most = MostOfOneClient,
+                most = MaxPerClient,
             },
             cancellationToken: ct));
         return added > 0 || await IsRevokedAsync(connection, token.Id, ct);

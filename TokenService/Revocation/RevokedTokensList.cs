@@ -13,7 +13,7 @@ namespace TokenService.Revocation;
 /// address), <c>iat</c>, <c>exp</c>, <c>not_before</c> (of each client concerned, the NumericDate up to which its tokens are dead) and
 /// <c>revoked</c> (each jti). It has no more than what would otherwise still live, or did a while ago.
 /// </summary>
-internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
+internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
 {
     /// <summary>Tells it from an access token, which it must never pass for (RFC 8725 §3.11).</summary>
     public const string Type = "revoked-tokens+jwt";
@@ -40,7 +40,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan AskAwayAgainAfter = TimeSpan.FromSeconds(1);
 
-    private readonly JwtWriter writer = new(Type);
+    private readonly JwsWriter writer = new(Type);
     private readonly SemaphoreSlim asking = new(1);
 
     private volatile Signed? last;
@@ -76,7 +76,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
             last = list;
             return list.Jwt;
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e) && last is { } before && IsOfUse(before))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && last is { } before && IsOfUse(before))
         {
             return before.Jwt;
         }
@@ -104,11 +104,11 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
 
         try
         {
-            var list = await DatabaseAway.AskAsync(ReadTimeout, clock, AskAsync);
+            var list = await DatabaseUnavailable.AskAsync(ReadTimeout, clock, AskAsync);
             isAway = false;
             return list;
         }
-        catch (Exception e) when (DatabaseAway.IsTheCauseOf(e))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
             isAway = true;
             throw;
@@ -124,7 +124,7 @@ internal sealed class RevocationList(RevocationStore store, SigningKeys keys, Is
     {
         var askedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        var content = await store.LoadAsync(now - Forgiven, TokenOptions.Longest, ct);
+        var content = await store.LoadAsync(now - Forgiven, TokenOptions.MaxLifetime, ct);
         if ((await keys.SignerAsync(algorithm: null, Lifetime, ct)).Refused(out var error, out var signer))
             return error;
         // Not when its key was withdrawn, or is about to go.

@@ -14,32 +14,32 @@ namespace TokenService.Revocation;
 /// </summary>
 internal sealed class TokenStatus : IDisposable
 {
-    private const int MostTokens = 20_000; // about 200 bytes each
+    private const int MaxTokens = 20_000; // about 200 bytes each
 
     // Of the connections of the pool, so that those who revoke leave some to everybody else.
-    private const int MostWrites = 16;
+    private const int MaxWrites = 16;
 
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromMinutes(1);
 
-    private readonly TokenReader reader;
+    private readonly AccessTokenValidator reader;
     private readonly ClientCache clients;
     private readonly RevocationStore store;
     private readonly TimeProvider clock;
     private readonly DatabaseCache<TokenState> states;
-    private readonly SemaphoreSlim mayWrite = new(MostWrites);
+    private readonly SemaphoreSlim mayWrite = new(MaxWrites);
 
     public TokenStatus(
-        TokenReader reader,
+        AccessTokenValidator reader,
         ClientCache clients,
         RevocationStore store,
-        Notifications notifications,
+        ChangeNotifications notifications,
         IOptions<ClientCacheOptions> options,
         TimeProvider clock,
         ILogger<TokenStatus> logger)
     {
         (this.reader, this.clients, this.store, this.clock) = (reader, clients, store, clock);
-        var remembering = new Remembering("token", options.Value.ServeWhileAway, MostTokens, MostUnknown: 0);
+        var remembering = new Remembering("token", options.Value.ServeWhileAway, MaxTokens, MaxUnknown: 0);
         states = new DatabaseCache<TokenState>(remembering, store.FindAsync, notifications, clock, logger);
     }
 
@@ -48,27 +48,27 @@ internal sealed class TokenStatus : IDisposable
     /// <param name="api">Who asks: a client that speaks for resources.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="NpgsqlException">The database has to be asked, and is away.</exception>
-    public async ValueTask<Reading> IntrospectAsync(string jwt, Client api, CancellationToken ct)
+    public async ValueTask<TokenValidation> IntrospectAsync(string jwt, Client api, CancellationToken ct)
     {
-        var reading = await reader.ReadAsync(jwt, ct);
-        return reading.Token is { } token ? reading with { Flaw = await FlawAsync(token, api, ct) } : reading;
+        var validation = await reader.ReadAsync(jwt, ct);
+        return validation.Token is { } token ? validation with { Failure = await FailureAsync(token, api, ct) } : validation;
     }
 
     /// <summary>Revokes a token, if it is one of the client's own that still lives (RFC 7009 §2.1).</summary>
     /// <returns>Refused: it could not be.</returns>
     /// <exception cref="NpgsqlException">The database is away.</exception>
-    public async ValueTask<Result<Reading>> RevokeAsync(string jwt, Client client, CancellationToken ct)
+    public async ValueTask<Result<TokenValidation>> RevokeAsync(string jwt, Client client, CancellationToken ct)
     {
-        var reading = await reader.ReadAsync(jwt, ct);
-        if (reading.Token is not { } token)
-            return reading;
+        var validation = await reader.ReadAsync(jwt, ct);
+        if (validation.Token is not { } token)
+            return validation;
         if (token.ClientId != client.Id)
-            return reading with { Flaw = "it is another client's" };
+            return validation with { Failure = "it is another client's" };
         // When the caller goes away, too: what it wanted is done.
-        if (!await DatabaseAway.AskAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
+        if (!await DatabaseUnavailable.AskAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
             return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
         states.Forget(token.Id);
-        return reading;
+        return validation;
     }
 
     public void Dispose()
@@ -77,7 +77,7 @@ internal sealed class TokenStatus : IDisposable
         mayWrite.Dispose();
     }
 
-    private async Task<bool> AddAsync(IssuedToken token, CancellationToken ct)
+    private async Task<bool> AddAsync(ValidatedToken token, CancellationToken ct)
     {
         await mayWrite.WaitAsync(ct);
         try
@@ -90,17 +90,17 @@ internal sealed class TokenStatus : IDisposable
         }
     }
 
-    private async ValueTask<string?> FlawAsync(IssuedToken token, Client api, CancellationToken ct)
+    private async ValueTask<string?> FailureAsync(ValidatedToken token, Client api, CancellationToken ct)
     {
         if (!api.Resources.Any(resource => resource.Audience == token.Audience))
             return "it is for a resource that the caller does not speak for";
-        if (Flaw(token, await clients.FindAsync(token.ClientId, ct)) is { } flaw)
-            return flaw;
+        if (Failure(token, await clients.FindAsync(token.ClientId, ct)) is { } failure)
+            return failure;
         return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : "its client revoked it";
     }
 
     // What its client has become since.
-    private static string? Flaw(IssuedToken token, Client? client)
+    private static string? Failure(ValidatedToken token, Client? client)
     {
         if (client is not { IsEnabled: true })
             return "its client is gone or disabled";

@@ -9,14 +9,14 @@ namespace TokenService.Secrets;
 /// <param name="Iterations">t, 1 to 10 passes.</param>
 internal readonly record struct Argon2Cost(int MemoryKiB, int Iterations)
 {
-    public const int MinimumMemoryKiB = 8192;
-    public const int MaximumMemoryKiB = 65536;
-    public const int MinimumIterations = 1;
-    public const int MaximumIterations = 10;
+    public const int MinMemoryKiB = 8192;
+    public const int MaxMemoryKiB = 65536;
+    public const int MinIterations = 1;
+    public const int MaxIterations = 10;
 
     public bool IsWithinBounds =>
-        MemoryKiB is >= MinimumMemoryKiB and <= MaximumMemoryKiB &&
-        Iterations is >= MinimumIterations and <= MaximumIterations;
+        MemoryKiB is >= MinMemoryKiB and <= MaxMemoryKiB &&
+        Iterations is >= MinIterations and <= MaxIterations;
 }
 
 /// <summary>
@@ -26,12 +26,12 @@ internal readonly record struct Argon2Cost(int MemoryKiB, int Iterations)
 /// <param name="Cost">What it cost to make and costs to verify.</param>
 /// <param name="Salt">16 bytes.</param>
 /// <param name="Hash">32 bytes.</param>
-internal sealed partial record SecretDigest(Argon2Cost Cost, byte[] Salt, byte[] Hash)
+internal sealed partial record Argon2Digest(Argon2Cost Cost, byte[] Salt, byte[] Hash)
 {
     public const int SaltLength = 16;
     public const int HashLength = 32;
 
-    public static bool TryParse(string phc, [NotNullWhen(true)] out SecretDigest? digest)
+    public static bool TryParse(string phc, [NotNullWhen(true)] out Argon2Digest? digest)
     {
         digest = null;
         var match = Phc().Match(phc);
@@ -42,7 +42,7 @@ internal sealed partial record SecretDigest(Argon2Cost Cost, byte[] Salt, byte[]
         if (!cost.IsWithinBounds)
             return false;
 
-        digest = new SecretDigest(cost, Bytes(match.Groups["salt"], "=="), Bytes(match.Groups["hash"], "="));
+        digest = new Argon2Digest(cost, Bytes(match.Groups["salt"], "=="), Bytes(match.Groups["hash"], "="));
         return true;
     }
 

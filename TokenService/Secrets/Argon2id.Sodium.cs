@@ -21,18 +21,18 @@ internal static partial class Argon2id
     static Argon2id() => NativeLibrary.SetDllImportResolver(typeof(Argon2id).Assembly, Resolve);
 
     /// <summary>Finds the library and lets it choose its fastest code.</summary>
-    /// <exception cref="StartRefusedException">There is no libsodium, or it does not work here.</exception>
+    /// <exception cref="OperatorException">There is no libsodium, or it does not work here.</exception>
     public static void Initialise()
     {
         try
         {
             // Without this call libsodium computes with its scalar code, 40 % slower. 1 says it was called before.
             if (sodium_init() < 0)
-                throw new StartRefusedException("libsodium does not initialise on this machine.");
+                throw new OperatorException("libsodium does not initialise on this machine.");
         }
         catch (DllNotFoundException e)
         {
-            throw new StartRefusedException(
+            throw new OperatorException(
                 "libsodium is not installed. Debian: apt-get install libsodium23; Alpine: apk add libsodium; Red Hat: dnf install libsodium; "
                 + "macOS: brew install libsodium. Or build with -p:Argon2=Konscious.", e);
         }

@@ -4,10 +4,10 @@ namespace TokenService.Secrets;
 internal sealed record ClientSecret
 {
     /// <summary>Bytes of UTF-8 a secret may have.</summary>
-    public const int MaximumLength = 256;
+    public const int MaxLength = 256;
 
     /// <summary>Characters an id may have: the constraint <c>client_secret_id_grammar</c>.</summary>
-    public const int MaximumIdLength = 21;
+    public const int MaxIdLength = 21;
 
     // Secrets brought from another system name no row; the database gives them ids a selector cannot have.
     private const string ImportedPrefix = "imported_";
@@ -15,7 +15,7 @@ internal sealed record ClientSecret
     /// <summary>The selector inside a secret we made; <c>imported_…</c> otherwise.</summary>
     public required string Id { get; init; }
 
-    public required SecretDigest Digest { get; init; }
+    public required Argon2Digest Digest { get; init; }
 
     public required DateTimeOffset NotBefore { get; init; }
 

@@ -8,11 +8,11 @@ internal sealed class HashingOptions
     public const string Section = "Hashing";
 
     /// <summary>m of new digests, 8192 to 65536 KiB. Default 19456, the OWASP recommendation for t=2.</summary>
-    [Range(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MaximumMemoryKiB, ErrorMessage = "Hashing:MemoryKiB must be 8192 to 65536 (KiB).")]
+    [Range(Argon2Cost.MinMemoryKiB, Argon2Cost.MaxMemoryKiB, ErrorMessage = "Hashing:MemoryKiB must be 8192 to 65536 (KiB).")]
     public int MemoryKiB { get; set; } = 19456;
 
     /// <summary>t of new digests, 1 to 10 passes. Default 2.</summary>
-    [Range(Argon2Cost.MinimumIterations, Argon2Cost.MaximumIterations, ErrorMessage = "Hashing:Iterations must be 1 to 10 (passes).")]
+    [Range(Argon2Cost.MinIterations, Argon2Cost.MaxIterations, ErrorMessage = "Hashing:Iterations must be 1 to 10 (passes).")]
     public int Iterations { get; set; } = 2;
 
     /// <summary>
@@ -43,5 +43,5 @@ internal sealed class HashingOptions
     public Argon2Cost Cost => new(MemoryKiB, Iterations);
 
     /// <summary>W: as many threads as the budget feeds, one core being left to the rest of the server.</summary>
-    public int Threads(int cores) => Math.Clamp(MemoryBudgetMiB * 1024 / Argon2Cost.MaximumMemoryKiB, 1, Math.Max(1, cores - 1));
+    public int Threads(int cores) => Math.Clamp(MemoryBudgetMiB * 1024 / Argon2Cost.MaxMemoryKiB, 1, Math.Max(1, cores - 1));
 }

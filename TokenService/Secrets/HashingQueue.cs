@@ -8,7 +8,7 @@ namespace TokenService.Secrets;
 /// Verifies secrets on a few threads of its own behind a bounded queue, so that no flood takes more memory than the threads
 /// have, nor a thread from the pool that serves requests.
 /// </summary>
-internal sealed class HashingThreads : IDisposable
+internal sealed class HashingQueue : IDisposable
 {
     // A queue that was full drains in about this time.
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
@@ -19,7 +19,7 @@ internal sealed class HashingThreads : IDisposable
     private readonly TimeProvider clock;
     private readonly TimeSpan queueTime;
 
-    public HashingThreads(IOptions<HashingOptions> options, TimeProvider clock)
+    public HashingQueue(IOptions<HashingOptions> options, TimeProvider clock)
         : this(options.Value, options.Value.Threads(Environment.ProcessorCount), clock)
     {
     }
@@ -27,7 +27,7 @@ internal sealed class HashingThreads : IDisposable
     /// <param name="options">The bounds of the queue.</param>
     /// <param name="threadCount">W.</param>
     /// <param name="clock">Times the wait in the queue.</param>
-    public HashingThreads(HashingOptions options, int threadCount, TimeProvider clock)
+    public HashingQueue(HashingOptions options, int threadCount, TimeProvider clock)
     {
         this.clock = clock;
         queueTime = options.QueueTime;
@@ -41,7 +41,7 @@ internal sealed class HashingThreads : IDisposable
     /// <param name="secret">The secret.</param>
     /// <param name="digest">What it may have.</param>
     /// <param name="namesRow">True: it names the row of the digest, so is more than a guess, and is hashed before those that do not.</param>
-    public Task<Result<bool>> MatchesAsync(string secret, SecretDigest digest, bool namesRow)
+    public Task<Result<bool>> MatchesAsync(string secret, Argon2Digest digest, bool namesRow)
     {
         var job = new Job(secret, digest, clock.GetTimestamp());
         return queues[namesRow ? 0 : 1].TryAdd(job, millisecondsTimeout: 0, CancellationToken.None)
@@ -86,10 +86,10 @@ internal sealed class HashingThreads : IDisposable
 
     private static Result<bool> Busy(string reason) => OAuthError.TemporarilyUnavailable(reason, RetryAfter);
 
-    private sealed class Job(string secret, SecretDigest digest, long queuedAt)
+    private sealed class Job(string secret, Argon2Digest digest, long queuedAt)
     {
         public string Secret { get; } = secret;
-        public SecretDigest Digest { get; } = digest;
+        public Argon2Digest Digest { get; } = digest;
         public long QueuedAt { get; } = queuedAt;
 
         // Continuations run on the pool: the thread that hashes goes on to the next.

@@ -5,37 +5,37 @@ namespace TokenService.Secrets;
 
 /// <summary>
 /// Makes and verifies digests of secrets, on the caller's thread and for as long as it takes. The server goes through
-/// <see cref="HashingThreads"/>.
+/// <see cref="HashingQueue"/>.
 /// </summary>
 internal static class SecretHasher
 {
     /// <summary>Makes sure that Argon2id is here and computes what RFC 9106 says. Call once, before anything else here.</summary>
-    /// <exception cref="StartRefusedException">It is not, or does not.</exception>
+    /// <exception cref="OperatorException">It is not, or does not.</exception>
     public static void Start()
     {
         Argon2id.Initialise();
 
         // Known answer of the reference implementation. A library that gets this wrong would lock every client out, or let some in.
         var expected = Convert.FromHexString("2b5dc4054886ec957ef59c73b661c54dd6fb274590b278f657c6d96aac8fa6d1");
-        Span<byte> hash = stackalloc byte[SecretDigest.HashLength];
+        Span<byte> hash = stackalloc byte[Argon2Digest.HashLength];
         if (!Argon2id.TryDerive("password"u8, "somesaltsomesalt"u8, memoryKiB: 19456, iterations: 2, hash))
-            throw new StartRefusedException("There is no memory for one Argon2id computation of 19 MiB.");
+            throw new OperatorException("There is no memory for one Argon2id computation of 19 MiB.");
         if (!hash.SequenceEqual(expected))
-            throw new StartRefusedException("The Argon2id library here computes wrong digests.");
+            throw new OperatorException("The Argon2id library here computes wrong digests.");
     }
 
     /// <summary>The digest of a secret; null when there is no memory for it.</summary>
-    public static SecretDigest? Hash(string secret, Argon2Cost cost)
+    public static Argon2Digest? Hash(string secret, Argon2Cost cost)
     {
-        var salt = RandomNumberGenerator.GetBytes(SecretDigest.SaltLength);
-        var hash = new byte[SecretDigest.HashLength];
-        return TryDerive(secret, salt, cost, hash) ? new SecretDigest(cost, salt, hash) : null;
+        var salt = RandomNumberGenerator.GetBytes(Argon2Digest.SaltLength);
+        var hash = new byte[Argon2Digest.HashLength];
+        return TryDerive(secret, salt, cost, hash) ? new Argon2Digest(cost, salt, hash) : null;
     }
 
     /// <summary>Whether a secret has this digest; null when there is no memory to tell.</summary>
-    public static bool? Matches(string secret, SecretDigest digest)
+    public static bool? Matches(string secret, Argon2Digest digest)
     {
-        Span<byte> hash = stackalloc byte[SecretDigest.HashLength];
+        Span<byte> hash = stackalloc byte[Argon2Digest.HashLength];
         if (!TryDerive(secret, digest.Salt, digest.Cost, hash))
             return null;
         return CryptographicOperations.FixedTimeEquals(hash, digest.Hash);

@@ -22,12 +22,12 @@ internal readonly record struct SecretMac(UInt128 First, UInt128 Second)
 /// at start, over the id and digest of its row and the secret itself: a row that changes makes it another secret. Whether the row
 /// is alive is not this class's question: it is asked before, at every request.
 /// </summary>
-internal sealed class RememberedSecrets(IOptions<HashingOptions> options, TimeProvider clock)
+internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, TimeProvider clock)
 {
-    private const int DigestLength = (2 * sizeof(int)) + SecretDigest.SaltLength + SecretDigest.HashLength;
+    private const int DigestLength = (2 * sizeof(int)) + Argon2Digest.SaltLength + Argon2Digest.HashLength;
 
     // About 200 bytes each.
-    private const int MostSecrets = 50_000;
+    private const int MaxSecrets = 50_000;
 
     private readonly byte[] key = RandomNumberGenerator.GetBytes(HMACSHA256.HashSizeInBytes);
     private readonly TimeSpan memory = options.Value.SecretMemory;
@@ -52,18 +52,18 @@ internal sealed class RememberedSecrets(IOptions<HashingOptions> options, TimePr
 
         remembered[row.Id] = new Remembered(mac, clock.GetTimestamp());
         // Any will do: who comes back is hashed once more.
-        if (remembered.Count > MostSecrets)
+        if (remembered.Count > MaxSecrets)
         {
-            foreach (var other in remembered.Take(MostSecrets / 8))
+            foreach (var other in remembered.Take(MaxSecrets / 8))
                 remembered.TryRemove(other);
         }
     }
 
     /// <param name="row">The row it should be the secret of.</param>
-    /// <param name="presented">At most <see cref="ClientSecret.MaximumLength"/> bytes of UTF-8.</param>
+    /// <param name="presented">At most <see cref="ClientSecret.MaxLength"/> bytes of UTF-8.</param>
     public SecretMac MacOf(ClientSecret row, string presented)
     {
-        Span<byte> message = stackalloc byte[ClientSecret.MaximumIdLength + 1 + DigestLength + ClientSecret.MaximumLength];
+        Span<byte> message = stackalloc byte[ClientSecret.MaxIdLength + 1 + DigestLength + ClientSecret.MaxLength];
         try
         {
             // The id has no NUL, and what stands between it and the secret has a fixed length.
@@ -72,7 +72,7 @@ internal sealed class RememberedSecrets(IOptions<HashingOptions> options, TimePr
             BinaryPrimitives.WriteInt32LittleEndian(message[length..], row.Digest.Cost.MemoryKiB);
             BinaryPrimitives.WriteInt32LittleEndian(message[(length + sizeof(int))..], row.Digest.Cost.Iterations);
             row.Digest.Salt.CopyTo(message[(length + (2 * sizeof(int)))..]);
-            row.Digest.Hash.CopyTo(message[(length + DigestLength - SecretDigest.HashLength)..]);
+            row.Digest.Hash.CopyTo(message[(length + DigestLength - Argon2Digest.HashLength)..]);
             length += DigestLength;
             length += Encoding.UTF8.GetBytes(presented, message[length..]);
 

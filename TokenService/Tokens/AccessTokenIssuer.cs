@@ -16,7 +16,7 @@ namespace TokenService.Tokens;
 internal sealed record AccessToken(byte[] Jwt, string Id, string KeyId, TimeSpan Lifetime);
 
 /// <summary>Makes JWT access tokens, RFC 9068, with the key that signs now.</summary>
-internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<TokenOptions> options, TimeProvider clock)
+internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOptions<TokenOptions> options, TimeProvider clock)
 {
     /// <summary>RFC 9068 §2.1.</summary>
     public const string Type = "at+jwt";
@@ -26,15 +26,15 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
     private static readonly FrozenSet<string> OwnClaims = FrozenSet.Create(
         StringComparer.Ordinal, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
 
-    private readonly JwtWriter writer = new(Type);
+    private readonly JwsWriter writer = new(Type);
 
     /// <summary>
     /// Refused with 503 while there is no key to sign with, and up to the second in which all tokens of the client end.
     /// </summary>
-    public async ValueTask<Result<AccessToken>> IssueAsync(Client client, Entitlement entitlement, CancellationToken ct)
+    public async ValueTask<Result<AccessToken>> IssueAsync(Client client, ScopeGrant grant, CancellationToken ct)
     {
-        var lifetime = LifetimeOf(client, entitlement.Resource);
-        if ((await keys.SignerAsync(entitlement.Resource.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
+        var lifetime = LifetimeOf(client, grant.Resource);
+        if ((await keys.SignerAsync(grant.Resource.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
@@ -42,14 +42,14 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
         if (client.TokensNotBefore?.ToUnixTimeSeconds() is { } end && end >= now)
             return OAuthError.TemporarilyUnavailable("a token of this second would be dead", TimeSpan.FromSeconds(end - now + 1));
 
-        var claims = new Claims(issuer, client, entitlement, now, now + (long)lifetime.TotalSeconds, RandomIds.Next(IdLength));
+        var claims = new Claims(issuer, client, grant, now, now + (long)lifetime.TotalSeconds, JwtIds.Next(IdLength));
         return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.Kid, lifetime);
     }
 
     private TimeSpan LifetimeOf(Client client, Resource resource)
     {
         var wanted = client.TokenLifetime ?? options.Value.Lifetime;
-        return resource.MaximumTokenLifetime < wanted ? resource.MaximumTokenLifetime.Value : wanted;
+        return resource.MaxTokenLifetime < wanted ? resource.MaxTokenLifetime.Value : wanted;
     }
 
     // RFC 9068 §2.2.
@@ -59,8 +59,8 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
         json.WriteString("iss"u8, claims.Issuer.Value);
         json.WriteString("sub"u8, claims.Client.Id);
         json.WriteString("client_id"u8, claims.Client.Id);
-        json.WriteString("aud"u8, claims.Entitlement.Resource.Audience);
-        json.WriteString("scope"u8, claims.Entitlement.Scope.ToString());
+        json.WriteString("aud"u8, claims.Grant.Resource.Audience);
+        json.WriteString("scope"u8, claims.Grant.Scope.ToString());
         json.WriteNumber("iat"u8, claims.IssuedAt);
         json.WriteNumber("exp"u8, claims.Expires);
         json.WriteString("jti"u8, claims.Id);
@@ -80,5 +80,5 @@ internal sealed class TokenIssuer(Issuer issuer, SigningKeys keys, IOptions<Toke
     /// <param name="IssuedAt">Seconds since 1970 (RFC 7519 §2, NumericDate).</param>
     /// <param name="Expires">The same.</param>
     private readonly record struct Claims(
-        Issuer Issuer, Client Client, Entitlement Entitlement, long IssuedAt, long Expires, string Id);
+        Issuer Issuer, Client Client, ScopeGrant Grant, long IssuedAt, long Expires, string Id);
 }

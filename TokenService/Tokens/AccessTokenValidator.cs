@@ -13,15 +13,15 @@ namespace TokenService.Tokens;
 /// Reads access tokens that somebody shows us, as RFC 9068 §4 and RFC 8725 have a verifier do it. Nothing in a token is believed
 /// before its signature has been verified, with a key of ours and that key's algorithm.
 /// </summary>
-internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider clock)
+internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, TimeProvider clock)
 {
     /// <summary>
     /// Characters a token may have: more than any of ours has, with as many scopes and extra claims as there may be.
     /// </summary>
-    public const int MaximumLength = 13 * 1024;
+    public const int MaxLength = 13 * 1024;
 
     // As the constraint revoked_token_jti_grammar has it.
-    private const int MaximumIdLength = 64;
+    private const int MaxIdLength = 64;
 
     private static readonly SearchValues<char> Base64UrlCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
@@ -32,16 +32,16 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
     /// <param name="jwt">Anything.</param>
     /// <param name="ct">Ends the wait for the database, which seldom has to be asked for keys.</param>
     /// <exception cref="Npgsql.NpgsqlException">It would have to be, and is away.</exception>
-    public async ValueTask<Reading> ReadAsync(string jwt, CancellationToken ct)
+    public async ValueTask<TokenValidation> ReadAsync(string jwt, CancellationToken ct)
     {
-        if (jwt.Length > MaximumLength)
+        if (jwt.Length > MaxLength)
             return "it is too long";
         if (jwt.Split('.') is not [var header, var payload, var signature])
             return "it is no signed JWT";
         if (!TryReadObject(header, out var head))
             return "its header is no JSON object";
         // RFC 8725 §3.11 and RFC 9068 §4.
-        if (Text(head, "typ") != TokenIssuer.Type)
+        if (Text(head, "typ") != AccessTokenIssuer.Type)
             return "its typ is not that of an access token";
         // RFC 7515 §4.1.11: we write no extensions, and understand none.
         if (head.TryGetProperty("crit", out _))
@@ -58,13 +58,13 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
         return TryReadObject(payload, out var claims) ? Read(claims) : "its payload is no JSON object";
     }
 
-    private Reading Read(JsonElement claims)
+    private TokenValidation Read(JsonElement claims)
     {
         // RFC 8725 §3.8.
         if (Text(claims, "iss") != issuer.Value)
             return "another issuer's";
         // What the database would not take never gets there.
-        if (Text(claims, "jti") is not { Length: > 0 and <= MaximumIdLength } id || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters)
+        if (Text(claims, "jti") is not { Length: > 0 and <= MaxIdLength } id || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters)
             || Text(claims, "client_id") is not { } clientId || !ClientId.IsWellFormed(clientId) || Text(claims, "aud") is not { } audience
             || Text(claims, "scope") is not { } scope || ScopeSet.Parse(scope).Refused(out _, out var scopes)
             || Time(claims, "iat") is not { } issuedAt || Time(claims, "exp") is not { } expiresAt)
@@ -75,7 +75,7 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
             return "it has expired";
         if (Time(claims, "nbf") > now)
             return "it is not yet valid";
-        var token = new IssuedToken
+        var token = new ValidatedToken
         {
             Id = id,
             ClientId = clientId,
@@ -85,7 +85,7 @@ internal sealed class TokenReader(Issuer issuer, SigningKeys keys, TimeProvider 
             ExpiresAt = expiresAt,
             Claims = claims,
         };
-        return new Reading(token, Flaw: null);
+        return new TokenValidation(token, Failure: null);
     }
 
     private static bool TryReadObject(string part, out JsonElement json)

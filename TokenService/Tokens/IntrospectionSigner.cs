@@ -15,7 +15,7 @@ internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeP
     /// <summary>RFC 9701 §4; its media type is <c>application/</c> and this.</summary>
     public const string Type = "token-introspection+jwt";
 
-    private readonly JwtWriter writer = new(Type);
+    private readonly JwsWriter writer = new(Type);
 
     /// <param name="answer">The answer.</param>
     /// <param name="write">Writes it, as a JSON object.</param>

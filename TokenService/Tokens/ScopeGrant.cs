@@ -6,13 +6,13 @@ namespace TokenService.Tokens;
 /// <summary>What a token will say its bearer may do, and where. Pure.</summary>
 /// <param name="Scope">The scopes granted: all that were asked for, or the client's defaults.</param>
 /// <param name="Resource">What they all belong to (RFC 9068 §3).</param>
-internal sealed record Entitlement(ScopeSet Scope, Resource Resource)
+internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
 {
     /// <summary>Grants what was asked, all of it, or refuses: nothing is narrowed silently (RFC 6749 §3.3).</summary>
     /// <param name="client">Who asks.</param>
     /// <param name="asked">For what; null for the client's defaults.</param>
     /// <param name="resource">Where (RFC 8707 §2); null: where the scopes belong.</param>
-    public static Result<Entitlement> Decide(Client client, ScopeSet? asked, string? resource = null)
+    public static Result<ScopeGrant> Decide(Client client, ScopeSet? asked, string? resource = null)
     {
         var there = resource is null ? client.Scopes : [.. client.Scopes.Where(scope => scope.Resource.Audience == resource)];
         // An unknown resource and one where the client holds nothing look the same, so that nobody can list the resources of others.
@@ -35,8 +35,8 @@ internal sealed record Entitlement(ScopeSet Scope, Resource Resource)
 
         // Of a request's it is known; of the defaults' it is not, and what reads tokens goes by it.
         var scope = ScopeSet.Of(held.Select(scope => scope.Name));
-        return scope.ToString().Length <= ScopeSet.MaximumLength
-            ? new Entitlement(scope, only)
+        return scope.ToString().Length <= ScopeSet.MaxLength
+            ? new ScopeGrant(scope, only)
             : OAuthError.InvalidScope("This client's default scopes are too long for a token: name the scopes you want.");
     }
 }

@@ -8,7 +8,7 @@ internal sealed class TokenOptions : IValidatableObject
     public const string Section = "Tokens";
 
     /// <summary>No token lives longer: the range below, and the constraints of the database on what a client or a resource may have.</summary>
-    public static readonly TimeSpan Longest = TimeSpan.FromDays(1);
+    public static readonly TimeSpan MaxLifetime = TimeSpan.FromDays(1);
 
     /// <summary>How long a token lives, 1 minute to 1 day, whole seconds. Default 10 minutes.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "1.00:00:00", ErrorMessage = "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.")]

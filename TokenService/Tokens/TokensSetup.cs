@@ -22,14 +22,14 @@ internal static class TokensSetup
             Issuer.TryParse(provider.GetRequiredService<IOptions<IssuerOptions>>().Value.Issuer, out var issuer)
                 ? issuer
                 : throw new InvalidOperationException("The issuer was validated before it was used."));
-        services.AddSingleton<Entitlements>();
-        services.AddSingleton<TokenIssuer>();
-        services.AddSingleton<TokenReader>();
+        services.AddSingleton<ScopeGrantCache>();
+        services.AddSingleton<AccessTokenIssuer>();
+        services.AddSingleton<AccessTokenValidator>();
         services.AddSingleton<RevocationStore>();
         services.AddSingleton<TokenStatus>();
-        services.AddSingleton<RevocationList>();
+        services.AddSingleton<RevokedTokensList>();
         services.AddSingleton<IntrospectionSigner>();
-        services.AddHostedService<ExpiredRevocations>();
+        services.AddHostedService<RevocationCleanup>();
         return services;
     }
 }

@@ -4,7 +4,7 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>An access token of ours that somebody shows us: what it says, once its signature was verified and it has not expired.</summary>
-internal sealed record IssuedToken
+internal sealed record ValidatedToken
 {
     /// <summary>Its jti.</summary>
     public required string Id { get; init; }
@@ -27,8 +27,8 @@ internal sealed record IssuedToken
 
 /// <summary>What comes of looking at a token.</summary>
 /// <param name="Token">What it says; null: it is none that we issued, or has expired.</param>
-/// <param name="Flaw">Why it is not good, for the event log; null: it is.</param>
-internal readonly record struct Reading(IssuedToken? Token, string? Flaw)
+/// <param name="Failure">Why it is not good, for the event log; null: it is.</param>
+internal readonly record struct TokenValidation(ValidatedToken? Token, string? Failure)
 {
-    public static implicit operator Reading(string flaw) => new(Token: null, flaw);
+    public static implicit operator TokenValidation(string failure) => new(Token: null, failure);
 }

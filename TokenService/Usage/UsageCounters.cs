@@ -7,7 +7,7 @@ namespace TokenService.Usage;
 /// Counts how often each secret and scope is used, until the counts are written. Counting takes no lock and loses no use, also while the
 /// counts are being read. Its size is bounded by what proved right between two writes.
 /// </summary>
-internal sealed class UseTally(TimeProvider clock)
+internal sealed class UsageCounters(TimeProvider clock)
 {
     private readonly ConcurrentDictionary<SecretKey, Counter> secrets = new();
     private readonly ConcurrentDictionary<ScopeKey, Counter> scopes = new();

@@ -8,7 +8,7 @@ namespace TokenService.Usage;
 internal sealed record EndingSecret(string SecretId, string ClientId, DateTimeOffset EndsAt);
 
 /// <summary>Writes how much secrets and scopes are used.</summary>
-internal sealed class UseStore(NpgsqlDataSource postgres)
+internal sealed class UsageStore(NpgsqlDataSource postgres)
 {
     // One statement, without what has been deleted meanwhile, and in the order of ids, so that replicas that write at the same time do
     // not wait for each other in a circle.

@@ -7,8 +7,8 @@ namespace TokenService.Usage;
 /// Writes every half minute, and at the end, what secrets and scopes were used, and warns of secrets in use that will end. Where the
 /// database is away the counts wait for the next time.
 /// </summary>
-internal sealed partial class UseWriter(
-    UseTally tally, UseStore store, Metrics metrics, TimeProvider clock, ILogger<UseWriter> logger) : BackgroundService
+internal sealed partial class UsageWriter(
+    UsageCounters tally, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 

@@ -15,7 +15,7 @@ internal static class Alone
     /// <summary>The S of the ceiling, with a key pair as the server makes them.</summary>
     public static int Sign(string algorithm, double seconds)
     {
-        using var pair = SigningAlgorithm.Of(algorithm).CreatePair(new KeyOptions().RsaKeySize);
+        using var pair = SignatureAlgorithm.Of(algorithm).CreatePair(new KeyOptions().RsaKeySize);
         var message = RandomNumberGenerator.GetBytes(SignedBytes);
         var signature = new byte[1024];
         Print(seconds, pair switch

@@ -30,7 +30,7 @@ internal static class Workload
 {
     public static readonly Argon2Cost DefaultCost = new HashingOptions().Cost;
 
-    public static readonly Argon2Cost Cheapest = new(Argon2Cost.MinimumMemoryKiB, Argon2Cost.MinimumIterations);
+    public static readonly Argon2Cost Cheapest = new(Argon2Cost.MinMemoryKiB, Argon2Cost.MinIterations);
 
     private const string MakeClients = """
         select token_service.create_client(

@@ -6,7 +6,7 @@ namespace TokenService.Tests.Secrets;
 
 /// <summary>What is kept of a secret: an Argon2id PHC string, which the program and the database read alike.</summary>
 [TestFixture]
-public sealed class SecretDigests
+public sealed class Argon2Digests
 {
     private const string Salt = "c29tZXNhbHRzb21lc2FsdA";
     private const string Hash = "K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
@@ -48,7 +48,7 @@ public sealed class SecretDigests
     {
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(SecretDigest.TryParse(phc, out var digest), Is.EqualTo(valid), "the program");
+            Assert.That(Argon2Digest.TryParse(phc, out var digest), Is.EqualTo(valid), "the program");
             Assert.That(digest?.ToString(), Is.EqualTo(valid ? phc : null), "written as it was read");
             Assert.That(await IsDigestAsync(phc), Is.EqualTo(new[] { valid }), "the database");
         }
@@ -66,7 +66,7 @@ public sealed class SecretDigests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(canonical.Distinct().Count(), Is.EqualTo(2));
-            Assert.That(digests.Select(phc => SecretDigest.TryParse(phc, out _)), Is.EqualTo(canonical), "the program");
+            Assert.That(digests.Select(phc => Argon2Digest.TryParse(phc, out _)), Is.EqualTo(canonical), "the program");
             Assert.That(await IsDigestAsync(digests), Is.EqualTo(canonical), "the database");
         }
     }
@@ -76,7 +76,7 @@ public sealed class SecretDigests
     [TestCase("", ExpectedResult = false)]
     public bool? Argon2id_gives_the_answer_of_the_reference_implementation(string password)
     {
-        var digest = new SecretDigest(
+        var digest = new Argon2Digest(
             new Argon2Cost(MemoryKiB: 19456, Iterations: 2),
             "somesaltsomesalt"u8.ToArray(),
             Convert.FromHexString("2b5dc4054886ec957ef59c73b661c54dd6fb274590b278f657c6d96aac8fa6d1"));
