@@ -2,6 +2,7 @@ using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService;
 using TokenService.Commands;
+using TokenService.Configuration;
 
 try
 {

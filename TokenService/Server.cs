@@ -4,13 +4,16 @@ using Npgsql;
 using TokenService.Audit;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Revocation;
 using TokenService.Secrets;
 using TokenService.Telemetry;
 using TokenService.Tokens;
+using TokenService.Usage;
 
 namespace TokenService;
 
@@ -44,11 +47,14 @@ internal static class Server
             .AddPostgres()
             .AddTelemetry()
             .AddAudit()
+            .AddSecrets()
             .AddClients()
+            .AddUsage()
             .AddKeys()
             .AddLimits()
             .AddClientAuthentication()
             .AddTokens()
+            .AddRevocation()
             .AddEndpoints();
         replace?.Invoke(builder.Services);
 

@@ -3,17 +3,23 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Architecture;
 
-/// <summary>The floor plan: a room uses only rooms before it, and HTTP stays at the front door.</summary>
+/// <summary>
+/// The floor plan: a room uses only rooms before it in the list, nothing of the root namespace, and HTTP stays at the front door.
+/// </summary>
 [TestFixture]
 public sealed partial class Rooms
 {
     private static readonly string[] Plan =
     [
-        "Protocol", "Postgres", "Telemetry", "Audit", "Clients", "Keys", "Limits", "Proofs", "Authentication", "Tokens", "Endpoints",
-        "Commands",
+        "Configuration", "Protocol", "Jose", "Telemetry", "Postgres", "Caching", "Audit", "Secrets", "Clients", "Usage", "Keys",
+        "Limits", "Proofs", "Federation", "Authentication", "Tokens", "Revocation", "Endpoints", "Commands",
     ];
 
     private static readonly string Project = Repository.PathTo("TokenService");
+
+    // Server puts the rooms together: a room that used it would use them all.
+    private static readonly string[] RootTypes =
+        [.. Directory.GetFiles(Project, "*.cs").SelectMany(file => DeclaredType().Matches(File.ReadAllText(file)).Select(type => type.Groups[1].Value))];
 
     [Test]
     public void Every_folder_is_a_room() =>
@@ -46,6 +52,8 @@ public sealed partial class Rooms
     [TestCase("Keys", "namespace TokenService.Keys; class A(IHttpContextAccessor b);", ExpectedResult = "mentions HttpContext")]
     [TestCase("Endpoints", "using TokenService.Keys; namespace TokenService.Endpoints; class A(HttpContext b);", ExpectedResult = "")]
     [TestCase("Endpoints", "using TokenService.Commands; namespace TokenService.Endpoints;", ExpectedResult = "uses Commands")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A { B C = Server.Build(); }", ExpectedResult = "uses Server of the root")]
+    [TestCase("Keys", "namespace TokenService.Keys; class A { B C = x.Server; }", ExpectedResult = "")]
     [TestCase("", "using TokenService.Commands; namespace TokenService; class A(HttpContext b);", ExpectedResult = "")]
     public string Each_kind_of_defect_is_seen(string room, string source) => string.Join(", ", Defects(room, source));
 
@@ -71,12 +79,21 @@ public sealed partial class Rooms
                 yield return $"uses {later}";
         }
 
+        foreach (var type in RootTypes)
+        {
+            if (Regex.IsMatch(code, $@"(?<![\w.]){type}\b"))
+                yield return $"uses {type} of the root";
+        }
+
         if (room != "Endpoints" && code.Contains("HttpContext", StringComparison.Ordinal))
             yield return "mentions HttpContext";
     }
 
     [GeneratedRegex("//.*")]
     private static partial Regex Comment();
+
+    [GeneratedRegex(@"^(?:internal |public |static |sealed |partial )*(?:class|record|struct|enum|interface) (\w+)", RegexOptions.Multiline)]
+    private static partial Regex DeclaredType();
 
     [GeneratedRegex(@"\bnamespace\s+([\w.]+)")]
     private static partial Regex Namespace();

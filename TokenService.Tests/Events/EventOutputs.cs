@@ -3,6 +3,7 @@ using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using TokenService.Audit;
+using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Events;

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Configuration;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using TokenService.Configuration;
 using TokenService.Keys;
 
 namespace TokenService.Tests.Keys;

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Dapper;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
+using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;

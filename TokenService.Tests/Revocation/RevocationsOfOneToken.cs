@@ -138,7 +138,7 @@ public sealed class RevocationsOfOneToken
         await StoreAsync("dead", 3, "2 hours");
         await database.ExecuteAsync("alter function token_service.delete_expired(integer) rename to delete_nothing");
         await AMinutePassesUntilAsync("the log says so", () => Task.FromResult(here.Log.Lines.Any(line => line.StartsWith(
-            "Warning TokenService.Tokens.RevocationCleanup: Expired revocations could not be deleted", StringComparison.Ordinal))));
+            "Warning TokenService.Revocation.RevocationCleanup: Expired revocations could not be deleted", StringComparison.Ordinal))));
 
         await database.ExecuteAsync("alter function token_service.delete_nothing(integer) rename to delete_expired");
         await AMinutePassesUntilAsync("they are deleted", async () => await StoredAsync() == 0);

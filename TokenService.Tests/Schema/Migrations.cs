@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Configuration;
 using TokenService.Postgres;
 using TokenService.Tests.Harness;
 

@@ -1,3 +1,4 @@
+using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
@@ -201,16 +202,16 @@ public sealed class SettingsAtStart
         IsRefused(
             string.Join(
                 Environment.NewLine,
-                NotAnIssuer,
                 "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
-                "Keys:SealingKeys:a must be 32 bytes in Base64.",
+                "Events:QueueLength must be 1024 to 1000000 (waiting events).",
                 "Hashing:MemoryKiB must be 8192 to 65536 (KiB).",
                 "Hashing:Iterations must be 1 to 10 (passes).",
+                "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.",
+                "Keys:SealingKeys:a must be 32 bytes in Base64.",
                 "Limits:FailuresPerClient must be 1 to 10000.",
                 "Limits:RequestsInFlight must be 16 to 100000.",
                 "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.",
-                "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.",
-                "Events:QueueLength must be 1024 to 1000000 (waiting events).",
+                NotAnIssuer,
                 "Proxies:0 must be an IP address or a network such as 10.0.0.0/8."),
             "Issuer=x", "ConnectionStrings:TokenService=hunter2-hunter2", "Keys:SealingKeys:a=hunter2-hunter2", "Hashing:MemoryKiB=1",
             "Hashing:Iterations=0", "Limits:FailuresPerClient=0", "Limits:RequestsInFlight=0", "Tokens:Lifetime=0",

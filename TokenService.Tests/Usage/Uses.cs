@@ -198,7 +198,7 @@ public sealed class Uses : ServerFixture
         {
             server.Clock.Advance(Interval);
             return server.Log.Lines.Any(line => line.StartsWith(
-                "Warning TokenService.Clients.UsageWriter: How much secrets and scopes are used could not be written; the counts are kept",
+                "Warning TokenService.Usage.UsageWriter: How much secrets and scopes are used could not be written; the counts are kept",
                 StringComparison.Ordinal));
         });
 
@@ -239,7 +239,7 @@ public sealed class Uses : ServerFixture
         }
 
         int Warnings() => server.Log.Lines.Count(line => line.StartsWith(
-            $"Warning TokenService.Clients.UsageWriter: Client {client.Id} still uses secret {SecretId(client)}, "
+            $"Warning TokenService.Usage.UsageWriter: Client {client.Id} still uses secret {SecretId(client)}, "
             + $"which ends at {endsAt:u}: rotate it before then", StringComparison.Ordinal));
 
         Assert.That(Ending(server), Is.Zero);

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using TokenService.Configuration;
 
 namespace TokenService.Audit;
 
@@ -9,9 +10,7 @@ internal static class AuditSetup
 {
     public static IServiceCollection AddAudit(this IServiceCollection services)
     {
-        services.AddOptions<EventLogOptions>()
-            .BindConfiguration(EventLogOptions.Section)
-            .ValidateAnnotations();
+        services.AddSettings<EventLogOptions>(EventLogOptions.Section);
         services.AddSingleton(provider => EventOutput.Of(provider.GetRequiredService<IOptions<EventLogOptions>>()));
         services.AddSingleton<EventLog>();
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());

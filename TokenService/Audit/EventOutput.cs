@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using Microsoft.Win32.SafeHandles;
+using TokenService.Configuration;
 
 namespace TokenService.Audit;
 

@@ -1,6 +1,6 @@
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Keys;
-using TokenService.Limits;
 using TokenService.Postgres;
 using TokenService.Secrets;
 using TokenService.Telemetry;
@@ -16,16 +16,16 @@ internal static class CommandHost
         .AddSingleton(TimeProvider.System)
         .AddPostgres()
         .AddTelemetry()
+        .AddSecrets()
         .AddClients()
         .AddKeys()
-        .AddLimits()
         .BuildServiceProvider();
 
     /// <summary>The digest of a secret, at the configured cost.</summary>
     public static Argon2Digest Digest(this IServiceProvider services, string secret)
     {
         SecretHasher.Start();
-        var cost = Settings.Get<HashingOptions>(services, HashingOptions.Section).Cost;
+        var cost = Settings.Get<HashingOptions>(services).Cost;
         return SecretHasher.Hash(secret, cost)
             ?? throw new OperatorException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
     }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Dapper;
 using Npgsql;
+using TokenService.Configuration;
 using TokenService.Keys;
 using TokenService.Postgres;
 
@@ -52,7 +53,7 @@ internal static class KeysCommand
     public static async Task<int> ResealAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
-        Settings.Get<KeyOptions>(services, KeyOptions.Section);
+        Settings.Get<KeyOptions>(services);
         await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         var current = services.GetRequiredService<SealingKeys>().Current;
         var resealed = await services.GetRequiredService<SigningKeyStore>().ResealAsync(CancellationToken.None);

@@ -1,4 +1,5 @@
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Secrets;
 
 namespace TokenService.Commands;

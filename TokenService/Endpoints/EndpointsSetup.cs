@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
+using TokenService.Configuration;
 using TokenService.Protocol;
 using TokenService.Revocation;
 using IPNetwork = System.Net.IPNetwork;
@@ -19,10 +20,8 @@ internal static class EndpointsSetup
 
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
-        services.AddOptions<ProxyOptions>()
-            .Configure<IConfiguration>((options, configuration) =>
-                options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))))
-            .ValidateAnnotations();
+        services.AddSettings<ProxyOptions>((options, configuration) =>
+            options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))));
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
         services.Configure<KestrelServerOptions>(Limit);
         return services

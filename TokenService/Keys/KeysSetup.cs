@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using TokenService.Configuration;
 using TokenService.Telemetry;
 
 namespace TokenService.Keys;
@@ -11,9 +12,7 @@ internal static class KeysSetup
 {
     public static IServiceCollection AddKeys(this IServiceCollection services)
     {
-        services.AddOptions<KeyOptions>()
-            .BindConfiguration(KeyOptions.Section)
-            .ValidateAnnotations();
+        services.AddSettings<KeyOptions>(KeyOptions.Section);
         services.AddSingleton<SealingKeys>();
         services.AddSingleton<SigningKeyStore>();
         services.AddSingleton<SigningKeys>();

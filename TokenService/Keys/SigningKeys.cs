@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using Npgsql;
+using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Protocol;
 

@@ -1,23 +1,17 @@
-using TokenService.Secrets;
+using TokenService.Configuration;
 
 namespace TokenService.Limits;
 
-/// <summary>How much is too much: hashing, wrong secrets, tokens, requests in flight, refusals. Knows clients, and nothing of HTTP.</summary>
+/// <summary>
+/// How much is too much: failed attempts, tokens, requests in flight, and how fast callers hear that they are refused. Knows
+/// clients, and nothing of HTTP.
+/// </summary>
 internal static class LimitsSetup
 {
-    public static IServiceCollection AddLimits(this IServiceCollection services)
-    {
-        services.AddOptions<HashingOptions>()
-            .BindConfiguration(HashingOptions.Section)
-            .ValidateAnnotations();
-        services.AddOptions<LimitOptions>()
-            .BindConfiguration(LimitOptions.Section)
-            .ValidateAnnotations();
-        services.AddSingleton<HashingQueue>();
-        services.AddSingleton<FailedAttemptLimiter>();
-        services.AddSingleton<ClientTokenLimit>();
-        services.AddSingleton<ConcurrencyLimit>();
-        services.AddSingleton<RefusalThrottle>();
-        return services;
-    }
+    public static IServiceCollection AddLimits(this IServiceCollection services) => services
+        .AddSettings<LimitOptions>(LimitOptions.Section)
+        .AddSingleton<FailedAttemptLimiter>()
+        .AddSingleton<ClientTokenLimit>()
+        .AddSingleton<ConcurrencyLimit>()
+        .AddSingleton<RefusalThrottle>();
 }

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Dapper;
 using Npgsql;
+using TokenService.Configuration;
 
 namespace TokenService.Postgres;
 

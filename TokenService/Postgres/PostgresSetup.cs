@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Options;
 using Npgsql;
+using TokenService.Configuration;
 
 namespace TokenService.Postgres;
 
@@ -11,10 +12,8 @@ internal static class PostgresSetup
 
     public static IServiceCollection AddPostgres(this IServiceCollection services)
     {
-        services.AddOptions<PostgresOptions>()
-            .Configure<IConfiguration>((options, configuration) =>
-                options.ConnectionString = configuration.GetConnectionString(PostgresOptions.ConnectionName) ?? "")
-            .ValidateAnnotations();
+        services.AddSettings<PostgresOptions>((options, configuration) =>
+            options.ConnectionString = configuration.GetConnectionString(PostgresOptions.ConnectionName) ?? "");
         services.AddSingleton(provider =>
             Connect(provider.GetRequiredService<IOptions<PostgresOptions>>().Value, provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton<Migrator>();

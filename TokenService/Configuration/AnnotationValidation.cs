@@ -1,11 +1,11 @@
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
 
-namespace TokenService;
+namespace TokenService.Configuration;
 
 /// <summary>
-/// Validates options by their annotations and their own <see cref="IValidatableObject"/>, as the framework's validator does,
-/// but reports our messages as they are, for an operator to read, without the names of classes around them.
+/// Validates options by their annotations and by <see cref="IValidatableObject"/>, as the framework's validator does. The framework
+/// puts the names of classes around each message; here the operator reads the message alone.
 /// </summary>
 internal sealed class AnnotationValidation<T> : IValidateOptions<T>
     where T : class
@@ -17,11 +17,4 @@ internal sealed class AnnotationValidation<T> : IValidateOptions<T>
             ? ValidateOptionsResult.Success
             : ValidateOptionsResult.Fail(failures.Select(failure => failure.ErrorMessage!));
     }
-}
-
-internal static class AnnotationValidationExtensions
-{
-    public static void ValidateAnnotations<T>(this OptionsBuilder<T> builder)
-        where T : class =>
-        builder.Services.AddSingleton<IValidateOptions<T>, AnnotationValidation<T>>();
 }

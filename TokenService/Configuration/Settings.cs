@@ -1,0 +1,80 @@
+using Microsoft.Extensions.Options;
+
+namespace TokenService.Configuration;
+
+/// <summary>
+/// Settings, checked before anything uses them. A room calls <c>AddSettings</c> once for each of its options classes; that binds
+/// the class, validates it and registers it for <see cref="Check"/>.
+/// </summary>
+internal static class Settings
+{
+    /// <summary>Settings of one section.</summary>
+    public static IServiceCollection AddSettings<T>(this IServiceCollection services, string section)
+        where T : class
+    {
+        services.AddOptions<T>().BindConfiguration(section);
+        return services.AddCheck<T>(section);
+    }
+
+    /// <summary>Settings that are not a section of their own.</summary>
+    public static IServiceCollection AddSettings<T>(this IServiceCollection services, Action<T, IConfiguration> bind)
+        where T : class
+    {
+        services.AddOptions<T>().Configure(bind);
+        return services.AddCheck<T>(section: null);
+    }
+
+    /// <summary>Checks all settings, so that an operator sees everything that is wrong at once.</summary>
+    /// <exception cref="OperatorException">At least one setting is wrong. The message has a line for each.</exception>
+    public static void Check(IServiceProvider services) => Refuse(Failures(services, _ => true));
+
+    /// <summary>One options class, for a command, which needs only some of the settings.</summary>
+    /// <exception cref="OperatorException">At least one setting in it is wrong. The message has a line for each.</exception>
+    public static T Get<T>(IServiceProvider services)
+        where T : class
+    {
+        Refuse(Failures(services, check => check.Options == typeof(T)));
+        return services.GetRequiredService<IOptions<T>>().Value;
+    }
+
+    private static IServiceCollection AddCheck<T>(this IServiceCollection services, string? section)
+        where T : class =>
+        services
+            .AddSingleton<IValidateOptions<T>, AnnotationValidation<T>>()
+            .AddSingleton(new SettingsCheck(typeof(T), provider => Failures<T>(provider, section)));
+
+    private static List<string> Failures(IServiceProvider services, Func<SettingsCheck, bool> isWanted) =>
+        [.. services.GetServices<SettingsCheck>().Where(isWanted).SelectMany(check => check.Failures(services))];
+
+    private static IEnumerable<string> Failures<T>(IServiceProvider services, string? section)
+        where T : class
+    {
+        // The shape comes first, because the binder's own messages repeat values, which may be secrets.
+        if (section is not null)
+        {
+            var misfits = SettingsShape.Misfits(typeof(T), services.GetRequiredService<IConfiguration>().GetSection(section)).ToList();
+            if (misfits.Count > 0)
+                return misfits;
+        }
+
+        try
+        {
+            _ = services.GetRequiredService<IOptions<T>>().Value;
+            return [];
+        }
+        catch (OptionsValidationException e)
+        {
+            return e.Failures;
+        }
+    }
+
+    private static void Refuse(List<string> failures)
+    {
+        if (failures.Count > 0)
+            throw new OperatorException(string.Join(Environment.NewLine, failures));
+    }
+
+    /// <param name="Options">The options class.</param>
+    /// <param name="Failures">What is wrong with it; a line each.</param>
+    private sealed record SettingsCheck(Type Options, Func<IServiceProvider, IEnumerable<string>> Failures);
+}
