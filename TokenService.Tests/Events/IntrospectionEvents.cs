@@ -23,38 +23,38 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await IsAsync(answer, $$"""
             {
               "outcome": "granted", "status": 200,
-              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "client_id": "api", "auth_method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
               "resource": "https://api.example.com",
               "jti": "{{new JsonWebToken(token).Id}}", "token_client_id": "billing", "active": true, "source": "127.0.0.1", "duration_us": 0
             }
             """);
     }
 
-    [TestCase("the type of any JWT", "its typ is not that of an access token")]
-    [TestCase("an extension that is critical", "it has extensions")]
-    [TestCase("a kid nobody published", "no key that is published signed it")]
-    [TestCase("the alg of another kind of key", "its alg is not that of its key")]
-    [TestCase("a bit of its signature turned over", "its signature is wrong")]
-    [TestCase("another issuer", "another issuer's")]
-    [TestCase("no audience", "a claim is missing or malformed")]
-    [TestCase("an end long past", "it has expired")]
-    [TestCase("a beginning in the far future", "it is not yet valid")]
-    [TestCase("one word", "it is no signed JWT")]
-    [TestCase("a header that is an array", "its header is no JSON object")]
-    [TestCase("a payload that is an array", "its payload is no JSON object")]
-    [TestCase("a kid of 10 kB", "it is too long")]
+    [TestCase("the type of any JWT", "token_of_another_type")]
+    [TestCase("an extension that is critical", "token_has_extensions")]
+    [TestCase("a kid nobody published", "token_key_unknown")]
+    [TestCase("the alg of another kind of key", "token_algorithm_wrong")]
+    [TestCase("a bit of its signature turned over", "token_signature_wrong")]
+    [TestCase("another issuer", "token_of_another_issuer")]
+    [TestCase("no audience", "token_claims_malformed")]
+    [TestCase("an end long past", "token_expired")]
+    [TestCase("a beginning in the far future", "token_not_yet_valid")]
+    [TestCase("one word", "token_malformed")]
+    [TestCase("a header that is an array", "token_malformed")]
+    [TestCase("a payload that is an array", "token_malformed")]
+    [TestCase("a kid of 10 kB", "token_too_long")]
     public async Task A_bad_token(string name, string reason) =>
         await IsInactiveAsync((await BadTokens.MakeAsync(Server, await IssueAsync()))[name].Token, reason);
 
     [Test]
     public async Task A_token_for_another() => await IsDeadAsync(
         (await BadTokens.MakeAsync(Server, await IssueAsync()))["another audience"].Token,
-        "it is for a resource that the caller does not speak for");
+        "token_for_another_resource");
 
-    [TestCase("select token_service.set_client_enabled(@Id, false)", "its client is gone or disabled")]
-    [TestCase("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", "its client is gone or disabled")]
-    [TestCase("select token_service.end_tokens_of(@Id, @now)", "all tokens of its client up to a later instant were revoked")]
-    [TestCase("select token_service.revoke_scope(@Id, 'invoices:read')", "its client does not hold one of its scopes any more")]
+    [TestCase("select token_service.set_client_enabled(@Id, false)", "token_client_gone_or_disabled")]
+    [TestCase("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", "token_client_gone_or_disabled")]
+    [TestCase("select token_service.end_tokens_of(@Id, @now)", "tokens_of_client_revoked")]
+    [TestCase("select token_service.revoke_scope(@Id, 'invoices:read')", "token_scope_withdrawn")]
     public async Task A_token_whose_client_is_not_what_it_was(string change, string reason)
     {
         var client = await Database.CreateClientAsync($"client-{++number}");
@@ -71,7 +71,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         var token = await IssueAsync();
         await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server);
 
-        await IsDeadAsync(token, "its client revoked it");
+        await IsDeadAsync(token, "token_revoked");
     }
 
     [Test]
@@ -79,8 +79,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await IsAsync(await IntrospectAsync(Client, "rubbish"), $$"""
             {
               "outcome": "refused", "status": 400, "error": "unauthorized_client",
-              "reason": "This client speaks for no resource: an admin has to register it for one.",
-              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "reason": "no_resource_server",
+              "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
               "source": "127.0.0.1", "duration_us": 0
             }
             """);
@@ -89,8 +89,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
     public async Task A_question_without_a_token() =>
         await IsAsync(await IntrospectAsync(""), $$"""
             {
-              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "The parameter token is missing.",
-              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "parameter_missing", "detail": "token",
+              "client_id": "api", "auth_method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
               "source": "127.0.0.1", "duration_us": 0
             }
             """);
@@ -99,8 +99,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
     public async Task A_caller_that_is_not_who_it_says() =>
         await IsAsync(await IntrospectAsync(Api with { Secret = "tsvc_damaged" }, await IssueAsync()), """
             {
-              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "the secret is damaged: its checksum is wrong",
-              "client_id": "api", "method": "client_secret_basic", "source": "127.0.0.1", "duration_us": 0
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "secret_damaged",
+              "client_id": "api", "auth_method": "client_secret_basic", "source": "127.0.0.1", "duration_us": 0
             }
             """);
 
@@ -125,8 +125,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await IsAsync(answer, $$"""
             {
               "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
-              "reason": "the signing key {{kid}} cannot be opened",
-              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{api.Secret[5..17]}}",
+              "reason": "signing_key_unavailable", "detail": "the signing key {{kid}} cannot be opened",
+              "client_id": "api", "auth_method": "client_secret_basic", "secret_id": "{{api.Secret[5..17]}}",
               "source": "127.0.0.1", "duration_us": 0
             }
             """, server);
@@ -190,7 +190,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await IsAsync(answer, $$"""
             {
               "outcome": "granted", "status": 200, "reason": "{{reason}}", {{named}}
-              "client_id": "api", "method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
+              "client_id": "api", "auth_method": "client_secret_basic", "secret_id": "{{Api.Secret[5..17]}}",
               "active": false, "source": "127.0.0.1", "duration_us": 0
             }
             """);

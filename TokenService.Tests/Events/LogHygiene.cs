@@ -72,8 +72,8 @@ public sealed class LogHygiene : ServerFixture
     private static IEnumerable<object> Records() =>
     [
         GeneratedSecret.TryParse(GeneratedSecret.Create().Value, out var generated) ? generated : throw new InvalidOperationException(),
-        new ClientCredentials.Basic("billing", Wrong),
-        new ClientCredentials.Post("billing", Wrong),
+        new ClientCredentials.Basic("billing", PresentedSecret.Parse(Wrong)),
+        new ClientCredentials.Post("billing", PresentedSecret.Parse(Wrong)),
         new BasicCredentials("billing", Wrong),
         new SealingKey("test", Encoding.ASCII.GetBytes(Wrong)),
         new AccessToken(Encoding.ASCII.GetBytes(Wrong), "the jti", "the kid", TimeSpan.FromMinutes(10)),

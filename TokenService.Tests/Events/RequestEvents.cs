@@ -16,7 +16,7 @@ public sealed class RequestEvents : ServerFixture
         await IsAsync(answer, $$"""
             {
               "outcome": "granted", "status": 200,
-              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
               "resource": "https://api.example.com", "scope": "invoices:read invoices:write",
               "jti": "{{answer.Token.Id}}", "kid": "{{answer.Token.Kid}}", "source": "127.0.0.1", "duration_us": 0
             }
@@ -27,8 +27,8 @@ public sealed class RequestEvents : ServerFixture
     public async Task A_request_for_a_scope_that_is_not_held() =>
         await IsAsync(await TokenRequestBuilder.For(Client).WithScope("unheld").SendAsync(Server), $$"""
             {
-              "outcome": "refused", "status": 400, "error": "invalid_scope", "reason": "A scope is unknown or not held by this client.",
-              "client_id": "billing", "method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
+              "outcome": "refused", "status": 400, "error": "invalid_scope", "reason": "scope_not_held",
+              "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{{Client.Secret[5..17]}}",
               "source": "127.0.0.1", "duration_us": 0
             }
             """);
@@ -37,8 +37,8 @@ public sealed class RequestEvents : ServerFixture
     public async Task A_client_that_is_unknown() =>
         await IsAsync(await TokenRequestBuilder.ByPost(Client with { Id = "nobody" }).SendAsync(Server), """
             {
-              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "unknown client",
-              "client_id": "nobody", "method": "client_secret_post", "source": "127.0.0.1", "duration_us": 0
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "unknown_client",
+              "client_id": "nobody", "auth_method": "client_secret_post", "source": "127.0.0.1", "duration_us": 0
             }
             """);
 
@@ -46,7 +46,7 @@ public sealed class RequestEvents : ServerFixture
     public async Task A_request_without_a_client() =>
         await IsAsync(await TokenRequestBuilder.Anonymous().SendAsync(Server), """
             {
-              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "no client authentication that is offered here",
+              "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "no_credentials",
               "source": "127.0.0.1", "duration_us": 0
             }
             """);

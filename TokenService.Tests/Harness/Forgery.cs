@@ -26,11 +26,11 @@ internal sealed class Forgery(string jwt)
     {
         var keys = server.Services.GetRequiredService<SigningKeys>();
         var signer = await keys.SignerAsync(algorithm: null, lifetime: TimeSpan.Zero, CancellationToken.None);
-        if (signer.Refused(out var error, out var key))
+        if (!signer.TryGet(out var key, out var error))
             throw new InvalidOperationException(error.Reason);
         var sealedKeys = await server.Services.GetRequiredService<SigningKeyStore>().LoadSealedAsync(CancellationToken.None);
-        var pkcs8 = server.Services.GetRequiredService<SealingKeys>().Unseal(sealedKeys.Single(row => row.Kid == key.Kid));
-        return (ECDsa)SignatureAlgorithm.Of(key.Algorithm).ReadPair(pkcs8);
+        var pkcs8 = server.Services.GetRequiredService<SealingKeys>().Unseal(sealedKeys.Single(row => row.Kid == key.PublicKey.Kid));
+        return (ECDsa)SignatureAlgorithm.Of(key.PublicKey.Algorithm).ReadPair(pkcs8);
     }
 
     public Forgery WithHeader(string name, JsonNode value)

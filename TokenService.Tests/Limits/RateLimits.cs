@@ -38,13 +38,13 @@ public sealed class RateLimits
                 taken.Add((attempt.Key, now));
             // Nor less: what the rate allows since each earlier one is given.
             else if (taken.Where(one => one.Key == attempt.Key).ToList() is var own && !own.Where(
-                (one, i) => own.Count - i >= rate.AtOnce + ((now - one.At) / rate.Interval.Ticks)).Any())
+                (one, i) => own.Count - i >= rate.Burst + ((now - one.At) / rate.Interval.Ticks)).Any())
                 return false;
         }
 
         return taken.GroupBy(one => one.Key).All(own => own.Select((one, i) => (one.At, i)).All(
             from => own.Skip(from.i).Select((one, n) => (one.At, Count: n + 1)).All(
-                to => to.Count <= rate.AtOnce + ((to.At - from.At) / rate.Interval.Ticks))));
+                to => to.Count <= rate.Burst + ((to.At - from.At) / rate.Interval.Ticks))));
     });
 
     [Test]

@@ -47,7 +47,9 @@ public sealed class ErrorResponse : ServerFixture
     {
         OAuthError[] errors =
         [
-            OAuthError.InvalidRequest("x"), OAuthError.InvalidClient("x"), OAuthError.UnsupportedGrantType(), OAuthError.InvalidScope("x"),
+            OAuthError.InvalidRequest("x", "x"), OAuthError.InvalidClient("x"), OAuthError.UnsupportedGrantType(),
+            OAuthError.InvalidScope("x", "x"), OAuthError.InvalidTarget("x", "x"), OAuthError.TooManyRequests("x", TimeSpan.Zero),
+            OAuthError.TooManyTokens(TimeSpan.Zero, "x"), OAuthError.UnauthorizedClient("x", "x"),
             OAuthError.TemporarilyUnavailable("x", TimeSpan.Zero), OAuthError.ServerError(),
         ];
 

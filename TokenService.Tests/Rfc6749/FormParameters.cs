@@ -74,7 +74,7 @@ public sealed class FormParameters
     [TestCase("a&a=1")]
     [TestCase("=1&=2")]
     public void A_repeated_parameter_is_refused(string body) =>
-        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest("A parameter is repeated.")));
+        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.")));
 
     [TestCase("a=%")]
     [TestCase("%=1")]
@@ -84,7 +84,8 @@ public sealed class FormParameters
     [TestCase("a=1&b=%FF", Description = "in a parameter we do not know")]
     [TestCase("a=1&b%")]
     public void A_badly_encoded_name_or_value_is_refused(string body) =>
-        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest("The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.")));
+        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest(
+            Reason.BodyBadlyEncoded, "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.")));
 
     [Test]
     public void At_most_64_parameters_are_read()
@@ -92,7 +93,7 @@ public sealed class FormParameters
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Parsed(Many(64))["p64"], Is.EqualTo("x"));
-            Assert.That(Refused(Many(65)), Is.EqualTo(OAuthError.InvalidRequest("The body has too many parameters.")));
+            Assert.That(Refused(Many(65)), Is.EqualTo(OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.")));
         }
 
         static string Many(int count) => string.Join('&', Enumerable.Range(1, count).Select(n => $"p{n}=x"));
@@ -105,7 +106,7 @@ public sealed class FormParameters
         {
             Assert.That(Parsed("a=" + new string('x', (16 * 1024) - 2))["a"], Has.Length.EqualTo((16 * 1024) - 2));
             Assert.That(Refused("a=" + new string('x', (16 * 1024) - 1)),
-                Is.EqualTo(OAuthError.InvalidRequest("The body is too large.", status: 413)));
+                Is.EqualTo(OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413)));
         }
     }
 
@@ -122,7 +123,7 @@ public sealed class FormParameters
 
         static void IsWhole(params byte[][] segments)
         {
-            Assert.That(Form.Parse(Segment.Join(segments)).Refused(out _, out var form), Is.False);
+            Assert.That(Form.Parse(Segment.Join(segments)).TryGet(out var form, out _), Is.True);
             Assert.That((form!["grant_type"], form["scope"], form["x"]), Is.EqualTo(("client_credentials", "a:b c", "€")));
         }
     }
@@ -131,13 +132,13 @@ public sealed class FormParameters
     public void A_defect_is_seen_across_segments()
     {
         var body = "a=1&%61=2"u8.ToArray();
-        Assert.That(Form.Parse(Segment.Join([.. body.Select(b => new[] { b })])).Refused(out _, out _), Is.True);
+        Assert.That(Form.Parse(Segment.Join([.. body.Select(b => new[] { b })])).TryGet(out _, out _), Is.False);
     }
 
     private static Form Parsed(string body) =>
-        Form.Parse(Bytes(body)).Refused(out var error, out var form) ? throw new AssertionException(error.Description) : form;
+        Form.Parse(Bytes(body)).TryGet(out var form, out var error) ? form : throw new AssertionException(error.Description);
 
-    private static OAuthError? Refused(string body) => Form.Parse(Bytes(body)).Refused(out var error, out _) ? error : null;
+    private static OAuthError? Refused(string body) => Form.Parse(Bytes(body)).TryGet(out _, out var error) ? null : error;
 
     private static ReadOnlySequence<byte> Bytes(string body) => new(Encoding.UTF8.GetBytes(body));
 

@@ -41,7 +41,7 @@ public sealed class ScopeSyntax
     [TestCase("🔑")]
     public void Anything_else_is_refused(string scope) =>
         Assert.That(Refused(scope), Is.EqualTo(
-            OAuthError.InvalidScope("The scope parameter is not a list of scope-tokens separated by single spaces.")));
+            OAuthError.InvalidScope(Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")));
 
     // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
     [Test]
@@ -59,14 +59,14 @@ public sealed class ScopeSyntax
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Parsed(new string('a', 2048)), Has.Length.EqualTo(2048));
-            Assert.That(Refused(new string('a', 2049)), Is.EqualTo(OAuthError.InvalidScope("The scope parameter is too long.")));
+            Assert.That(Refused(new string('a', 2049)), Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")));
             Assert.That(Refused(string.Join(' ', Enumerable.Repeat("a", 1025))),
-                Is.EqualTo(OAuthError.InvalidScope("The scope parameter is too long.")), "repetition counts");
+                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")), "repetition counts");
         }
     }
 
     private static string Parsed(string scope) =>
-        ScopeSet.Parse(scope).Refused(out var error, out var set) ? throw new AssertionException(error.Description) : set.ToString();
+        ScopeSet.Parse(scope).TryGet(out var set, out var error) ? set.ToString() : throw new AssertionException(error.Description);
 
-    private static OAuthError? Refused(string scope) => ScopeSet.Parse(scope).Refused(out var error, out _) ? error : null;
+    private static OAuthError? Refused(string scope) => ScopeSet.Parse(scope).TryGet(out _, out var error) ? null : error;
 }

@@ -9,7 +9,7 @@ namespace TokenService.Tests.Rfc7009;
 public sealed class Events : ServerFixture
 {
     private string Who => $"""
-        "client_id": "billing", "method": "client_secret_basic", "secret_id": "{Client.Secret[5..17]}", "source": "127.0.0.1", "duration_us": 0
+        "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{Client.Secret[5..17]}", "source": "127.0.0.1", "duration_us": 0
         """;
 
     [Test]
@@ -30,7 +30,7 @@ public sealed class Events : ServerFixture
     [Test]
     public async Task What_is_no_token() =>
         await IsAsync(await TokenRequestBuilder.Revoke(Client, "rubbish").SendAsync(Server), $$"""
-            {"outcome": "granted", "status": 200, "reason": "it is no signed JWT", {{Who}}}
+            {"outcome": "granted", "status": 200, "reason": "token_malformed", {{Who}}}
             """);
 
     [Test]
@@ -41,7 +41,7 @@ public sealed class Events : ServerFixture
 
         await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), $$"""
             {
-              "outcome": "granted", "status": 200, "reason": "it is another client's", "jti": "{{token.Id}}",
+              "outcome": "granted", "status": 200, "reason": "token_of_another_client", "jti": "{{token.Id}}",
               "token_client_id": "other", "resource": "https://api.example.com", {{Who}}
             }
             """);
@@ -51,7 +51,7 @@ public sealed class Events : ServerFixture
     public async Task A_request_without_a_token() =>
         await IsAsync(await TokenRequestBuilder.Revoke(Client, "").SendAsync(Server), $$"""
             {
-              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "The parameter token is missing.", {{Who}}
+              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "parameter_missing", "detail": "token", {{Who}}
             }
             """);
 
@@ -70,7 +70,7 @@ public sealed class Events : ServerFixture
         await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""
             {
               "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
-              "reason": "too many tokens of the client are revoked one by one", "client_id": "many", "method": "client_secret_basic",
+              "reason": "too_many_revocations", "client_id": "many", "auth_method": "client_secret_basic",
               "secret_id": "{{many.Secret[5..17]}}", "source": "127.0.0.1", "duration_us": 0
             }
             """);

@@ -281,7 +281,7 @@ public sealed class ResourceParameter : ServerFixture
             Assert.That(granted.GetProperty("resource").GetString(), Is.EqualTo(Ledger));
             Assert.That(refused.TryGetProperty("resource", out _), Is.False);
             Assert.That(refused.GetProperty("error").GetString(), Is.EqualTo("invalid_target"));
-            Assert.That(refused.GetProperty("reason").GetString(), Is.EqualTo(Unknown));
+            Assert.That(refused.GetProperty("reason").GetString(), Is.EqualTo("resource_not_held"));
         }
     }
 

@@ -47,9 +47,13 @@ public sealed class CostOfRefusals
         clients = new ClientCache(
             new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()), new Metrics(services.GetRequiredService<IMeterFactory>()),
             TimeProvider.System, NullLogger<ClientCache>.Instance);
-        authenticator = new ClientAuthenticator(
-            clients, new VerifiedSecretCache(options, TimeProvider.System),
-            new FailedAttemptLimiter(Options.Create(new LimitOptions()), TimeProvider.System), hashing, options, TimeProvider.System);
+        var secrets = new SecretAuthentication(
+            new VerifiedSecretCache(options, TimeProvider.System),
+            new FailedAttemptLimiter(Options.Create(new LimitOptions()), TimeProvider.System),
+            hashing,
+            options,
+            TimeProvider.System);
+        authenticator = new ClientAuthenticator(clients, secrets, TimeProvider.System);
     }
 
     [OneTimeTearDown]
@@ -79,8 +83,8 @@ public sealed class CostOfRefusals
     private async Task<int> HashesAsync(string clientId, string secret)
     {
         clock.Workers.Clear();
-        var result = await authenticator.AuthenticateAsync(new ClientCredentials.Basic(clientId, secret), source: null, CancellationToken.None);
-        Assert.That(result.Refused(out var error, out _) && error.Code == "invalid_client");
+        var result = await authenticator.AuthenticateAsync(new ClientCredentials.Basic(clientId, PresentedSecret.Parse(secret)), source: null, CancellationToken.None);
+        Assert.That(!result.TryGet(out _, out var error) && error.Code == "invalid_client");
         return clock.Workers.Count;
     }
 }

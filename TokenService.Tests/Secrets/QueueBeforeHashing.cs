@@ -19,7 +19,7 @@ public sealed class QueueBeforeHashing
     public async Task<bool> A_secret_is_compared(string secret)
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock());
-        Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).Refused(out _, out var matches), Is.False);
+        Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).TryGet(out var matches, out _), Is.True);
         return matches;
     }
 
@@ -31,21 +31,21 @@ public sealed class QueueBeforeHashing
         _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
         _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
 
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the hashing queue is full");
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), Reason.HashingQueueFull);
     }
 
     [Test]
     public async Task One_that_waited_as_long_as_allowed_is_hashed()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
-        Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).Refused(out _, out _), Is.False);
+        Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).TryGet(out _, out _), Is.True);
     }
 
     [Test]
     public async Task One_that_waited_longer_is_refused()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), "the secret waited too long to be hashed");
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), Reason.HashingTooLate);
     }
 
     [Test]
@@ -74,7 +74,7 @@ public sealed class QueueBeforeHashing
 
     private static void IsRefused(Result<bool> result, string reason)
     {
-        Assert.That(result.Refused(out var error, out _), Is.True);
+        Assert.That(result.TryGet(out _, out var error), Is.False);
         Assert.That(error, Is.EqualTo(OAuthError.TemporarilyUnavailable(reason, TimeSpan.FromSeconds(1))));
     }
 }

@@ -207,7 +207,7 @@ public sealed class RecognisedSecrets
         hashing.Open();
 
         foreach (var result in await Task.WhenAll(answers))
-            Assert.That(result.Refused(out _, out _), Is.Not.EqualTo(isRight));
+            Assert.That(result.TryGet(out _, out _), Is.EqualTo(isRight));
         Assert.That(hashing.Count, Is.EqualTo(before + 1));
     }
 
@@ -225,7 +225,7 @@ public sealed class RecognisedSecrets
         await Assert.ThatAsync(() => first, Throws.InstanceOf<OperationCanceledException>());
         hashing.Open();
 
-        Assert.That((await second).Refused(out _, out _), Is.False);
+        Assert.That((await second).TryGet(out _, out _), Is.True);
         await IsGrantedAsync(client, hashes: 0);
         Assert.That(hashing.Count, Is.EqualTo(before + 1));
     }
@@ -252,8 +252,8 @@ public sealed class RecognisedSecrets
         await Clients.FindAsync(client.Id, CancellationToken.None);
         var later = AuthenticateAsync(presented);
         hashing.Open();
-        Assert.That((await first).Refused(out _, out _), Is.True);
-        Assert.That((await later).Refused(out _, out _), Is.True);
+        Assert.That((await first).TryGet(out _, out _), Is.False);
+        Assert.That((await later).TryGet(out _, out _), Is.False);
     }
 
     [Test]
@@ -275,7 +275,7 @@ public sealed class RecognisedSecrets
 
     private async Task<Result<AuthenticatedClient>> AuthenticateAsync(TestClient presented, CancellationToken ct = default) =>
         await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
-            new ClientCredentials.Basic(presented.Id, presented.Secret), source: null, ct);
+            new ClientCredentials.Basic(presented.Id, PresentedSecret.Parse(presented.Secret)), source: null, ct);
 
     private Task IsGrantedAsync(TestClient presented, int hashes) =>
         HashesAsync(hashes, async () => (await TokenRequestBuilder.For(presented).SendAsync(server)).IsGrant("invoices:read"));

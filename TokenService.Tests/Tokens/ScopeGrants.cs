@@ -48,7 +48,7 @@ public sealed class ScopeGrants
         Assert.That(Granted(before with { }, "write"), Is.Not.SameAs(Granted(before, "write")));
 
         var after = before with { Scopes = [.. before.Scopes.Where(scope => scope.Name != "write")] };
-        Assert.That(scopeGrants.Decide(after, new TokenRequest("write", Resource: null)).Refused(out var error, out _));
+        Assert.That(scopeGrants.Decide(after, new TokenRequest("write", Resource: null)).TryGet(out _, out var error), Is.False);
         Assert.That(error?.Code, Is.EqualTo("invalid_scope"));
         Assert.That(Granted(before with { Scopes = [new("write", Api with { Audience = "https://other.example.com" }, false)] }, "write").Resource.Audience,
             Is.EqualTo("https://other.example.com"));
@@ -92,13 +92,13 @@ public sealed class ScopeGrants
 
     private ScopeGrant Granted(Client client, string? scope)
     {
-        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out _, out var grant), Is.False);
+        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).TryGet(out var grant, out _), Is.True);
         return grant!;
     }
 
     private OAuthError Refused(Client client, string scope)
     {
-        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).Refused(out var error, out _));
+        Assert.That(scopeGrants.Decide(client, new TokenRequest(scope, Resource: null)).TryGet(out _, out var error), Is.False);
         return error!;
     }
 

@@ -30,9 +30,9 @@ internal sealed partial class EventLog(
 
     /// <summary>Takes an event, if there is room or it may be dropped.</summary>
     /// <returns>False: the queue is full, and the request is to wait with <see cref="AddAsync"/> until there is room.</returns>
-    public bool TryAdd(RequestEvent happened)
+    public bool TryAdd(RequestEvent requestEvent)
     {
-        if (queue.Writer.TryWrite(happened))
+        if (queue.Writer.TryWrite(requestEvent))
             return true;
         if (mayDrop)
             Drop(1);
@@ -40,7 +40,7 @@ internal sealed partial class EventLog(
     }
 
     /// <summary>Takes an event, as soon as there is room.</summary>
-    public ValueTask AddAsync(RequestEvent happened, CancellationToken ct) => queue.Writer.WriteAsync(happened, ct);
+    public ValueTask AddAsync(RequestEvent requestEvent, CancellationToken ct) => queue.Writer.WriteAsync(requestEvent, ct);
 
     /// <summary>Counts events that will not be written.</summary>
     public void Drop(int count)
@@ -69,28 +69,29 @@ internal sealed partial class EventLog(
         // This thread may wait: it has nothing else to do.
         while (queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
         {
-            while (queue.Reader.TryRead(out var happened))
+            while (queue.Reader.TryRead(out var requestEvent))
             {
-                Append(happened, json);
+                Append(requestEvent, json);
                 if (++lines == MaxLines)
                     Flush();
             }
 
             Flush();
             ReportDropped();
-            // Not the server's clock: how events are gathered into writes is no part of what happens when.
-            queue.Reader.Completion.Wait(BatchTime);
+            // Lets the next batch gather. This thread has nothing else to do, and a stop may take so much longer. Not by the server's
+            // clock, which says when things happen, not how they are written.
+            Thread.Sleep(BatchTime);
         }
 
         written.SetResult();
     }
 
     // An event that cannot be written, which would be a bug, must not end the writing of all others.
-    private void Append(RequestEvent happened, Utf8JsonWriter json)
+    private void Append(RequestEvent requestEvent, Utf8JsonWriter json)
     {
         try
         {
-            happened.WriteTo(json);
+            requestEvent.WriteTo(json);
             json.Flush();
         }
         catch (Exception e)

@@ -1,11 +1,12 @@
 using System.Net;
 using System.Text.Json;
+using TokenService.Protocol;
 
 namespace TokenService.Audit;
 
 /// <summary>
-/// What became of one request at an endpoint that authenticates its caller, granted or refused: one line of the event log. Filled in as the
-/// request goes its way. Holds no secret, token or assertion.
+/// What became of one request at an endpoint that authenticates its caller, granted or refused: one line of the event log. The steps
+/// of the request fill it in. It holds no secret, token or assertion.
 /// </summary>
 internal sealed class RequestEvent
 {
@@ -18,17 +19,17 @@ internal sealed class RequestEvent
     /// <summary>The path of the endpoint, as <c>/token</c>.</summary>
     public required string Endpoint { get; init; }
 
-    /// <summary>Where the request came from, as far as the configured proxies tell it.</summary>
+    /// <summary>The address that the request came from, as far as the configured proxies tell it.</summary>
     public required IPAddress? Source { get; init; }
 
-    /// <summary>The client that is named, whether or not it is the one; null: none well-formed.</summary>
+    /// <summary>The client that the request names, whether or not it is that client; null: it names none that there can be.</summary>
     public string? ClientId { get; set; }
 
-    /// <summary>How it authenticates.</summary>
-    public string? Method { get; set; }
+    /// <summary>The method by which the client authenticates, as in RFC 8414 §2.</summary>
+    public string? AuthMethod { get; set; }
 
-    /// <summary>The secret that proved right.</summary>
-    public string? SecretId { get; set; }
+    /// <summary>The credential that was verified; null: the caller was not authenticated.</summary>
+    public CredentialId? Credential { get; set; }
 
     /// <summary>The audience of the token.</summary>
     public string? Resource { get; set; }
@@ -39,10 +40,10 @@ internal sealed class RequestEvent
     /// <summary>The jti of the token: handed out, introspected or revoked.</summary>
     public string? TokenId { get; set; }
 
-    /// <summary>Whose token was introspected.</summary>
+    /// <summary>The client that a token which was introspected or revoked belongs to.</summary>
     public string? TokenClientId { get; set; }
 
-    /// <summary>What introspection said of it.</summary>
+    /// <summary>What introspection said of the token.</summary>
     public bool? IsActive { get; set; }
 
     /// <summary>The kid it was signed with.</summary>
@@ -54,11 +55,25 @@ internal sealed class RequestEvent
     /// <summary>The error code; null: granted.</summary>
     public string? Error { get; set; }
 
-    /// <summary>Why it was refused, or a token is not active: more than the caller is told.</summary>
+    /// <summary>Why the request was refused, or why a token is not good: one of <see cref="Protocol.Reason"/>.</summary>
     public string? Reason { get; set; }
+
+    /// <summary>What more there is to say of the reason.</summary>
+    public string? Detail { get; set; }
 
     /// <summary>From the request's headers being read to the answer being known.</summary>
     public TimeSpan Duration { get; set; }
+
+    /// <param name="error">Why the request is refused; null: it is granted.</param>
+    /// <param name="duration">From the request's headers being read until now.</param>
+    public void SetOutcome(OAuthError? error, TimeSpan duration)
+    {
+        Status = error?.Status ?? 200;
+        Error = error?.Code;
+        Reason = error?.Reason ?? Reason;
+        Detail = error?.Detail ?? Detail;
+        Duration = duration;
+    }
 
     public void WriteTo(Utf8JsonWriter json)
     {
@@ -70,9 +85,11 @@ internal sealed class RequestEvent
         json.WriteNumber("status"u8, Status);
         Write(json, "error"u8, Error);
         Write(json, "reason"u8, Reason);
+        Write(json, "detail"u8, Detail);
         Write(json, "client_id"u8, ClientId);
-        Write(json, "method"u8, Method);
-        Write(json, "secret_id"u8, SecretId);
+        Write(json, "auth_method"u8, AuthMethod);
+        if (Credential is { Kind: CredentialId.Secret } secret)
+            json.WriteString("secret_id"u8, secret.Id);
         Write(json, "resource"u8, Resource);
         Write(json, "scope"u8, Scope);
         Write(json, "jti"u8, TokenId);

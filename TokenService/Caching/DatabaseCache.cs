@@ -1,217 +1,178 @@
-using System.Collections.Concurrent;
 using Npgsql;
 using TokenService.Postgres;
 
 namespace TokenService.Caching;
 
-/// <summary>What a <see cref="DatabaseCache{TValue}"/> remembers, and how much of it.</summary>
-/// <param name="Subject">What notifications call it.</param>
-/// <param name="ServeWhileAway">How old it may be, at most, when the database is away; zero: it is refused at once.</param>
-/// <param name="MaxKnown">How many are kept.</param>
-/// <param name="MaxUnknown">Of how many ids it is kept that there is none.</param>
-internal sealed record Remembering(string Subject, TimeSpan ServeWhileAway, int MaxKnown, int MaxUnknown);
+/// <summary>What a <see cref="DatabaseCache{TValue}"/> holds, and how much.</summary>
+/// <param name="Subject">The first word of the notifications that name a change, such as <c>client</c>.</param>
+/// <param name="ServeWhileAway">How old a value may be that is served while the database is unavailable; zero: none is.</param>
+/// <param name="MaxKnown">How many values it keeps.</param>
+/// <param name="MaxUnknown">How many ids it keeps that the database does not have.</param>
+internal sealed record CacheOptions(string Subject, TimeSpan ServeWhileAway, int MaxKnown, int MaxUnknown);
 
 /// <summary>
-/// What the database has of many ids, in memory, and for a while of which ids it has nothing. While notifications are heard, what was read is
-/// good until one names it; while they are not, it is good for a second. So what the database withdraws, this replica withdraws at once, or,
-/// if the link is lost without a word, within <see cref="ChangeNotifications.MaxSilence"/> of that. While the database does not answer within a
-/// second, what is known is served as it was for a stated time; nothing else is.
+/// Rows of the database in memory, by id, and ids that the database does not have. While notifications arrive, a value is good until
+/// one names it. While they do not, it is good for a second. So this replica obeys a change at once or, when the connection is lost
+/// without a word, within <see cref="ChangeNotifications.MaxSilence"/> of that. While the database does not answer within a second,
+/// known values are served as they were for a stated time; nothing else is.
 /// </summary>
 internal sealed partial class DatabaseCache<TValue> : IDisposable
     where TValue : class
 {
-    // Of the connections of the pool, so that a flood of unknown ids leaves some to everybody else. There are 100 unless the connection
-    // string says otherwise; the caches of clients and of tokens and those who revoke take 80 of them at most.
+    // A pool has 100 connections unless the connection string says otherwise. The caches of clients and of tokens and the writers of
+    // revocations take at most 80 of them, so that a flood of unknown ids leaves some to everybody else.
     private const int MaxReads = 32;
 
-    // Who comes after them is refused at once, so that those who wait cannot fill the server.
+    // One more is refused at once, so that those who wait cannot fill the server.
     private const int MaxWaiting = 1024;
 
     private static readonly TimeSpan MaxAgeWhileNotListening = TimeSpan.FromSeconds(1);
 
-    // Should a trigger be missing, as after a restore gone wrong, there is an end to what that can do.
+    // If a trigger is missing, as after a restore gone wrong, a change is seen after this time all the same.
     private static readonly TimeSpan MaxAgeWhileListening = TimeSpan.FromMinutes(10);
 
-    // A database that takes longer is as good as away, and is not asked again at once.
-    private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan AskAgainAfter = TimeSpan.FromSeconds(1);
-
-    private const long NotAway = 0;
-
-    private readonly Remembering remembering;
+    private readonly CacheOptions options;
     private readonly Func<string, CancellationToken, Task<TValue?>> find;
     private readonly ChangeNotifications notifications;
     private readonly TimeProvider clock;
-    private readonly ILogger logger;
+    private readonly DatabaseGate gate;
     private readonly IDisposable subscription;
 
-    private readonly ConcurrentDictionary<string, Known> known = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<string, Known> unknown = new(StringComparer.Ordinal);
+    private readonly BoundedMap<string, Entry> known;
+    private readonly BoundedMap<string, Entry> unknown;
 
-    private readonly ConcurrentDictionary<string, Lazy<Task<TValue?>>> reads = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim mayRead = new(MaxReads);
+    private readonly SingleFlight<string, TValue?> reads = new();
+    private readonly SemaphoreSlim readSlots = new(MaxReads);
 
-    // Held for a moment where something is put in or taken out, never where it is looked up.
-    private readonly Lock gate = new();
+    // Held for a moment while an entry is put in or taken out, never while one is looked up.
+    private readonly Lock entriesLock = new();
 
     private int waiting;
 
-    // Counts the notifications, so that what was read before one is not kept after it.
-    private long news;
+    // Counts the notifications, so that a value read before one is not kept after it.
+    private long changes;
 
-    // When the database last answered, and when, since then, it did not.
-    private long answeredAt;
-    private long awayAt = NotAway;
-
-    /// <param name="remembering">Of what, and how much.</param>
-    /// <param name="find">Reads one from the database; null: there is none of that id.</param>
-    /// <param name="notifications">Name those that change.</param>
-    /// <param name="clock">Says how old what is remembered is.</param>
-    /// <param name="logger">Is told when the database is away.</param>
+    /// <param name="options">What it holds, and how much.</param>
+    /// <param name="find">Reads one value from the database; null: there is none of that id.</param>
+    /// <param name="notifications">Name the values that change.</param>
+    /// <param name="clock">Measures the age of values.</param>
+    /// <param name="logger">Hears when the database is lost and restored.</param>
     public DatabaseCache(
-        Remembering remembering,
+        CacheOptions options,
         Func<string, CancellationToken, Task<TValue?>> find,
         ChangeNotifications notifications,
         TimeProvider clock,
         ILogger logger)
     {
-        (this.remembering, this.find, this.notifications, this.clock, this.logger) = (remembering, find, notifications, clock, logger);
-        answeredAt = clock.GetTimestamp();
-        subscription = notifications.Subscribe(remembering.Subject, Forget);
+        (this.options, this.find, this.notifications, this.clock) = (options, find, notifications, clock);
+        gate = new DatabaseGate(
+            clock,
+            lost: e => Log.Lost(logger, e, options.Subject, options.ServeWhileAway),
+            restored: () => Log.Restored(logger, options.Subject));
+        (known, unknown) = (new(options.MaxKnown), new(options.MaxUnknown));
+        subscription = notifications.Subscribe(options.Subject, Forget);
     }
 
-    /// <summary>How old what is served may be: zero while notifications are heard, else the time since the database last answered.</summary>
-    public TimeSpan Age => notifications.IsListening
-        ? TimeSpan.Zero
-        : Shorter(notifications.SilentFor, clock.GetElapsedTime(Volatile.Read(ref answeredAt)));
+    /// <summary>How old a served value may be: zero while notifications arrive, else the time since the database last answered.</summary>
+    public TimeSpan Age => notifications.IsListening ? TimeSpan.Zero : Shorter(notifications.SilentFor, gate.SinceAnswer);
 
-    /// <summary>The one of that id, or null when there is none.</summary>
-    /// <param name="id">Its id, as notifications name it.</param>
-    /// <param name="ct">Ends the wait; others who wait for the same are not concerned.</param>
-    /// <exception cref="NpgsqlException">The database has to be asked, and is away.</exception>
+    /// <summary>The value of an id; null: the database has none.</summary>
+    /// <param name="id">As notifications name it.</param>
+    /// <param name="ct">Ends this caller's wait; others who wait for the same value go on.</param>
+    /// <exception cref="NpgsqlException">The database has to be asked, and is unavailable.</exception>
     /// <exception cref="TimeoutException">It has to be asked, and did not answer a moment ago.</exception>
     public ValueTask<TValue?> FindAsync(string id, CancellationToken ct) =>
-        (known.TryGetValue(id, out var found) || unknown.TryGetValue(id, out found)) && IsGood(found)
-            ? new(found.Value)
-            : new(AskAsync(id, ct));
+        (known.TryGetValue(id, out var entry) || unknown.TryGetValue(id, out entry)) && IsGood(entry)
+            ? new(entry.Value)
+            : new(ReadAsync(id, ct));
 
-    /// <summary>The same, read now, where the database answers.</summary>
-    public Task<TValue?> ReadAsync(string id, CancellationToken ct) => AskAsync(id, ct);
+    /// <summary>The same, read now if the database answers.</summary>
+    public async Task<TValue?> ReadAsync(string id, CancellationToken ct)
+    {
+        var isLost = gate.IsLost;
+        if (!gate.TryEnter())
+            return WhileLost(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
 
-    /// <summary>Reads what changed when it is next asked for. ChangeNotifications call this; so may whoever changes it.</summary>
-    /// <param name="id">Which; null: any may have changed.</param>
+        var read = reads.RunAsync(id, () => LoadAsync(id), out _);
+        // A probe need not keep its caller waiting for a database that is probably still unavailable.
+        if (isLost && WhileLost(id) is { } value)
+            return value;
+        try
+        {
+            return await read.WaitAsync(ct);
+        }
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && WhileLost(id) is { } last)
+        {
+            return last;
+        }
+    }
+
+    /// <summary>Reads a value anew when it is next asked for. Notifications call this; so may the code that changes the value.</summary>
+    /// <param name="id">The id; null: any value may have changed.</param>
     public void Forget(string? id)
     {
-        lock (gate)
+        lock (entriesLock)
         {
-            news++;
+            changes++;
             if (id is null)
             {
                 known.Clear();
                 unknown.Clear();
                 reads.Clear();
-                // Whoever tells us so is there to be asked.
-                Volatile.Write(ref awayAt, NotAway);
+                // The database that says so is there to be asked.
+                gate.Reset();
                 return;
             }
 
-            known.TryRemove(id, out _);
-            unknown.TryRemove(id, out _);
-            // A read that has begun may not see the change: whoever comes now starts another.
-            reads.TryRemove(id, out _);
+            known.Remove(id);
+            unknown.Remove(id);
+            // A read that has begun may not see the change.
+            reads.Forget(id);
         }
     }
 
     public void Dispose()
     {
         subscription.Dispose();
-        mayRead.Dispose();
+        readSlots.Dispose();
     }
 
-    private bool IsGood(Known found) =>
-        clock.GetElapsedTime(found.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
-
-    private async Task<TValue?> AskAsync(string id, CancellationToken ct)
-    {
-        var isAway = Volatile.Read(ref awayAt) != NotAway;
-        if (isAway && !IsTimeToAskAgain())
-            return Remembered(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
-
-        var read = JoinReadAsync(id);
-        // Whoever need not wait for a database that is probably still away does not.
-        if (isAway && Remembered(id) is { } value)
-            return value;
-        try
-        {
-            return await read.WaitAsync(ct);
-        }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && Remembered(id) is { } last)
-        {
-            return last;
-        }
-    }
-
-    // One request at a time.
-    private bool IsTimeToAskAgain()
-    {
-        var at = Volatile.Read(ref awayAt);
-        return at == NotAway || clock.GetElapsedTime(at) >= AskAgainAfter
-            && Interlocked.CompareExchange(ref awayAt, clock.GetTimestamp(), at) == at;
-    }
+    private bool IsGood(Entry entry) =>
+        clock.GetElapsedTime(entry.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
 
     // As the database had it when it could last be heard or asked.
-    private TValue? Remembered(string id) =>
-        known.TryGetValue(id, out var found) && Shorter(notifications.SilentFor, clock.GetElapsedTime(found.ReadAt)) < remembering.ServeWhileAway
-            ? found.Value
-            : null;
+    private TValue? WhileLost(string id) =>
+        known.TryGetValue(id, out var entry)
+            && Shorter(notifications.SilentFor, clock.GetElapsedTime(entry.ReadAt)) < options.ServeWhileAway
+                ? entry.Value
+                : null;
 
-    // Of many who need one client, one asks; who comes after news of it starts another.
-    private Task<TValue?> JoinReadAsync(string id)
+    private async Task<TValue?> LoadAsync(string id)
     {
-        Lazy<Task<TValue?>> own = null!;
-        own = new(() => LoadAsync(id, ended: () => reads.TryRemove(new(id, own))));
-        return reads.GetOrAdd(id, own).Value;
-    }
-
-    private async Task<TValue?> LoadAsync(string id, Action ended)
-    {
-        if (!await MayReadAsync())
-        {
-            ended();
+        if (!await TryTakeReadSlotAsync())
             throw new TimeoutException("Too many others are asking the database.");
-        }
 
-        var (readAt, newsThen) = (clock.GetTimestamp(), Volatile.Read(ref news));
         try
         {
-            var value = await DatabaseUnavailable.AskAsync(ReadTimeout, clock, ct => find(id, ct));
-            Volatile.Write(ref answeredAt, readAt);
-            if (Interlocked.Exchange(ref awayAt, NotAway) != NotAway)
-                Log.Back(logger, remembering.Subject);
-            Keep(id, new Known(value, readAt), newsThen);
+            var (readAt, changesThen) = (clock.GetTimestamp(), Volatile.Read(ref changes));
+            var value = await gate.AskAsync(ct => find(id, ct));
+            Keep(id, new Entry(value, readAt), changesThen);
             return value;
-        }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
-        {
-            if (Interlocked.Exchange(ref awayAt, clock.GetTimestamp()) == NotAway)
-                Log.Away(logger, e, remembering.Subject, remembering.ServeWhileAway);
-            throw;
         }
         finally
         {
-            mayRead.Release();
-            ended();
+            readSlots.Release();
         }
     }
 
-    private async Task<bool> MayReadAsync()
+    private async Task<bool> TryTakeReadSlotAsync()
     {
         try
         {
             if (Interlocked.Increment(ref waiting) > MaxWaiting)
                 return false;
-            using var timeout = new CancellationTokenSource(ReadTimeout, clock);
-            await mayRead.WaitAsync(timeout.Token);
+            using var timeout = new CancellationTokenSource(DatabaseGate.QuestionTimeout, clock);
+            await readSlots.WaitAsync(timeout.Token);
             return true;
         }
         catch (OperationCanceledException)
@@ -224,41 +185,31 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         }
     }
 
-    private void Keep(string id, Known found, long newsThen)
+    private void Keep(string id, Entry entry, long changesThen)
     {
-        lock (gate)
+        lock (entriesLock)
         {
-            if (found.Value is null)
-                known.TryRemove(id, out _);
-            if (news == newsThen)
-                Keep(found.Value is null ? unknown : known, found.Value is null ? remembering.MaxUnknown : remembering.MaxKnown, id, found);
+            if (entry.Value is null)
+                known.Remove(id);
+            if (changes == changesThen)
+                (entry.Value is null ? unknown : known).Set(id, entry);
         }
-    }
-
-    private static void Keep(ConcurrentDictionary<string, Known> kept, int most, string id, Known found)
-    {
-        kept[id] = found;
-        if (kept.Count <= most)
-            return;
-
-        // Any will do: whoever comes back is read again.
-        foreach (var other in kept.Take(most / 8))
-            kept.TryRemove(other);
     }
 
     private static TimeSpan Shorter(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
-    /// <param name="Value">As it was; null: there was none.</param>
-    /// <param name="ReadAt">Before it was read.</param>
-    private sealed record Known(TValue? Value, long ReadAt);
+    /// <param name="Value">As it was read; null: there was none.</param>
+    /// <param name="ReadAt">A timestamp from before it was read.</param>
+    private sealed record Entry(TValue? Value, long ReadAt);
 
     private static partial class Log
     {
         [LoggerMessage(1, LogLevel.Warning,
-            "The database does not answer; each {Subject} that is known is served as it was, for {ServeWhileAway}")]
-        public static partial void Away(ILogger logger, Exception e, string subject, TimeSpan serveWhileAway);
+            "The database does not answer. Requests that concern a known {Subject} are answered from memory for {ServeWhileAway}, others "
+            + "get 503. Nothing is to be done here; check the database")]
+        public static partial void Lost(ILogger logger, Exception e, string subject, TimeSpan serveWhileAway);
 
-        [LoggerMessage(2, LogLevel.Information, "The database answers again, asked for a {Subject}")]
-        public static partial void Back(ILogger logger, string subject);
+        [LoggerMessage(2, LogLevel.Information, "The database answers again (asked for a {Subject})")]
+        public static partial void Restored(ILogger logger, string subject);
     }
 }

@@ -19,8 +19,8 @@ internal sealed class ClientCache : IDisposable
         TimeProvider clock,
         ILogger<ClientCache> logger)
     {
-        var remembering = new Remembering("client", options.Value.ServeWhileAway, options.Value.MaxClients, options.Value.MaxUnknown);
-        clients = new DatabaseCache<Client>(remembering, store.FindAsync, notifications, clock, logger);
+        var cacheOptions = new CacheOptions("client", options.Value.ServeWhileAway, options.Value.MaxClients, options.Value.MaxUnknown);
+        clients = new DatabaseCache<Client>(cacheOptions, store.FindAsync, notifications, clock, logger);
         metrics.ObserveClients(() => Age.TotalSeconds);
     }
 

@@ -16,7 +16,7 @@ namespace TokenService.Endpoints;
 /// </summary>
 internal static class EndpointsSetup
 {
-    private static readonly string[] Reading = [HttpMethods.Get, HttpMethods.Head];
+    private static readonly string[] GetAndHead = [HttpMethods.Get, HttpMethods.Head];
 
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
@@ -41,6 +41,7 @@ internal static class EndpointsSetup
 
         var services = app.Services;
         var issuer = services.GetRequiredService<Issuer>();
+        var pipeline = services.GetRequiredService<ClientRequestPipeline>();
         var token = services.GetRequiredService<TokenEndpoint>();
         var introspection = services.GetRequiredService<IntrospectionEndpoint>();
         var revocation = services.GetRequiredService<RevocationEndpoint>();
@@ -48,17 +49,20 @@ internal static class EndpointsSetup
         var jwks = services.GetRequiredService<JwksEndpoint>();
         var metadata = services.GetRequiredService<MetadataEndpoint>();
 
-        // Every method: a wrong one is answered as an OAuth error too.
-        app.Map(issuer.Path + TokenEndpoint.Path, token.AnswerAsync);
-        app.Map(issuer.Path + IntrospectionEndpoint.Path, introspection.AnswerAsync);
-        app.Map(issuer.Path + RevocationEndpoint.Path, revocation.AnswerAsync);
-        app.MapMethods(issuer.Path + RevokedTokensList.Path, Reading, revoked.AnswerAsync);
-        app.MapMethods(issuer.Path + JwksEndpoint.Path, Reading, jwks.AnswerAsync);
-        app.MapMethods(MetadataEndpoint.PathFor(issuer), Reading, metadata.AnswerAsync);
-        app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), Reading, metadata.AnswerAsync);
+        MapClientRequests(TokenEndpoint.Path, token.GrantAsync);
+        MapClientRequests(IntrospectionEndpoint.Path, introspection.IntrospectAsync);
+        MapClientRequests(RevocationEndpoint.Path, revocation.RevokeAsync);
+        app.MapMethods(issuer.Path + RevokedTokensList.Path, GetAndHead, revoked.AnswerAsync);
+        app.MapMethods(issuer.Path + JwksEndpoint.Path, GetAndHead, jwks.AnswerAsync);
+        app.MapMethods(MetadataEndpoint.PathFor(issuer), GetAndHead, metadata.AnswerAsync);
+        app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), GetAndHead, metadata.AnswerAsync);
 
         app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
         app.MapHealthChecks("/healthz/ready");
+
+        // Every method is mapped, so that a wrong one is answered with an OAuth error too.
+        void MapClientRequests(string path, ClientRequestHandler handler) =>
+            app.Map(issuer.Path + path, http => pipeline.AnswerAsync(http, path, handler));
     }
 
     // A single one may go without its number.

@@ -15,7 +15,8 @@ internal sealed class FormReader(TimeProvider clock)
     public ValueTask<Result<Form>> ReadAsync(HttpRequest request)
     {
         if (!IsForm(request))
-            return new(OAuthError.InvalidRequest("The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
+            return new(OAuthError.InvalidRequest(
+                Reason.BodyNotForm, "The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
         if (request.ContentLength > Form.MaxLength)
             return new(TooLarge());
         // Most bodies came together with their headers: for them no clock need be set.
@@ -111,11 +112,11 @@ internal sealed class FormReader(TimeProvider clock)
         && type.MediaType.Equals(FormType, StringComparison.OrdinalIgnoreCase)
         && (type.Charset.Length == 0 || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
 
-    private static OAuthError TooLarge() => OAuthError.InvalidRequest("The body is too large.", status: 413);
+    private static OAuthError TooLarge() => OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
 
-    private static OAuthError Unreadable() => OAuthError.InvalidRequest("The body could not be read.");
+    private static OAuthError Unreadable() => OAuthError.InvalidRequest(Reason.BodyUnreadable, "The body could not be read.");
 
-    private static OAuthError TooSlow() => OAuthError.InvalidRequest("The body took too long to arrive.", status: 408);
+    private static OAuthError TooSlow() => OAuthError.InvalidRequest(Reason.BodyTooSlow, "The body took too long to arrive.", status: 408);
 
     /// <summary>Ends a read that waits, and leaves the pipe in order for Kestrel, as a cancelled token would not.</summary>
     private sealed class Deadline(PipeReader body)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
@@ -6,44 +7,47 @@ using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
-/// <summary><c>POST /introspect</c>: what is this token worth? RFC 7662, for APIs; signed, RFC 9701, for those that ask for it so.</summary>
-internal sealed class IntrospectionEndpoint(ClientRequestPipeline endpoint, TokenStatus tokens, IntrospectionSigner signer)
+/// <summary><c>POST /introspect</c>: is this token good? RFC 7662, for APIs; signed (RFC 9701) for those that ask for that.</summary>
+internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSigner signer)
 {
     public const string Path = "/introspect";
 
     private const string SignedType = "application/" + IntrospectionSigner.Type;
 
-    public Task AnswerAsync(HttpContext http) =>
-        endpoint.AnswerAsync(http, Path, (request, ct) => IntrospectAsync(request, http.Request.Headers.Accept, ct));
-
-    private async ValueTask<Result<IAnswer>> IntrospectAsync(ClientRequest request, StringValues accept, CancellationToken ct)
+    public async ValueTask<Result<IAnswer>> IntrospectAsync(ClientRequest request, CancellationToken ct)
     {
-        // 1. RFC 7662 §2.1: not everybody may ask.
+        // 6a. RFC 7662 §2.1: only a client that an admin registered for a resource may ask.
         if (request.Client.Resources.Count == 0)
-            return OAuthError.UnauthorizedClient("This client speaks for no resource: an admin has to register it for one.");
-        // 2. RFC 7662 §2.1: which token. The hint is of no use here, since there is one kind.
+        {
+            return OAuthError.UnauthorizedClient(
+                Reason.NoResourceServer, "This client speaks for no resource: an admin has to register it for one.");
+        }
+
+        // 6b. RFC 7662 §2.1: the token. A token_type_hint is ignored, since there is one kind of token.
         if (request.Form["token"] is not { } jwt)
-            return OAuthError.InvalidRequest("The parameter token is missing.");
+            return OAuthError.ParameterMissing("token");
 
-        // 3. RFC 7662 §4: every check there is.
+        // 6c. RFC 7662 §4: every check there is.
         var validation = await tokens.IntrospectAsync(jwt, request.Client, ct);
-        request.Happened.Reason = validation.Failure;
-        request.Happened.TokenId = validation.Token?.Id;
-        request.Happened.TokenClientId = validation.Token?.ClientId;
-        request.Happened.Resource = validation.Token?.Audience;
+        request.Event.SetToken(validation);
 
-        // 4. RFC 7662 §2.2, or RFC 9701 §5.
-        var answer = new IntrospectionResponse(validation.Failure is null ? validation.Token : null);
-        byte[]? signed = null;
-        if (WantsSigned(accept)
-            && (await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct))
-                .Refused(out var error, out signed))
+        // 6d. RFC 7662 §2.2, or RFC 9701 §5.
+        var isActive = validation.Failure is null;
+        var answer = new IntrospectionResponse(isActive ? validation.Token : null);
+        if (!WantsSigned(request.Accept))
+        {
+            request.Event.IsActive = isActive;
+            return answer;
+        }
+
+        var signing = await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct);
+        if (!signing.TryGet(out var signed, out var error))
             return error;
-        request.Happened.IsActive = validation.Failure is null;
-        return signed is null ? answer : new JwtAnswer(signed, IntrospectionSigner.Type);
+        request.Event.IsActive = isActive;
+        return new JwtAnswer(signed, IntrospectionSigner.Type);
     }
 
-    // RFC 9701 §4 and RFC 9110 §12.5.1: who names the type wants it, unless JSON is named and wanted more.
+    // RFC 9701 §4 and RFC 9110 §12.5.1: a caller that names the type wants it, unless it wants JSON more.
     private static bool WantsSigned(StringValues accept)
     {
         if (accept.Count == 0 || !MediaTypeHeaderValue.TryParseList(accept, out var types))
@@ -55,5 +59,28 @@ internal sealed class IntrospectionEndpoint(ClientRequestPipeline endpoint, Toke
             var named = types.FirstOrDefault(type => type.MediaType.Equals(name, StringComparison.OrdinalIgnoreCase));
             return named is null ? 0 : named.Quality ?? 1;
         }
+    }
+}
+
+/// <summary>RFC 7662 §2.2.</summary>
+/// <param name="Token">What the token says; null: it is not active, and no more is said.</param>
+internal sealed record IntrospectionResponse(ValidatedToken? Token) : JsonAnswer
+{
+    public override void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteBoolean("active"u8, Token is not null);
+        if (Token is not null)
+        {
+            json.WriteString("token_type"u8, "Bearer"u8);
+            foreach (var claim in Token.Claims.EnumerateObject())
+            {
+                // A client's extra claim may have a name that only means something in this response.
+                if (claim.Name is not ("active" or "token_type"))
+                    claim.WriteTo(json);
+            }
+        }
+
+        json.WriteEndObject();
     }
 }

@@ -4,27 +4,22 @@ using TokenService.Revocation;
 namespace TokenService.Endpoints;
 
 /// <summary><c>POST /revoke</c>: this token of mine is dead. RFC 7009.</summary>
-internal sealed class RevocationEndpoint(ClientRequestPipeline endpoint, TokenStatus tokens)
+internal sealed class RevocationEndpoint(TokenStatus tokens)
 {
     public const string Path = "/revoke";
 
-    public Task AnswerAsync(HttpContext http) => endpoint.AnswerAsync(http, Path, RevokeAsync);
-
-    private async ValueTask<Result<IAnswer>> RevokeAsync(ClientRequest request, CancellationToken ct)
+    public async ValueTask<Result<IAnswer>> RevokeAsync(ClientRequest request, CancellationToken ct)
     {
-        // 1. RFC 7009 §2.1: which token. The hint is of no use here, since there is one kind.
+        // 6a. RFC 7009 §2.1: the token. A token_type_hint is ignored, since there is one kind of token.
         if (request.Form["token"] is not { } jwt)
-            return OAuthError.InvalidRequest("The parameter token is missing.");
+            return OAuthError.ParameterMissing("token");
 
-        // 2. RFC 7009 §2.1: its own only.
-        if ((await tokens.RevokeAsync(jwt, request.Client, ct)).Refused(out var error, out var validation))
+        // 6b. RFC 7009 §2.1: only a token of the client's own.
+        if (!(await tokens.RevokeAsync(jwt, request.Client, ct)).TryGet(out var validation, out var error))
             return error;
-        request.Happened.Reason = validation.Failure;
-        request.Happened.TokenId = validation.Token?.Id;
-        request.Happened.TokenClientId = validation.Token?.ClientId;
-        request.Happened.Resource = validation.Token?.Audience;
+        request.Event.SetToken(validation);
 
-        // 3. RFC 7009 §2.2: the same for a token that was none.
+        // 6c. RFC 7009 §2.2: the response is the same when the token was not one of the client's.
         return new EmptyAnswer();
     }
 }

@@ -9,12 +9,12 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
-    // Made anew only when the list is: two requests that do so at once do no harm.
+    // Made again only when the list changes; two requests that do so at once do no harm.
     private volatile Published? published;
 
     public async Task AnswerAsync(HttpContext http)
     {
-        if ((await GetAsync(http.RequestAborted)).Refused(out var error, out var jwt))
+        if (!(await GetAsync(http.RequestAborted)).TryGet(out var jwt, out var error))
         {
             await OAuthResponse.RefuseAsync(http, error);
             return;
@@ -37,7 +37,7 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
         }
         catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
-            return OAuthError.TemporarilyUnavailable("the database is away", RetryAfter);
+            return OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfter);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Tokens;
@@ -6,36 +7,58 @@ using TokenService.Usage;
 namespace TokenService.Endpoints;
 
 /// <summary><c>POST /token</c>: the client credentials grant, RFC 6749 §4.4.</summary>
-internal sealed class TokenEndpoint(ClientRequestPipeline endpoint, ScopeGrantCache scopeGrants, ClientTokenLimit ceilings, AccessTokenIssuer issuer, UsageCounters uses)
+internal sealed class TokenEndpoint(
+    ScopeGrantCache scopeGrants, ClientTokenLimit tokenLimit, AccessTokenIssuer issuer, UsageCounters usage)
 {
     public const string Path = "/token";
 
-    public Task AnswerAsync(HttpContext http) => endpoint.AnswerAsync(http, Path, GrantAsync);
-
-    private async ValueTask<Result<IAnswer>> GrantAsync(ClientRequest request, CancellationToken ct)
+    public async ValueTask<Result<IAnswer>> GrantAsync(ClientRequest request, CancellationToken ct)
     {
-        // 1. RFC 6749 §4.4.2 and RFC 8707 §2: the grant, and the scope and resource asked for.
-        if (TokenRequest.Read(request.Form).Refused(out var error, out var asked))
+        var (client, requestEvent) = (request.Client, request.Event);
+
+        // 6a. RFC 6749 §4.4.2 and RFC 8707 §2: the grant, and the scope and resource asked for.
+        if (!TokenRequest.Read(request.Form).TryGet(out var asked, out var error))
             return error;
 
-        // 2. RFC 6749 §3.3 and RFC 9068 §3: what the client may have of it, and where.
-        if (scopeGrants.Decide(request.Client, asked).Refused(out error, out var grant))
+        // 6b. RFC 6749 §3.3 and RFC 9068 §3: which scope is granted, and at which resource.
+        if (!scopeGrants.Decide(client, asked).TryGet(out var grant, out error))
             return error;
 
-        // 3. No more tokens than the client may have.
-        if (ceilings.Refuse(request.Client) is { } tooMany)
-            return tooMany;
-
-        // 4. RFC 9068 §2: the token.
-        if ((await issuer.IssueAsync(request.Client, grant, ct)).Refused(out error, out var token))
+        // 6c. The client's limit of tokens per minute.
+        if (!tokenLimit.TryTake(client, out error))
             return error;
-        uses.ScopesUsed(request.Client.Id, grant.Scope.Values);
-        request.Happened.Resource = grant.Resource.Audience;
-        request.Happened.Scope = grant.Scope.ToString();
-        request.Happened.TokenId = token.Id;
-        request.Happened.KeyId = token.KeyId;
 
-        // 5. RFC 6749 §5.1: the answer, which always says what was granted.
+        // 6d. RFC 9068 §2: the token.
+        if (!(await issuer.IssueAsync(client, grant, ct)).TryGet(out var token, out error))
+            return error;
+        usage.ScopesUsed(client.Id, grant.Scope.Values);
+        requestEvent.Resource = grant.Resource.Audience;
+        requestEvent.Scope = grant.Scope.ToString();
+        requestEvent.TokenId = token.Id;
+        requestEvent.KeyId = token.KeyId;
+
+        // 6e. RFC 6749 §5.1: the response, which always says what was granted.
         return new TokenResponse(token.Jwt, "Bearer", (long)token.Lifetime.TotalSeconds, grant.Scope.ToString());
     }
+}
+
+/// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
+/// <param name="AccessToken">The JWT, in ASCII.</param>
+/// <param name="TokenType">RFC 6750's Bearer.</param>
+/// <param name="ExpiresIn">In seconds.</param>
+/// <param name="Scope">What was granted.</param>
+internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long ExpiresIn, string Scope) : JsonAnswer
+{
+    public override void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteString("access_token"u8, AccessToken);
+        json.WriteString("token_type"u8, TokenType);
+        json.WriteNumber("expires_in"u8, ExpiresIn);
+        json.WriteString("scope"u8, Scope);
+        json.WriteEndObject();
+    }
+
+    // A record's own ToString would print the token into any log that is handed one of these.
+    public override string ToString() => $"{TokenType} {Scope}";
 }

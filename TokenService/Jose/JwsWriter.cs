@@ -45,8 +45,8 @@ internal sealed class JwsWriter(string type)
         var json = Utf8Json.Write((signer, type), static (header, json) =>
         {
             json.WriteStartObject();
-            json.WriteString("alg"u8, header.signer.Algorithm);
-            json.WriteString("kid"u8, header.signer.Kid);
+            json.WriteString("alg"u8, header.signer.PublicKey.Algorithm);
+            json.WriteString("kid"u8, header.signer.PublicKey.Kid);
             json.WriteString("typ"u8, header.type);
             json.WriteEndObject();
         });

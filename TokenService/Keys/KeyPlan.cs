@@ -103,7 +103,7 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
             .Where(key => !Wanted.Contains(key.Algorithm) && !key.HasEndedAt(now))
             // Nothing happens to a key before it is published, which another clock may have put into our future.
             .Select(key => (Key: key, Until: Later(now, key.PublishedAt)))
-            .Where(end => !(end.Key.SignsUntil <= end.Until))
+            .Where(end => end.Key.SignsUntil is null || end.Key.SignsUntil > end.Until)
             .Select(end => new KeyStep.End(end.Key.Kid, end.Until))];
     }
 

@@ -65,7 +65,7 @@ internal sealed record SigningKey
     public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now;
 
     // By what is known, not by PublishedAt: a replica whose clock is behind shows a key it knows.
-    public bool IsPublishedAt(DateTimeOffset now) => WithdrawnAt is null && !(GoneAfter <= now);
+    public bool IsPublishedAt(DateTimeOffset now) => WithdrawnAt is null && (GoneAfter is null || GoneAfter > now);
 
     public SigningKeyState StateAt(DateTimeOffset now) => this switch
     {

@@ -8,6 +8,6 @@ internal sealed class SigningKeyHealth(SigningKeys keys) : IHealthCheck
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken)
     {
         var signer = await keys.SignerAsync(algorithm: null, lifetime: TimeSpan.Zero, cancellationToken);
-        return signer.Refused(out var error, out _) ? HealthCheckResult.Unhealthy(error.Reason) : HealthCheckResult.Healthy();
+        return signer.TryGet(out _, out var error) ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy(error.Detail);
     }
 }

@@ -204,8 +204,8 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     {
         var algorithm = SignatureAlgorithm.Of(make.Algorithm);
         using var pair = algorithm.CreatePair(options.Value.RsaKeySize);
-        var publicJwk = algorithm.PublicJwk(pair);
-        var kid = publicJwk.GetProperty("kid").GetString()!;
+        var publicKey = new PublicKey(algorithm, pair);
+        var kid = publicKey.Kid;
         var privateKey = pair.ExportPkcs8PrivateKey();
         try
         {
@@ -213,7 +213,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
             {
                 kid,
                 make.Algorithm,
-                publicJwk = publicJwk.GetRawText(),
+                publicJwk = publicKey.Jwk.GetRawText(),
                 envelope = sealingKeys.Current.Seal(privateKey, kid, make.Algorithm),
                 sealingKeyId = sealingKeys.Current.Id,
                 publishedAt = make.PublishedAt.UtcDateTime,

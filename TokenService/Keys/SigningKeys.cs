@@ -51,21 +51,24 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
 
         var now = known;
         if (Signing(now.Ring, algorithm) is not { } signing)
-            return OAuthError.TemporarilyUnavailable("there is no signing key", RetryAfter);
+            return OAuthError.TemporarilyUnavailable(Reason.SigningKeyUnavailable, RetryAfter, "there is no signing key");
         if (lifetime > signing.MaxTokenLifetime)
-            return OAuthError.TemporarilyUnavailable($"the signing key changed to {signing.Kid}", RetryAfter);
+            return OAuthError.TemporarilyUnavailable(Reason.SigningKeyUnavailable, RetryAfter, $"the signing key changed to {signing.Kid}");
         return now.Opened.TryGetValue(signing.Kid, out var opened)
-            ? opened.Signer
-            : OAuthError.TemporarilyUnavailable($"the signing key {signing.Kid} cannot be opened", RetryAfter);
+            ? opened
+            : OAuthError.TemporarilyUnavailable(
+                Reason.SigningKeyUnavailable, RetryAfter, $"the signing key {signing.Kid} cannot be opened");
     }
 
     /// <summary>The key of that kid, while it is published; null: there is none, or it was withdrawn.</summary>
     /// <exception cref="NpgsqlException">The database would have to be asked, and is away.</exception>
-    public async ValueTask<Signer?> FindAsync(string kid, CancellationToken ct)
+    public async ValueTask<PublicKey?> FindAsync(string kid, CancellationToken ct)
     {
         await LearnAsync(ct);
         var (now, at) = (known, clock.GetUtcNow());
-        return now.Ring.PublishedAt(at).Any(key => key.Kid == kid) && now.Opened.TryGetValue(kid, out var opened) ? opened.Signer : null;
+        return now.Ring.PublishedAt(at).Any(key => key.Kid == kid) && now.Opened.TryGetValue(kid, out var opened)
+            ? opened.PublicKey
+            : null;
     }
 
     /// <summary>
@@ -83,7 +86,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
             var ring = await store.LoadAsync(now - Remembered, ct);
             var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
             var opened = known.Opened
-                .Where(entry => published.TryGetValue(entry.Key, out var row) && entry.Value.IsShownBy(row))
+                .Where(entry => published.TryGetValue(entry.Key, out var row) && IsShownBy(row, entry.Value.PublicKey))
                 .ToDictionary(StringComparer.Ordinal);
             var problem = opened.Count == published.Count ? null : Open(await store.LoadSealedAsync(ct), published, opened);
             known = new Known(now, ring, opened, Publish(ring, now, opened));
@@ -105,7 +108,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     }
 
     private string? Open(
-        IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, OpenedKey> opened)
+        IEnumerable<SealedKey> all, Dictionary<string, SigningKey> published, Dictionary<string, Signer> opened)
     {
         string? problem = null;
         var closed = all.ToDictionary(key => key.Kid, StringComparer.Ordinal);
@@ -131,15 +134,15 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         return problem;
     }
 
-    private OpenedKey Open(SealedKey key, SigningKey row)
+    private Signer Open(SealedKey key, SigningKey row)
     {
         var privateKey = sealingKeys.Unseal(key);
         try
         {
             var algorithm = SignatureAlgorithm.Of(row.Algorithm);
             var pair = algorithm.ReadPair(privateKey);
-            var opened = new OpenedKey(algorithm.PublicJwk(pair), new Signer(row.Kid, algorithm, pair));
-            return opened.IsShownBy(row) ? opened : throw new CryptographicException("The row shows another key.");
+            var signer = new Signer(algorithm, pair);
+            return IsShownBy(row, signer.PublicKey) ? signer : throw new CryptographicException("The row shows another key.");
         }
         finally
         {
@@ -150,7 +153,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     private SigningKey? Signing(KeyRing ring, string? algorithm) =>
         ring.SigningAt(clock.GetUtcNow(), algorithm ?? options.Value.Algorithm, options.Value.Algorithm);
 
-    private JwkSet Publish(KeyRing ring, DateTimeOffset now, Dictionary<string, OpenedKey> opened)
+    private JwkSet Publish(KeyRing ring, DateTimeOffset now, Dictionary<string, Signer> opened)
     {
         using var utf8 = new MemoryStream();
         using (var json = new Utf8JsonWriter(utf8))
@@ -168,15 +171,9 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         return set.MaxAge == current.MaxAge && set.Json.AsSpan().SequenceEqual(current.Json) ? current : set;
     }
 
-    /// <param name="PublicJwk">The other half of the private key, computed from it.</param>
-    private sealed record OpenedKey(JsonElement PublicJwk, Signer Signer)
-    {
-        /// <summary>False when the row says something else, so was changed since.</summary>
-        public bool IsShownBy(SigningKey row) =>
-            Signer.Algorithm == row.Algorithm
-            && PublicJwk.GetProperty("kid").ValueEquals(row.Kid)
-            && JsonElement.DeepEquals(PublicJwk, row.PublicJwk);
-    }
+    // False when the row says something else than what follows from its private half, so was changed since.
+    private static bool IsShownBy(SigningKey row, PublicKey key) =>
+        key.Algorithm == row.Algorithm && key.Kid == row.Kid && JsonElement.DeepEquals(key.Jwk, row.PublicJwk);
 
-    private sealed record Known(DateTimeOffset At, KeyRing Ring, Dictionary<string, OpenedKey> Opened, JwkSet JwkSet);
+    private sealed record Known(DateTimeOffset At, KeyRing Ring, Dictionary<string, Signer> Opened, JwkSet JwkSet);
 }

@@ -1,16 +1,20 @@
+using System.Diagnostics.CodeAnalysis;
 using TokenService.Clients;
 using TokenService.Protocol;
 
 namespace TokenService.Limits;
 
-/// <summary>Holds clients to their tokens per minute, where they have such a ceiling: each replica by itself.</summary>
+/// <summary>Holds a client to its tokens per minute, if it has such a limit. Each replica counts for itself.</summary>
 internal sealed class ClientTokenLimit(TimeProvider clock)
 {
     private readonly RateLimiter<(string ClientId, int PerMinute)> limiter = new(clock);
 
-    /// <returns>Why the client gets no token now; null: it does.</returns>
-    public OAuthError? Refuse(Client client) =>
-        client.TokensPerMinute is { } most && !limiter.TryTake((client.Id, most), Rate.PerMinute(most), out var wait)
-            ? OAuthError.TooManyTokens($"more than {most} tokens a minute", wait)
+    /// <summary>Takes one token off the client's limit. False: the client gets none now, for the reason that the error says.</summary>
+    public bool TryTake(Client client, [NotNullWhen(false)] out OAuthError? error)
+    {
+        error = client.TokensPerMinute is { } max && !limiter.TryTake((client.Id, max), Rate.PerMinute(max), out var wait)
+            ? OAuthError.TooManyTokens(wait, $"more than {max} a minute")
             : null;
+        return error is null;
+    }
 }

@@ -3,25 +3,25 @@ using TokenService.Telemetry;
 
 namespace TokenService.Limits;
 
-/// <summary>Counts the requests that are being answered, and says when there are too many.</summary>
+/// <summary>Bounds the requests that are being answered at the same time, from their body having come to their answer being known.</summary>
 internal sealed class ConcurrencyLimit
 {
-    private readonly int most;
+    private readonly int max;
     private int count;
 
     public ConcurrencyLimit(IOptions<LimitOptions> options, Metrics metrics)
     {
-        most = options.Value.RequestsInFlight;
+        max = options.Value.RequestsInFlight;
         metrics.ObserveRequestsInFlight(() => Count);
     }
 
-    /// <summary>How many there are.</summary>
+    /// <summary>How many requests are in flight.</summary>
     public int Count => Volatile.Read(ref count);
 
-    /// <returns>False: one too many. Otherwise it must leave.</returns>
+    /// <returns>False: this is one too many. True: the caller has to <see cref="Leave"/>.</returns>
     public bool TryEnter()
     {
-        if (Interlocked.Increment(ref count) <= most)
+        if (Interlocked.Increment(ref count) <= max)
             return true;
         Leave();
         return false;

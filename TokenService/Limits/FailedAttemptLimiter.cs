@@ -5,15 +5,15 @@ using TokenService.Protocol;
 
 namespace TokenService.Limits;
 
-/// <summary>A secret that has to be hashed.</summary>
+/// <summary>A credential that has to be verified at a cost.</summary>
 /// <param name="Target">What it is tried on: the id of a secret's row, or of a client.</param>
-/// <param name="Source">Where it comes from; null: of no account here.</param>
+/// <param name="Source">Where it comes from; null: not counted against its source.</param>
 internal readonly record struct Attempt(string Target, IPAddress? Source);
 
 /// <summary>
-/// Counts the wrong secrets that had to be hashed (RFC 6749 §2.3.1: brute force), against what they were tried on and against where they
-/// came from; over either budget the next is refused before it is hashed. Who is recognised is not asked here, and neither is who names
-/// the row of a live secret whose budget is whole, so nobody is locked out by what others do from the same address.
+/// Counts the wrong secrets that had to be hashed (RFC 6749 §2.3.1: brute force) against what they were tried on and against where
+/// they came from; over either budget the next is refused before it is hashed. A recognised secret is not asked here, and neither is
+/// one that names a live row whose budget is whole, so nobody is locked out by what others do from the same address.
 /// </summary>
 internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeProvider clock)
 {
@@ -22,20 +22,22 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
     private readonly RateLimiter<string> targets = new(clock);
     private readonly RateLimiter<IPAddress> sources = new(clock);
 
-    /// <summary>Counts an attempt as wrong before it is known to be, so that many at once are no way round the limit.</summary>
-    /// <returns>Why the secret is not to be tried now; null: it is.</returns>
-    public OAuthError? Begin(Attempt attempt)
+    /// <summary>
+    /// Counts an attempt as failed before its outcome is known, so that many at once are no way round the limit. Refused with 429
+    /// when a budget is used up.
+    /// </summary>
+    public Result<Attempt> Begin(Attempt attempt)
     {
         if (!targets.TryTake(attempt.Target, perTarget, out var wait))
-            return OAuthError.TooManyRequests("too many wrong secrets were tried on this client or secret", wait);
+            return OAuthError.TooManyRequests(Reason.TooManyFailuresOfTarget, wait);
         if (attempt.Source is null || sources.TryTake(Network(attempt.Source), perSource, out wait))
-            return null;
+            return attempt;
 
         targets.GiveBack(attempt.Target, perTarget);
-        return OAuthError.TooManyRequests("too many wrong secrets came from this address", wait);
+        return OAuthError.TooManyRequests(Reason.TooManyFailuresFromSource, wait);
     }
 
-    /// <summary>Counts it no more: the secret was right, or was not tried after all.</summary>
+    /// <summary>Takes an attempt off the count: the secret was right, or was not tried after all.</summary>
     public void Forgive(Attempt attempt)
     {
         targets.GiveBack(attempt.Target, perTarget);
@@ -43,7 +45,7 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
             sources.GiveBack(Network(attempt.Source), perSource);
     }
 
-    // Of IPv6 the /64, which one caller has to himself.
+    // One IPv6 caller has a /64 to itself.
     private static IPAddress Network(IPAddress source)
     {
         if (source.AddressFamily != AddressFamily.InterNetworkV6 || source.IsIPv4MappedToIPv6)

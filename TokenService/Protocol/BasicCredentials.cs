@@ -15,28 +15,32 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     private static readonly SearchValues<char> Base64Characters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
 
-    /// <summary>Reads the header's value. Every defect is the same invalid_client, with its cause for the log.</summary>
+    /// <summary>Reads the header's value. Every defect is the same invalid_client, with a detail for the log.</summary>
     public static Result<BasicCredentials> Parse(string header)
     {
         var space = header.IndexOf(' ');
         if (space < 0 || !header.AsSpan(0, space).Equals(Scheme, StringComparison.OrdinalIgnoreCase))
-            return OAuthError.InvalidClient("the Authorization header's scheme is not Basic");
+            return OAuthError.InvalidClient(Reason.BasicMalformed, "the scheme of the Authorization header is not Basic");
 
         var token = header.AsSpan(space).TrimStart(' ');
         if (token.Length > MaxLength)
-            return OAuthError.InvalidClient("the Basic credentials are too long");
+            return OAuthError.InvalidClient(Reason.BasicMalformed, "longer than 4096 characters");
         Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
         if (token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out var length))
-            return OAuthError.InvalidClient("the Basic credentials are not Base64");
+            return OAuthError.InvalidClient(Reason.BasicMalformed, "not Base64");
         ReadOnlySpan<byte> decoded = bytes[..length];
 
         // RFC 6749 §2.3.1: id and secret are form-encoded before Base64, so decode each after splitting.
         var colon = decoded.IndexOf((byte)':');
         if (colon < 0)
-            return OAuthError.InvalidClient("the Basic credentials have no colon");
-        if (!FormUrlEncoding.TryDecode(decoded[..colon], out var clientId) ||
-            !FormUrlEncoding.TryDecode(decoded[(colon + 1)..], out var secret))
-            return OAuthError.InvalidClient("the id or secret in the Basic credentials has a % without two hexadecimal digits after it, or is not UTF-8");
+            return OAuthError.InvalidClient(Reason.BasicMalformed, "no colon");
+        if (!FormUrlEncoding.TryDecode(decoded[..colon], out var clientId)
+            || !FormUrlEncoding.TryDecode(decoded[(colon + 1)..], out var secret))
+        {
+            return OAuthError.InvalidClient(
+                Reason.BasicMalformed, "the id or the secret has a % without two hexadecimal digits after it, or is not UTF-8");
+        }
+
 
         return new BasicCredentials(clientId, secret);
     }

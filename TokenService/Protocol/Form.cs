@@ -33,7 +33,7 @@ internal sealed class Form
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
     {
         if (body.Length > MaxLength)
-            return OAuthError.InvalidRequest("The body is too large.", status: 413);
+            return OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
 
         return Parse(body.IsSingleSegment ? body.FirstSpan : body.ToArray());
     }
@@ -51,16 +51,19 @@ internal sealed class Form
             var name = equals < 0 ? pair : pair[..equals];
             var value = equals < 0 ? [] : pair[(equals + 1)..];
             if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
-                return OAuthError.InvalidRequest("The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+                {
+                return OAuthError.InvalidRequest(
+                    Reason.BodyBadlyEncoded, "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+            }
 
             if (++count > MaxParameters)
-                return OAuthError.InvalidRequest("The body has too many parameters.");
+                return OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.");
 
             if (decodedName == Resource)
                 form.AddResource(decodedValue);
             // RFC 6749 §3.2: parameters must not be included more than once. That goes for unknown ones and empty ones too.
             else if (!form.parameters.TryAdd(decodedName, decodedValue))
-                return OAuthError.InvalidRequest("A parameter is repeated.");
+                return OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.");
         }
 
         return form;

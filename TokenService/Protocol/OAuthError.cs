@@ -1,51 +1,64 @@
 namespace TokenService.Protocol;
 
 /// <summary>
-/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur: there is no grant to be
-/// invalid), then that of RFC 8707 §2, then those of our own limits and failures.
+/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur, because there is no grant
+/// that could be invalid), then that of RFC 8707 §2, then those of our own limits and failures.
 /// </summary>
 /// <param name="Code">The <c>error</c> member.</param>
 /// <param name="Status">The HTTP status.</param>
-/// <param name="Description">The <c>error_description</c> member: for the developer of the client, never an echo of its request.</param>
-/// <param name="Reason">Why, for the operator's log. Never sent to the client.</param>
-/// <param name="RetryAfter">When to ask again, where asking again may help.</param>
-internal sealed record OAuthError(string Code, int Status, string Description, string? Reason = null, TimeSpan? RetryAfter = null)
+/// <param name="Description">The <c>error_description</c> member, for the developer of the client. It never repeats the request.</param>
+/// <param name="Reason">One of <see cref="Protocol.Reason"/>, for the event log. Never sent to the client.</param>
+/// <param name="Detail">What the event log says beside the reason; null: nothing. Never sent to the client.</param>
+/// <param name="RetryAfter">When to ask again, where that may help.</param>
+internal sealed record OAuthError(
+    string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null)
 {
+    /// <param name="reason">For the event log.</param>
     /// <param name="description">What is wrong with the request.</param>
     /// <param name="status">400, unless HTTP has a status that says more.</param>
-    public static OAuthError InvalidRequest(string description, int status = 400) =>
-        new("invalid_request", status, description);
+    public static OAuthError InvalidRequest(string reason, string description, int status = 400) =>
+        new("invalid_request", status, description, reason);
 
-    // One description for every cause, so a caller cannot tell an unknown client from a wrong secret.
-    public static OAuthError InvalidClient(string reason) =>
-        new("invalid_client", 401, "Client authentication failed.", reason);
+    public static OAuthError ParameterMissing(string name) =>
+        InvalidRequest(Protocol.Reason.ParameterMissing, $"The parameter {name} is missing.") with { Detail = name };
+
+    // One description for every reason, so that a caller cannot tell an unknown client from a wrong secret.
+    public static OAuthError InvalidClient(string reason, string? detail = null) =>
+        new("invalid_client", 401, "Client authentication failed.", reason, detail);
 
     /// <summary>Every client may use the one grant there is, but not every client may introspect.</summary>
-    public static OAuthError UnauthorizedClient(string description) =>
-        new("unauthorized_client", 400, description);
+    public static OAuthError UnauthorizedClient(string reason, string description) =>
+        new("unauthorized_client", 400, description, reason);
 
     public static OAuthError UnsupportedGrantType() =>
-        new("unsupported_grant_type", 400, "The only grant_type here is client_credentials.");
+        new("unsupported_grant_type", 400, "The only grant_type here is client_credentials.", Protocol.Reason.GrantTypeUnsupported);
 
-    public static OAuthError InvalidScope(string description) =>
-        new("invalid_scope", 400, description);
+    public static OAuthError InvalidScope(string reason, string description) =>
+        new("invalid_scope", 400, description, reason);
 
-    public static OAuthError InvalidTarget(string description) =>
-        new("invalid_target", 400, description);
+    public static OAuthError InvalidTarget(string reason, string description) =>
+        new("invalid_target", 400, description, reason);
 
-    /// <summary>Too much work, or the database away. The code is borrowed from RFC 6749 §4.1.2.1, which has it for the same case.</summary>
-    public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter) =>
-        new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, retryAfter);
+    /// <summary>
+    /// Too much work, or the database is unavailable. The code is that of RFC 6749 §4.1.2.1, which has it for the same case.
+    /// </summary>
+    public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter, string? detail = null) =>
+        new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, detail, retryAfter);
 
     /// <summary>Too many wrong secrets (RFC 6585 §4). The same whether or not the client exists.</summary>
     public static OAuthError TooManyRequests(string reason, TimeSpan retryAfter) =>
-        new("temporarily_unavailable", 429, "Too many failed attempts. Ask again later.", reason, retryAfter);
+        new("temporarily_unavailable", 429, "Too many failed attempts. Ask again later.", reason, RetryAfter: retryAfter);
 
     /// <summary>More tokens than the client may have (RFC 6585 §4).</summary>
-    public static OAuthError TooManyTokens(string reason, TimeSpan retryAfter) => new(
-        "temporarily_unavailable", 429, "This client asks for tokens too often. Keep each token until shortly before it expires.", reason, retryAfter);
+    public static OAuthError TooManyTokens(TimeSpan retryAfter, string detail) => new(
+        "temporarily_unavailable",
+        429,
+        "This client asks for tokens too often. Keep each token until shortly before it expires.",
+        Protocol.Reason.TooManyTokens,
+        detail,
+        retryAfter);
 
-    /// <summary>A bug. The log has the exception; the caller learns nothing. The code is RFC 6749 §4.1.2.1's.</summary>
+    /// <summary>A bug. The log has the exception; the caller learns nothing. The code is that of RFC 6749 §4.1.2.1.</summary>
     public static OAuthError ServerError() =>
-        new("server_error", 500, "The server failed. Its log names this request.");
+        new("server_error", 500, "The server failed. Its log names this request.", Protocol.Reason.InternalError);
 }

@@ -10,11 +10,12 @@ internal readonly struct Result<T>
 
     private Result(T? value, OAuthError? error) => (this.value, this.error) = (value, error);
 
-    public bool Refused([NotNullWhen(true)] out OAuthError? error, [MaybeNullWhen(true)] out T value)
+    /// <summary>True: there is a value. False: there is an error.</summary>
+    public bool TryGet([MaybeNullWhen(false)] out T value, [NotNullWhen(false)] out OAuthError? error)
     {
-        error = this.error;
         value = this.value;
-        return error is not null;
+        error = this.error;
+        return error is null;
     }
 
     public static implicit operator Result<T>(T value) => new(value, null);

@@ -32,12 +32,13 @@ internal sealed class ScopeSet
     public static Result<ScopeSet> Parse(string scope)
     {
         if (scope.Length > MaxLength)
-            return OAuthError.InvalidScope("The scope parameter is too long.");
+            return OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.");
 
         var tokens = scope.Split(' ');
         return tokens.All(IsToken)
             ? new ScopeSet(tokens)
-            : OAuthError.InvalidScope("The scope parameter is not a list of scope-tokens separated by single spaces.");
+            : OAuthError.InvalidScope(
+                Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.");
     }
 
     /// <summary>As in a request, a response or a claim: separated by single spaces.</summary>

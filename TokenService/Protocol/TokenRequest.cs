@@ -10,7 +10,7 @@ internal readonly record struct TokenRequest(string? Scope, string? Resource)
         switch (form["grant_type"])
         {
             case null:
-                return OAuthError.InvalidRequest("The parameter grant_type is missing.");
+                return OAuthError.ParameterMissing("grant_type");
             case not "client_credentials":
                 return OAuthError.UnsupportedGrantType();
         }
@@ -18,10 +18,10 @@ internal readonly record struct TokenRequest(string? Scope, string? Resource)
         if (form.Resources.Count == 0)
             return new TokenRequest(form["scope"], Resource: null);
         if (!form.Resources.All(ResourceIndicator.IsWellFormed))
-            return OAuthError.InvalidTarget("A resource is an absolute URI without a fragment.");
+            return OAuthError.InvalidTarget(Reason.ResourceMalformed, "A resource is an absolute URI without a fragment.");
         // RFC 8707 §3: a token for several could be used by one of them at another.
         if (form.Resources.Distinct(StringComparer.Ordinal).Count() > 1)
-            return OAuthError.InvalidTarget("A token is for one resource: ask for one at a time.");
+            return OAuthError.InvalidTarget(Reason.SeveralResources, "A token is for one resource: ask for one at a time.");
         return new TokenRequest(form["scope"], form.Resources[0]);
     }
 }

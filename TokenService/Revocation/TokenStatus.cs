@@ -9,28 +9,29 @@ using TokenService.Tokens;
 namespace TokenService.Revocation;
 
 /// <summary>
-/// What became of a token after it was issued: revoked by its client, dead with all its client's, or its client not what it was. Whether it
-/// was revoked is asked of the database once and then remembered, under the rules of <see cref="DatabaseCache{TValue}"/>.
+/// What became of a token after it was issued: its client revoked it, all tokens of its client were revoked, or its client is not
+/// what it was. The database is asked once whether a token was revoked; then the answer is cached, under the rules of
+/// <see cref="DatabaseCache{TValue}"/>.
 /// </summary>
 internal sealed class TokenStatus : IDisposable
 {
     private const int MaxTokens = 20_000; // about 200 bytes each
 
-    // Of the connections of the pool, so that those who revoke leave some to everybody else.
+    // Of the connections of the pool, so that revocations leave some to everybody else.
     private const int MaxWrites = 16;
 
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromMinutes(1);
 
-    private readonly AccessTokenValidator reader;
+    private readonly AccessTokenValidator validator;
     private readonly ClientCache clients;
     private readonly RevocationStore store;
     private readonly TimeProvider clock;
     private readonly DatabaseCache<TokenState> states;
-    private readonly SemaphoreSlim mayWrite = new(MaxWrites);
+    private readonly SemaphoreSlim writeSlots = new(MaxWrites);
 
     public TokenStatus(
-        AccessTokenValidator reader,
+        AccessTokenValidator validator,
         ClientCache clients,
         RevocationStore store,
         ChangeNotifications notifications,
@@ -38,35 +39,35 @@ internal sealed class TokenStatus : IDisposable
         TimeProvider clock,
         ILogger<TokenStatus> logger)
     {
-        (this.reader, this.clients, this.store, this.clock) = (reader, clients, store, clock);
-        var remembering = new Remembering("token", options.Value.ServeWhileAway, MaxTokens, MaxUnknown: 0);
-        states = new DatabaseCache<TokenState>(remembering, store.FindAsync, notifications, clock, logger);
+        (this.validator, this.clients, this.store, this.clock) = (validator, clients, store, clock);
+        var cacheOptions = new CacheOptions("token", options.Value.ServeWhileAway, MaxTokens, MaxUnknown: 0);
+        states = new DatabaseCache<TokenState>(cacheOptions, store.FindAsync, notifications, clock, logger);
     }
 
-    /// <summary>Whether a token is good for an API that received it: all that can be checked of it is (RFC 7662 §4).</summary>
+    /// <summary>Whether a token is good for an API that received it, by every check there is (RFC 7662 §4).</summary>
     /// <param name="jwt">Anything.</param>
-    /// <param name="api">Who asks: a client that speaks for resources.</param>
+    /// <param name="api">The client that asks, which speaks for resources.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="NpgsqlException">The database has to be asked, and is away.</exception>
+    /// <exception cref="NpgsqlException">The database has to be asked, and is unavailable.</exception>
     public async ValueTask<TokenValidation> IntrospectAsync(string jwt, Client api, CancellationToken ct)
     {
-        var validation = await reader.ReadAsync(jwt, ct);
+        var validation = await validator.ValidateAsync(jwt, ct);
         return validation.Token is { } token ? validation with { Failure = await FailureAsync(token, api, ct) } : validation;
     }
 
-    /// <summary>Revokes a token, if it is one of the client's own that still lives (RFC 7009 §2.1).</summary>
-    /// <returns>Refused: it could not be.</returns>
-    /// <exception cref="NpgsqlException">The database is away.</exception>
+    /// <summary>Revokes a token, if it is the client's own and has not expired (RFC 7009 §2.1).</summary>
+    /// <returns>Refused with 503 when the client has revoked too many.</returns>
+    /// <exception cref="NpgsqlException">The database is unavailable.</exception>
     public async ValueTask<Result<TokenValidation>> RevokeAsync(string jwt, Client client, CancellationToken ct)
     {
-        var validation = await reader.ReadAsync(jwt, ct);
+        var validation = await validator.ValidateAsync(jwt, ct);
         if (validation.Token is not { } token)
             return validation;
         if (token.ClientId != client.Id)
-            return validation with { Failure = "it is another client's" };
-        // When the caller goes away, too: what it wanted is done.
-        if (!await DatabaseUnavailable.AskAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
-            return OAuthError.TemporarilyUnavailable("too many tokens of the client are revoked one by one", RetryAfterTooMany);
+            return validation with { Failure = Reason.TokenOfAnotherClient };
+        // Without ct: what the caller wanted is done even if it goes away.
+        if (!await DatabaseGate.InTimeAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
+            return OAuthError.TemporarilyUnavailable(Reason.TooManyRevocations, RetryAfterTooMany);
         states.Forget(token.Id);
         return validation;
     }
@@ -74,40 +75,40 @@ internal sealed class TokenStatus : IDisposable
     public void Dispose()
     {
         states.Dispose();
-        mayWrite.Dispose();
+        writeSlots.Dispose();
     }
 
     private async Task<bool> AddAsync(ValidatedToken token, CancellationToken ct)
     {
-        await mayWrite.WaitAsync(ct);
+        await writeSlots.WaitAsync(ct);
         try
         {
             return await store.AddAsync(token, clock.GetUtcNow(), ct);
         }
         finally
         {
-            mayWrite.Release();
+            writeSlots.Release();
         }
     }
 
     private async ValueTask<string?> FailureAsync(ValidatedToken token, Client api, CancellationToken ct)
     {
         if (!api.Resources.Any(resource => resource.Audience == token.Audience))
-            return "it is for a resource that the caller does not speak for";
+            return Reason.TokenForAnotherResource;
         if (Failure(token, await clients.FindAsync(token.ClientId, ct)) is { } failure)
             return failure;
-        return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : "its client revoked it";
+        return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : Reason.TokenRevoked;
     }
 
-    // What its client has become since.
+    // Because of what its client has become since.
     private static string? Failure(ValidatedToken token, Client? client)
     {
         if (client is not { IsEnabled: true })
-            return "its client is gone or disabled";
+            return Reason.TokenClientUnavailable;
         if (token.IssuedAt <= client.TokensNotBefore)
-            return "all tokens of its client up to a later instant were revoked";
+            return Reason.TokensOfClientRevoked;
         return token.Scope.Values.All(name => client.Scopes.Any(held => held.Name == name && held.Resource.Audience == token.Audience))
             ? null
-            : "its client does not hold one of its scopes any more";
+            : Reason.TokenScopeWithdrawn;
     }
 }

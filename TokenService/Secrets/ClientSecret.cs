@@ -1,3 +1,5 @@
+using TokenService.Protocol;
+
 namespace TokenService.Secrets;
 
 /// <summary>One secret of a client: its digest and its life.</summary>
@@ -33,15 +35,23 @@ internal sealed record ClientSecret
     /// <summary>True when the secret names no row, so that only hashing can tell whether it is this one.</summary>
     public bool IsImported => Id.StartsWith(ImportedPrefix, StringComparison.Ordinal);
 
-    public bool IsAliveAt(DateTimeOffset now) =>
-        (HasBegun || NotBefore <= now) && !IsOver && !(ExpiresAt <= now) && !(RevokedAt <= now);
+    public bool IsAliveAt(DateTimeOffset now) => FailureAt(now) is null;
+
+    /// <summary>Why it is not alive, one of <see cref="Reason"/>; null: it is.</summary>
+    public string? FailureAt(DateTimeOffset now)
+    {
+        if (IsOver || RevokedAt <= now || ExpiresAt <= now)
+            return RevokedAt is null || ExpiresAt < RevokedAt ? Reason.SecretExpired : Reason.SecretRevoked;
+        return HasBegun || NotBefore <= now ? null : Reason.SecretNotYetValid;
+    }
 
     /// <summary>True for the same row with the same digest, whenever each was read.</summary>
     public bool IsSameAs(ClientSecret other) =>
-        Id == other.Id
+        ReferenceEquals(this, other)
+        || (Id == other.Id
         && Digest.Cost == other.Digest.Cost
         && Digest.Salt.AsSpan().SequenceEqual(other.Digest.Salt)
-        && Digest.Hash.AsSpan().SequenceEqual(other.Digest.Hash);
+        && Digest.Hash.AsSpan().SequenceEqual(other.Digest.Hash));
 
     public override string ToString() => Id;
 

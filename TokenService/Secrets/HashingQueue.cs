@@ -46,7 +46,7 @@ internal sealed class HashingQueue : IDisposable
         var job = new Job(secret, digest, clock.GetTimestamp());
         return queues[namesRow ? 0 : 1].TryAdd(job, millisecondsTimeout: 0, CancellationToken.None)
             ? job.Answer.Task
-            : Task.FromResult(Busy("the hashing queue is full"));
+            : Task.FromResult(Busy(Reason.HashingQueueFull));
     }
 
     public void Dispose()
@@ -77,11 +77,11 @@ internal sealed class HashingQueue : IDisposable
     private void Work(Job job)
     {
         if (clock.GetElapsedTime(job.QueuedAt) > queueTime)
-            job.Answer.TrySetResult(Busy("the secret waited too long to be hashed"));
+            job.Answer.TrySetResult(Busy(Reason.HashingTooLate));
         else if (SecretHasher.Matches(job.Secret, job.Digest) is { } matches)
             job.Answer.TrySetResult(matches);
         else
-            job.Answer.TrySetResult(Busy("there was no memory to hash a secret"));
+            job.Answer.TrySetResult(Busy(Reason.HashingWithoutMemory));
     }
 
     private static Result<bool> Busy(string reason) => OAuthError.TemporarilyUnavailable(reason, RetryAfter);

@@ -1,26 +1,39 @@
 using System.Buffers.Binary;
-using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Options;
+using TokenService.Caching;
 
 namespace TokenService.Secrets;
 
-/// <summary>HMAC-SHA-256 of a presented secret and the row it should be the secret of; 32 bytes.</summary>
+/// <summary>HMAC-SHA-256 of a presented secret and the row whose secret it should be; 32 bytes.</summary>
 internal readonly record struct SecretMac(UInt128 First, UInt128 Second)
 {
     public bool Matches(SecretMac other) => CryptographicOperations.FixedTimeEquals(
         MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in this)), MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in other)));
+}
 
-    /// <summary>One for several, whatever their order.</summary>
-    public static SecretMac operator ^(SecretMac a, SecretMac b) => new(a.First ^ b.First, a.Second ^ b.Second);
+/// <summary>When a secret was last verified, in terms of <see cref="HashingOptions.SecretMemory"/>.</summary>
+internal enum Recognition
+{
+    /// <summary>Never, as far as the cache knows.</summary>
+    None,
+
+    /// <summary>At least twice that long ago.</summary>
+    Old,
+
+    /// <summary>Longer ago, but not twice as long.</summary>
+    Recent,
+
+    /// <summary>Not longer ago: the secret need not be hashed.</summary>
+    Current,
 }
 
 /// <summary>
-/// Secrets that have proved right, so that the next request is a microsecond's work. Each is remembered as HMAC-SHA-256 under a key made
-/// at start, over the id and digest of its row and the secret itself: a row that changes makes it another secret. Whether the row
-/// is alive is not this class's question: it is asked before, at every request.
+/// Secrets that were verified, so that the next request with one costs a microsecond. Each is kept as HMAC-SHA-256, under a key made at
+/// start, over the id and digest of its row and the secret itself, so a row that changes makes it another secret. Whether the row is
+/// alive is not asked here: the caller does that before, for every request.
 /// </summary>
 internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, TimeProvider clock)
 {
@@ -33,33 +46,27 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
     private readonly TimeSpan memory = options.Value.SecretMemory;
 
     // By the secret's id.
-    private readonly ConcurrentDictionary<string, Remembered> remembered = new(StringComparer.Ordinal);
+    private readonly BoundedMap<string, Entry> entries = new(MaxSecrets);
 
-    /// <summary>True when this secret has proved to be that of the row, lately.</summary>
-    public bool Knows(ClientSecret row, SecretMac mac) => AgeOf(row, mac) < memory;
-
-    /// <summary>True when it has, not lately, but not long ago either.</summary>
-    public bool KnewLately(ClientSecret row, SecretMac mac) => AgeOf(row, mac) < 2 * memory;
-
-    /// <summary>True when it once has, however long ago.</summary>
-    public bool Knew(ClientSecret row, SecretMac mac) => AgeOf(row, mac) is not null;
-
-    /// <summary>Remembers a secret that has just proved right.</summary>
-    public void Remember(ClientSecret row, SecretMac mac)
+    /// <summary>When the secret that has this MAC was last verified as that of the row.</summary>
+    public Recognition Recognise(ClientSecret row, SecretMac mac)
     {
-        if (memory <= TimeSpan.Zero)
-            return;
-
-        remembered[row.Id] = new Remembered(mac, clock.GetTimestamp());
-        // Any will do: who comes back is hashed once more.
-        if (remembered.Count > MaxSecrets)
-        {
-            foreach (var other in remembered.Take(MaxSecrets / 8))
-                remembered.TryRemove(other);
-        }
+        if (!entries.TryGetValue(row.Id, out var entry) || !entry.Mac.Matches(mac))
+            return Recognition.None;
+        var age = clock.GetElapsedTime(entry.VerifiedAt);
+        if (age < memory)
+            return Recognition.Current;
+        return age < 2 * memory ? Recognition.Recent : Recognition.Old;
     }
 
-    /// <param name="row">The row it should be the secret of.</param>
+    /// <summary>Keeps a secret that was verified a moment ago.</summary>
+    public void Add(ClientSecret row, SecretMac mac)
+    {
+        if (memory > TimeSpan.Zero)
+            entries.Set(row.Id, new Entry(mac, clock.GetTimestamp()));
+    }
+
+    /// <param name="row">The row whose secret it should be.</param>
     /// <param name="presented">At most <see cref="ClientSecret.MaxLength"/> bytes of UTF-8.</param>
     public SecretMac MacOf(ClientSecret row, string presented)
     {
@@ -75,10 +82,7 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
             row.Digest.Hash.CopyTo(message[(length + DigestLength - Argon2Digest.HashLength)..]);
             length += DigestLength;
             length += Encoding.UTF8.GetBytes(presented, message[length..]);
-
-            Span<byte> mac = stackalloc byte[HMACSHA256.HashSizeInBytes];
-            HMACSHA256.HashData(key, message[..length], mac);
-            return MemoryMarshal.Read<SecretMac>(mac);
+            return Mac(message[..length]);
         }
         finally
         {
@@ -86,10 +90,17 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
         }
     }
 
-    private TimeSpan? AgeOf(ClientSecret row, SecretMac mac) =>
-        remembered.TryGetValue(row.Id, out var last) && last.Mac.Matches(mac) ? clock.GetElapsedTime(last.At) : null;
+    /// <summary>One MAC for several, in this order.</summary>
+    public SecretMac MacOf(ReadOnlySpan<SecretMac> macs) => Mac(MemoryMarshal.AsBytes(macs));
 
-    /// <param name="Mac">Of the secret.</param>
-    /// <param name="At">When it proved right.</param>
-    private sealed record Remembered(SecretMac Mac, long At);
+    private SecretMac Mac(ReadOnlySpan<byte> message)
+    {
+        Span<byte> mac = stackalloc byte[HMACSHA256.HashSizeInBytes];
+        HMACSHA256.HashData(key, message, mac);
+        return MemoryMarshal.Read<SecretMac>(mac);
+    }
+
+    /// <param name="Mac">The MAC of the secret.</param>
+    /// <param name="VerifiedAt">A timestamp.</param>
+    private sealed record Entry(SecretMac Mac, long VerifiedAt);
 }

@@ -34,16 +34,16 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
     public async ValueTask<Result<AccessToken>> IssueAsync(Client client, ScopeGrant grant, CancellationToken ct)
     {
         var lifetime = LifetimeOf(client, grant.Resource);
-        if ((await keys.SignerAsync(grant.Resource.SigningAlgorithm, lifetime, ct)).Refused(out var error, out var signer))
+        if (!(await keys.SignerAsync(grant.Resource.SigningAlgorithm, lifetime, ct)).TryGet(out var signer, out var error))
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
-        // Nobody could tell it from one of before: iat has no fractions.
+        // iat has no fractions, so nobody could tell this token from the revoked ones of the same second.
         if (client.TokensNotBefore?.ToUnixTimeSeconds() is { } end && end >= now)
-            return OAuthError.TemporarilyUnavailable("a token of this second would be dead", TimeSpan.FromSeconds(end - now + 1));
+            return OAuthError.TemporarilyUnavailable(Reason.TokensRevokedForNow, TimeSpan.FromSeconds(end - now + 1));
 
         var claims = new Claims(issuer, client, grant, now, now + (long)lifetime.TotalSeconds, JwtIds.Next(IdLength));
-        return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.Kid, lifetime);
+        return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.PublicKey.Kid, lifetime);
     }
 
     private TimeSpan LifetimeOf(Client client, Resource resource)

@@ -26,7 +26,7 @@ internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeP
     public async ValueTask<Result<byte[]>> SignAsync<T>(T answer, Action<T, Utf8JsonWriter> write, Client api, CancellationToken ct)
     {
         var algorithm = api.Resources.FirstOrDefault(resource => resource.SigningAlgorithm is not null)?.SigningAlgorithm;
-        if ((await keys.SignerAsync(algorithm, lifetime: TimeSpan.Zero, ct)).Refused(out var error, out var signer))
+        if (!(await keys.SignerAsync(algorithm, lifetime: TimeSpan.Zero, ct)).TryGet(out var signer, out var error))
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();

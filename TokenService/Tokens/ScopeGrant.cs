@@ -17,26 +17,27 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
         var there = resource is null ? client.Scopes : [.. client.Scopes.Where(scope => scope.Resource.Audience == resource)];
         // An unknown resource and one where the client holds nothing look the same, so that nobody can list the resources of others.
         if (there.Count == 0 && resource is not null)
-            return OAuthError.InvalidTarget("The resource is unknown or not one of this client's.");
+            return OAuthError.InvalidTarget(Reason.ResourceNotHeld, "The resource is unknown or not one of this client's.");
 
         var where = resource is null ? "" : " there";
         var held = asked is null
             ? there.Where(scope => scope.IsDefault).ToList()
             : there.Where(scope => asked.Values.Contains(scope.Name, StringComparer.Ordinal)).ToList();
         if (asked is null && held.Count == 0)
-            return OAuthError.InvalidScope($"This client has no default scopes{where}: name the scopes you want.");
+            return OAuthError.InvalidScope(Reason.NoDefaultScopes, $"This client has no default scopes{where}: name the scopes you want.");
         // An unknown scope and one the client does not hold look the same, as above.
         if (asked is not null && held.Count < asked.Values.Count)
-            return OAuthError.InvalidScope($"A scope is unknown or not held by this client{where}.");
+            return OAuthError.InvalidScope(Reason.ScopeNotHeld, $"A scope is unknown or not held by this client{where}.");
 
         // RFC 9068 §3: scopes that belong to different resources would be confused in one token.
         if (held.Select(scope => scope.Resource).Distinct().ToList() is not [var only])
-            return OAuthError.InvalidScope("The scopes belong to different resources: ask for those of one.");
+            return OAuthError.InvalidScope(Reason.ScopesOfSeveralResources, "The scopes belong to different resources: ask for those of one.");
 
         // Of a request's it is known; of the defaults' it is not, and what reads tokens goes by it.
         var scope = ScopeSet.Of(held.Select(scope => scope.Name));
         return scope.ToString().Length <= ScopeSet.MaxLength
             ? new ScopeGrant(scope, only)
-            : OAuthError.InvalidScope("This client's default scopes are too long for a token: name the scopes you want.");
+            : OAuthError.InvalidScope(
+                Reason.DefaultScopesTooLong, "This client's default scopes are too long for a token: name the scopes you want.");
     }
 }

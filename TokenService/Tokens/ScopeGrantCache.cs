@@ -35,7 +35,7 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
 
         var result = Work(client, asked);
         // Of two that do so at once one may be lost, and is worked out once more.
-        if (!result.Refused(out _, out var grant) && before.Length < MaxPerClient)
+        if (result.TryGet(out var grant, out _) && before.Length < MaxPerClient)
             Keep(new Decided(client, before.Add((asked, grant))));
         return result;
     }
@@ -55,7 +55,7 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
     {
         if (asked.Scope is null)
             return ScopeGrant.Decide(client, asked: null, asked.Resource);
-        return ScopeSet.Parse(asked.Scope).Refused(out var error, out var scope) ? error : ScopeGrant.Decide(client, scope, asked.Resource);
+        return ScopeSet.Parse(asked.Scope).TryGet(out var scope, out var error) ? ScopeGrant.Decide(client, scope, asked.Resource) : error;
     }
 
     /// <param name="Client">As it was then.</param>

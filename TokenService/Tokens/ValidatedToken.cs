@@ -3,13 +3,13 @@ using TokenService.Protocol;
 
 namespace TokenService.Tokens;
 
-/// <summary>An access token of ours that somebody shows us: what it says, once its signature was verified and it has not expired.</summary>
+/// <summary>An access token of ours that somebody showed: what it says, once its signature was verified and it has not expired.</summary>
 internal sealed record ValidatedToken
 {
     /// <summary>Its jti.</summary>
     public required string Id { get; init; }
 
-    /// <summary>Whose it is.</summary>
+    /// <summary>The client that it was issued to.</summary>
     public required string ClientId { get; init; }
 
     /// <summary>The one resource it is for.</summary>
@@ -25,9 +25,9 @@ internal sealed record ValidatedToken
     public required JsonElement Claims { get; init; }
 }
 
-/// <summary>What comes of looking at a token.</summary>
-/// <param name="Token">What it says; null: it is none that we issued, or has expired.</param>
-/// <param name="Failure">Why it is not good, for the event log; null: it is.</param>
+/// <summary>The outcome of validating a token.</summary>
+/// <param name="Token">What it says; null: we did not issue it, or it has expired.</param>
+/// <param name="Failure">Why it is not good, one of <see cref="Reason"/>; null: it is good.</param>
 internal readonly record struct TokenValidation(ValidatedToken? Token, string? Failure)
 {
     public static implicit operator TokenValidation(string failure) => new(Token: null, failure);

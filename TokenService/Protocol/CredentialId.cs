@@ -1,4 +1,4 @@
-namespace TokenService.Clients;
+namespace TokenService.Protocol;
 
 /// <summary>One credential of a client, as the table <c>credential_use</c> names it.</summary>
 /// <param name="Kind">The kind of credential; see the constants.</param>

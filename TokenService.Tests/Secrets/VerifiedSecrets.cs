@@ -5,22 +5,22 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>What is kept of a secret that has proved right.</summary>
+/// <summary>The cache of secrets that were verified.</summary>
 [TestFixture]
-public sealed class MemoryOfSecrets
+public sealed class VerifiedSecrets
 {
     private const string Secret = "a secret of another system";
-    private const int Most = 50_000;
+    private const int Max = 50_000;
 
     private static readonly Argon2Digest Digest = Hash(1);
 
-    private readonly VerifiedSecretCache remembered = New();
+    private readonly VerifiedSecretCache cache = New();
 
     [Test]
     public void Only_that_secret_of_that_row_with_that_digest_is_known()
     {
         var row = Row("imported_1", Digest);
-        remembered.Remember(row, remembered.MacOf(row, Secret));
+        cache.Add(row, cache.MacOf(row, Secret));
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Knows(Row("imported_1", Hash(1)), Secret), "the same, read again");
@@ -35,8 +35,8 @@ public sealed class MemoryOfSecrets
     public void A_row_has_one_secret_the_last_that_proved_right()
     {
         var (before, after) = (Row("imported_3", Digest), Row("imported_3", Hash(2)));
-        remembered.Remember(before, remembered.MacOf(before, Secret));
-        remembered.Remember(after, remembered.MacOf(after, Secret));
+        cache.Add(before, cache.MacOf(before, Secret));
+        cache.Add(after, cache.MacOf(after, Secret));
 
         Assert.That(Knows(before, Secret), Is.False);
         Assert.That(Knows(after, Secret));
@@ -45,14 +45,14 @@ public sealed class MemoryOfSecrets
     // What makes it a MAC: nobody can compute it, and it means nothing to another process.
     [Test]
     public void Each_server_has_a_key_of_its_own() =>
-        Assert.That(New().MacOf(Row("imported_1", Digest), Secret), Is.Not.EqualTo(remembered.MacOf(Row("imported_1", Digest), Secret)));
+        Assert.That(New().MacOf(Row("imported_1", Digest), Secret), Is.Not.EqualTo(cache.MacOf(Row("imported_1", Digest), Secret)));
 
     [Test]
     public void The_longest_secret_of_the_longest_id_has_room()
     {
         var row = Row(new string('a', ClientSecret.MaxIdLength), Digest);
         var longest = new string('é', ClientSecret.MaxLength / 2);
-        remembered.Remember(row, remembered.MacOf(row, longest));
+        cache.Add(row, cache.MacOf(row, longest));
         Assert.That(Knows(row, longest));
         Assert.That(Knows(row, longest[1..]), Is.False);
     }
@@ -62,40 +62,43 @@ public sealed class MemoryOfSecrets
     {
         var full = New();
         var mac = full.MacOf(Row("imported_1", Digest), Secret);
-        var rows = Enumerable.Range(0, Most + 10_000).Select(i => Row(i.ToString(CultureInfo.InvariantCulture), Digest)).ToList();
+        var rows = Enumerable.Range(0, Max + 10_000).Select(i => Row(i.ToString(CultureInfo.InvariantCulture), Digest)).ToList();
         foreach (var row in rows)
-            full.Remember(row, mac);
+            full.Add(row, mac);
 
-        Assert.That(rows.Count(row => full.Knows(row, mac)), Is.InRange(Most * 3 / 4, Most));
+        Assert.That(rows.Count(row => full.Recognise(row, mac) == Recognition.Current), Is.InRange(Max * 3 / 4, Max));
     }
 
     [Test]
     public void Nothing_of_it_is_printed()
     {
-        var printed = $"{remembered} {Row("imported_1", Digest)}";
+        var printed = $"{cache} {Row("imported_1", Digest)}";
         Assert.That(printed, Does.Not.Contain(Secret).And.Not.Contain(Convert.ToBase64String(Digest.Hash).TrimEnd('=')));
     }
 
-    // What it once knew is hashed again, and is no guess.
-    [Test]
-    public void When_the_memory_ends_it_is_known_to_have_been_right()
+    // A secret that was verified once is hashed again, but is not treated as a guess.
+    [TestCase(0, (int)Recognition.Current)]
+    [TestCase(14, (int)Recognition.Current)]
+    [TestCase(15, (int)Recognition.Recent)]
+    [TestCase(29, (int)Recognition.Recent)]
+    [TestCase(30, (int)Recognition.Old)]
+    [TestCase(10_000, (int)Recognition.Old)]
+    public void The_cache_tells_how_long_ago_a_secret_was_verified(int minutes, int expected)
     {
         var clock = new FakeClock();
-        var memory = new VerifiedSecretCache(Options.Create(new HashingOptions()), clock);
-        var row = Row("imported_1", Digest);
-        var (right, wrong) = (memory.MacOf(row, Secret), memory.MacOf(row, "another"));
-        memory.Remember(row, right);
-        clock.Advance(TimeSpan.FromMinutes(15));
+        var later = new VerifiedSecretCache(Options.Create(new HashingOptions()), clock);
+        var (row, changed) = (Row("imported_1", Digest), Row("imported_1", Hash(2)));
+        later.Add(row, later.MacOf(row, Secret));
+        clock.Advance(TimeSpan.FromMinutes(minutes));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(memory.Knows(row, right), Is.False);
-            Assert.That(memory.Knew(row, right));
-            Assert.That(memory.Knew(row, wrong), Is.False);
-            Assert.That(memory.Knew(Row("imported_1", Hash(2)), memory.MacOf(Row("imported_1", Hash(2)), Secret)), Is.False);
+            Assert.That((int)later.Recognise(row, later.MacOf(row, Secret)), Is.EqualTo(expected));
+            Assert.That(later.Recognise(row, later.MacOf(row, "another")), Is.EqualTo(Recognition.None));
+            Assert.That(later.Recognise(changed, later.MacOf(changed, Secret)), Is.EqualTo(Recognition.None));
         }
     }
 
-    private bool Knows(ClientSecret row, string secret) => remembered.Knows(row, remembered.MacOf(row, secret));
+    private bool Knows(ClientSecret row, string secret) => cache.Recognise(row, cache.MacOf(row, secret)) == Recognition.Current;
 
     private static VerifiedSecretCache New() => new(Options.Create(new HashingOptions()), new FakeClock());
 

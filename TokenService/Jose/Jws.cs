@@ -1,0 +1,104 @@
+using System.Buffers.Text;
+using System.Diagnostics.CodeAnalysis;
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+
+namespace TokenService.Jose;
+
+/// <summary>
+/// A JWS in its compact form (RFC 7515 §7.1), parsed as strictly as RFC 8725 asks: canonical base64url, UTF-8, JSON objects in which
+/// no member repeats. Nothing in it is believed before its signature was verified; until then its header serves to find the key.
+/// </summary>
+internal sealed class Jws
+{
+    // RFC 8725 §3.7 and RFC 7515 §4: a member that repeats makes the object invalid.
+    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 32 };
+
+    private readonly JsonElement header;
+    private readonly string payload;
+
+    private Jws(JsonElement header, string payload, byte[] signingInput, byte[] signature) =>
+        (this.header, this.payload, SigningInput, Signature) = (header, payload, signingInput, signature);
+
+    /// <summary><c>typ</c>; null: there is none, or it is no string.</summary>
+    public string? Type => Text(header, "typ");
+
+    /// <summary><c>alg</c>, likewise.</summary>
+    public string? Algorithm => Text(header, "alg");
+
+    /// <summary><c>kid</c>, likewise.</summary>
+    public string? KeyId => Text(header, "kid");
+
+    /// <summary>RFC 7515 §4.1.11: whoever does not understand the extensions that <c>crit</c> names has to refuse the JWS.</summary>
+    public bool HasCriticalExtensions => header.TryGetProperty("crit", out _);
+
+    /// <summary>What is signed: encoded header, period, encoded payload.</summary>
+    public byte[] SigningInput { get; }
+
+    public byte[] Signature { get; }
+
+    /// <summary>Parses all but the payload. False: it is no compact JWS, or its header is not a JSON object.</summary>
+    public static bool TryParse(string compact, [NotNullWhen(true)] out Jws? jws)
+    {
+        jws = null;
+        if (compact.Split('.') is not [var header, var payload, var signature]
+            || !TryParseObject(header, out var head)
+            || !TryDecode(signature, out var signatureBytes))
+            return false;
+
+        jws = new Jws(head, payload, Encoding.ASCII.GetBytes(compact, 0, header.Length + 1 + payload.Length), signatureBytes);
+        return true;
+    }
+
+    /// <summary>The payload, once the signature was verified. False: it is not a JSON object.</summary>
+    public bool TryReadClaims(out JsonElement claims) => TryParseObject(payload, out claims);
+
+    /// <summary>The value of a member that is a string; null: there is none.</summary>
+    public static string? Text(JsonElement json, string member) =>
+        json.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    private static bool TryParseObject(string part, out JsonElement json)
+    {
+        json = default;
+        if (!TryDecode(part, out var utf8) || !Utf8.IsValid(utf8))
+            return false;
+        try
+        {
+            json = JsonElement.Parse(utf8, Strict);
+            ReadEscapes(utf8);
+            return json.ValueKind == JsonValueKind.Object;
+        }
+        // InvalidOperationException is what an escape of half a character causes.
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    // RFC 8725 §3.7: the parser lets through what is no text, such as "\ud800", and throws only when somebody reads it.
+    private static void ReadEscapes(ReadOnlySpan<byte> utf8)
+    {
+        var json = new Utf8JsonReader(utf8);
+        while (json.Read())
+        {
+            if (json.ValueIsEscaped)
+                json.GetString();
+        }
+    }
+
+    // The decoder is lenient; here each value has one spelling.
+    private static bool TryDecode(string part, [NotNullWhen(true)] out byte[]? bytes)
+    {
+        try
+        {
+            bytes = Base64Url.DecodeFromChars(part);
+            return Base64Url.EncodeToString(bytes) == part;
+        }
+        catch (FormatException)
+        {
+            bytes = null;
+            return false;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+namespace TokenService.Protocol;
+
+/// <summary>
+/// Why a request was refused, or a token that somebody showed is not good: fixed codes for the event log, so that they can be
+/// counted. The caller never sees them. scripts/OPERATIONS.md lists them; a code that is in use is not renamed.
+/// </summary>
+internal static class Reason
+{
+    // The request, as HTTP and its form have it.
+    public const string MethodNotPost = "method_not_post";
+    public const string NotOverTls = "not_over_tls";
+    public const string CredentialsInQuery = "credentials_in_query";
+    public const string BodyNotForm = "body_not_form";
+    public const string BodyTooLarge = "body_too_large";
+    public const string BodyTooSlow = "body_too_slow";
+    public const string BodyUnreadable = "body_unreadable";
+    public const string BodyBadlyEncoded = "body_badly_encoded";
+    public const string TooManyParameters = "too_many_parameters";
+    public const string ParameterRepeated = "parameter_repeated";
+    public const string ParameterMissing = "parameter_missing";
+    public const string CallerGone = "caller_gone";
+
+    // Authentication of the client.
+    public const string NoCredentials = "no_credentials";
+    public const string SeveralAuthMethods = "several_auth_methods";
+    public const string BasicMalformed = "basic_malformed";
+    public const string ClientIdMalformed = "client_id_malformed";
+    public const string ClientIdMismatch = "client_id_mismatch";
+    public const string UnknownClient = "unknown_client";
+    public const string ClientDisabled = "client_disabled";
+    public const string AuthMethodNotAllowed = "auth_method_not_allowed";
+    public const string SecretLength = "secret_empty_or_too_long";
+    public const string SecretDamaged = "secret_damaged";
+    public const string SecretUnknown = "secret_unknown";
+    public const string SecretWrong = "secret_wrong";
+    public const string SecretNotYetValid = "secret_not_yet_valid";
+    public const string SecretExpired = "secret_expired";
+    public const string SecretRevoked = "secret_revoked";
+
+    // Limits, and what is unavailable.
+    public const string TooManyFailuresOfTarget = "too_many_failures_of_client";
+    public const string TooManyFailuresFromSource = "too_many_failures_from_source";
+    public const string TooManyRequestsInFlight = "too_many_requests_in_flight";
+    public const string TooManyTokens = "too_many_tokens";
+    public const string TooManyRevocations = "too_many_revocations";
+    public const string HashingQueueFull = "hashing_queue_full";
+    public const string HashingTooLate = "hashing_too_late";
+    public const string HashingWithoutMemory = "hashing_without_memory";
+    public const string DatabaseUnavailable = "database_unavailable";
+    public const string SigningKeyUnavailable = "signing_key_unavailable";
+    public const string TokensRevokedForNow = "tokens_revoked_for_now";
+    public const string InternalError = "internal_error";
+
+    // What is asked for.
+    public const string GrantTypeUnsupported = "grant_type_unsupported";
+    public const string ScopeMalformed = "scope_malformed";
+    public const string ScopeTooLong = "scope_too_long";
+    public const string ScopeNotHeld = "scope_not_held";
+    public const string ScopeAmbiguous = "scope_ambiguous";
+    public const string NoDefaultScopes = "no_default_scopes";
+    public const string DefaultScopesTooLong = "default_scopes_too_long";
+    public const string ScopesOfSeveralResources = "scopes_of_several_resources";
+    public const string ResourceMalformed = "resource_malformed";
+    public const string SeveralResources = "several_resources";
+    public const string ResourceNotHeld = "resource_not_held";
+    public const string NoResourceServer = "no_resource_server";
+
+    // A token shown to introspection or revocation.
+    public const string TokenTooLong = "token_too_long";
+    public const string TokenMalformed = "token_malformed";
+    public const string TokenOfAnotherType = "token_of_another_type";
+    public const string TokenHasExtensions = "token_has_extensions";
+    public const string TokenKeyUnknown = "token_key_unknown";
+    public const string TokenAlgorithmWrong = "token_algorithm_wrong";
+    public const string TokenSignatureWrong = "token_signature_wrong";
+    public const string TokenOfAnotherIssuer = "token_of_another_issuer";
+    public const string TokenClaimsMalformed = "token_claims_malformed";
+    public const string TokenExpired = "token_expired";
+    public const string TokenNotYetValid = "token_not_yet_valid";
+    public const string TokenForAnotherResource = "token_for_another_resource";
+    public const string TokenOfAnotherClient = "token_of_another_client";
+    public const string TokenClientUnavailable = "token_client_gone_or_disabled";
+    public const string TokenScopeWithdrawn = "token_scope_withdrawn";
+    public const string TokenRevoked = "token_revoked";
+    public const string TokensOfClientRevoked = "tokens_of_client_revoked";
+}
