@@ -18,7 +18,7 @@ internal static class Usage
                    TokenService keys reseal           seal every private signing key with the current sealing key
                    TokenService demo-client           make or renew the client that scripts/run shows
 
-            Settings come from the environment too, such as ConnectionStrings__TokenService. README.md lists them.
+            Settings come from the environment too, such as ConnectionStrings__TokenService. scripts/OPERATIONS.md lists them.
             """);
         return asked ? 0 : WrongUsage;
     }
