@@ -1,5 +1,8 @@
 using System.Text.Json;
+using TokenService.Clients;
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Events;
 
@@ -50,6 +53,16 @@ public sealed class RequestEvents : ServerFixture
               "source": "127.0.0.1", "duration_us": 0
             }
             """);
+
+    [Test]
+    public async Task Every_reason_is_in_the_operators_handbook()
+    {
+        var reasons = typeof(Reason).GetFields().Select(field => (string)field.GetRawConstantValue()!).ToList();
+        var handbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "OPERATIONS.md"));
+
+        Assert.That(reasons, Is.Unique.And.Not.Empty);
+        Assert.That(reasons.Where(reason => !handbook.Contains($"`{reason}`", StringComparison.Ordinal)), Is.Empty);
+    }
 
     private async Task IsAsync(Answer answer, string expected)
     {
