@@ -51,7 +51,7 @@ internal sealed class Database : IAsyncDisposable
 
         await ExecuteOnServerAsync($"create database {Template}");
         await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
-        await new Migrator(source).MigrateAsync(Migration.All, CancellationToken.None);
+        await new Migrator(source).MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
         await using var connection = await source.OpenConnectionAsync();
         // So that a test may date the making and the use of things back. Nobody's change, so not in the audit log.
         await connection.ExecuteAsync(
@@ -79,7 +79,7 @@ internal sealed class Database : IAsyncDisposable
     {
         // A pool would hold connections from before a stop.
         var database = new Database(postgres.ConnectionString, $"{postgres.ConnectionString};Pooling=false");
-        await new Migrator(database.Source).MigrateAsync(Migration.All, CancellationToken.None);
+        await new Migrator(database.Source).MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
         return database;
     }
 

@@ -26,11 +26,19 @@ internal static partial class Psql
         environment: [.. Environment(database, AsAdmin), ("PSQLRC", "/dev/null")]);
 
     /// <summary>All of a database, as SQL.</summary>
-    public static async Task<string> DumpAsync(Database database)
+    public static async Task<string> DumpAsync(Database database, params string[] options)
     {
-        var dump = await Tool.RunAsync("pg_dump", [], environment: Environment(database, options: ""));
+        var dump = await Tool.RunAsync("pg_dump", options, environment: Environment(database, options: ""));
         Assert.That(dump.ExitCode, Is.Zero, dump.Error);
         return dump.Output;
+    }
+
+    /// <summary>Fills an empty database from a dump, as its owner.</summary>
+    public static async Task RestoreAsync(Database database, string dump)
+    {
+        var psql = await Tool.RunAsync(
+            "psql", ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"], dump, Environment(database, options: ""));
+        Assert.That(psql.ExitCode, Is.Zero, psql.Error);
     }
 
     /// <summary>It succeeded and printed these lines: cells without padding, dates as <c>DATE</c>, no ruler, no count of rows.</summary>

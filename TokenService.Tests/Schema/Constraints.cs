@@ -15,6 +15,7 @@ public sealed class Constraints : AdminFixture
     private static IEnumerable<TestCaseData> RefusedRows() =>
     [
         .. Rows("migration (number, name, checksum)", ("migration_pkey", ["1, 'again', ''"])),
+        .. Rows("functions_file (name, checksum)", ("functions_file_pkey", ["'secrets', ''"])),
         .. Rows("client (id, name)",
             ("client_pkey", ["'billing', 'again'"]),
             ("client_id_grammar",

@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+using Dapper;
 using Npgsql;
 using TokenService.Configuration;
 using TokenService.Postgres;
@@ -7,16 +9,59 @@ namespace TokenService.Tests.Schema;
 
 /// <summary>How the schema comes to be what this build needs.</summary>
 [TestFixture]
-public sealed class Migrations
+public sealed partial class Migrations
 {
-    private static readonly int Count = Migration.All.Count;
+    private const string NothingUpgrades =
+        "The schema was squashed into fewer migrations then, and no upgrade exists. Make a new database, run TokenService migrate on it, "
+        + "and create the clients again.";
+
+    private static readonly DatabaseSchema Schema = DatabaseSchema.OfThisBuild;
+    private static readonly int Count = Schema.Migrations.Count;
+    private static readonly string[] FileNames =
+        [.. Schema.Migrations.Select(migration => migration.Name), .. Schema.Functions.Select(file => $"functions/{file.Name}")];
+
+    // As the last version before the squash recorded its migrations.
+    private const string OldVersion =
+        """
+        create schema token_service;
+
+        create table token_service.migration (
+            number     integer     not null,
+            name       text        not null,
+            checksum   text        not null,
+            applied_at timestamptz not null default now(),
+
+            constraint migration_pkey primary key (number)
+        );
+
+        grant usage on schema token_service to token_service_app;
+        grant select on token_service.migration to token_service_app;
+
+        insert into token_service.migration (number, name, checksum, applied_at) values
+            (1, '0001_schema', '9db29faa35056289c4c15e2895edbc887898fbb58c69afcc73e7fbac6e9b0e17', '2026-11-30 12:00:15.035375+00'),
+            (2, '0002_admin_functions', '0ea60cf9937ed54a8ac33880d2a6c5a076978d310d9aff59f9fa555f9b07ece2', '2026-11-30 12:00:15.067443+00'),
+            (3, '0003_signing_key_functions', '0a69620baed758e02b712e541e9953a5b89d7ea012515bc54518a3fa87c9443f', '2026-11-30 12:00:15.070266+00'),
+            (4, '0004_policy_use_and_claims', '69f4dc3e424ae252e91159222e2f3bbec405b37e3929f912c8b4cf40b9566ff1', '2026-11-30 12:00:15.087576+00'),
+            (5, '0005_audit_log', '7d3f7b93f476d2e4bdbb2f93356f17bd3bb703cc25bc49d69f80b64cfa541eb7', '2026-11-30 12:00:15.102637+00'),
+            (6, '0006_admin_functions', '871c938c079689a38a269e0d68655dd18c992869464425a6e7f1895b062b448f', '2026-11-30 12:00:15.115402+00'),
+            (7, '0007_roles', 'bb45bcbc5925b9830e93194e187b4d127d4f8f558336b12b8c8665c07c9c5459', '2026-11-30 12:00:15.125881+00'),
+            (8, '0008_resource_servers_and_revocation', 'b84481e07dabbcf936a6f1453ebd78c2b806f52d997c979ecd98925a4ff40bea', '2026-11-30 12:00:15.138545+00'),
+            (9, '0009_admin_of_tokens', 'eea6359b0b5226784c0f7d774e58e38e2f1ecb53fac4f1c677e536ad2a606c31', '2026-11-30 12:00:15.153229+00');
+        """;
+
+    // Every trigger of the schema, with a number that changes when it is made again.
+    private const string Triggers =
+        """
+        select string_agg(format('%s %s', oid, tgname), ', ' order by oid)
+        from pg_trigger
+        where not tgisinternal
+          and tgrelid in (select oid from pg_class where relnamespace = 'token_service'::regnamespace)
+        """;
 
     private Database database = null!;
 
     // Apart from those of the migrators: a pool clears a connection of its locks only when it is used again.
     private NpgsqlDataSource observer = null!;
-
-    private Migrator Migrator => new(database.Source);
 
     [SetUp]
     public async Task CreateDatabase()
@@ -35,34 +80,57 @@ public sealed class Migrations
     [Test]
     public async Task An_empty_database_is_given_all_of_them_once()
     {
-        var first = await Migrator.MigrateAsync(Migration.All, CancellationToken.None);
-        var second = await Migrator.MigrateAsync(Migration.All, CancellationToken.None);
+        var first = await MigrateAsync();
+        var triggers = await database.ReadAsync<string>(Triggers);
+        var second = await MigrateAsync();
 
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(first, Is.EqualTo(Migration.All));
-            Assert.That(second, Is.Empty);
-            Assert.That(await AppliedAsync(), Is.EqualTo(string.Join(' ', Migration.All.Select(migration => migration.Name))));
+            Assert.That(first.Applied, Is.EqualTo(FileNames));
+            Assert.That(second.Applied, Is.Empty);
+            Assert.That((first.NewerSchema, second.NewerSchema), Is.EqualTo(((int?)null, (int?)null)));
+            Assert.That(await AppliedAsync(), Is.EqualTo(string.Join(' ', Schema.Migrations.Select(migration => migration.Name))));
+            // To make one takes a lock for which every request that writes would wait.
+            Assert.That(await database.ReadAsync<string>(Triggers), Is.EqualTo(triggers), "no trigger is made again");
         }
     }
 
     [Test]
-    public void They_are_the_files_of_the_folder() =>
-        Assert.That(
-            Migration.All.Select(migration => (migration.Name + ".sql", migration.Sql)),
-            Is.EqualTo(Directory.GetFiles(Repository.PathTo("migrations"), "*.sql").Order(StringComparer.Ordinal)
-                .Select(file => (Path.GetFileName(file), File.ReadAllText(file)))));
+    public void They_are_the_files_of_the_folder()
+    {
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(
+                Schema.Migrations.Select(migration => (migration.Name + ".sql", migration.Sql)), Is.EqualTo(FilesOf("migrations")));
+            Assert.That(
+                Schema.Functions.Select(file => (file.Name + ".sql", file.Sql)), Is.EquivalentTo(FilesOf("migrations", "functions")));
+        }
+
+        static IEnumerable<(string, string)> FilesOf(params string[] folder) =>
+            Directory.GetFiles(Repository.PathTo(folder), "*.sql").Order(StringComparer.Ordinal)
+                .Select(file => (Path.GetFileName(file), File.ReadAllText(file)));
+    }
+
+    // A function that is defined twice has two truths. This build's are all that a database has.
+    [Test]
+    public async Task Each_function_is_defined_in_one_file_once()
+    {
+        await MigrateAsync();
+        var defined = Schema.Functions.SelectMany(file => Definition().Matches(file.Sql)).Select(match => match.Groups[1].Value);
+        await using var connection = await database.Source.OpenConnectionAsync();
+        var there = await connection.QueryAsync<string>("select proname from pg_proc where pronamespace = 'token_service'::regnamespace");
+        Assert.That(defined, Is.EquivalentTo(there).And.Unique);
+    }
 
     [Test]
     public async Task A_file_that_changed_after_it_was_applied_is_refused()
     {
-        await Migrator.MigrateAsync(Migration.All, CancellationToken.None);
-        var original = Migration.All[0];
+        await MigrateAsync();
+        var original = Schema.Migrations[0];
         var changed = new Migration(original.Number, original.Name, original.Sql + "-- a comment");
-        var next = new Migration(Count + 1, "9999_next", "create table token_service.next ()");
 
         Assert.That(
-            () => Migrator.MigrateAsync([changed, .. Migration.All.Skip(1), next], CancellationToken.None),
+            () => MigrateAsync(Schema with { Migrations = [changed, .. Schema.Migrations.Skip(1), Next("create table token_service.next ()")] }),
             Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"Migration {original.Name} is not the one this database was given: its checksum then was {original.Checksum}, now it is "
                 + $"{changed.Checksum}. Restore the file, and put the change into a new migration."));
@@ -76,7 +144,7 @@ public sealed class Migrations
         var failing = new Migration(Count + 2, "9999_failing", "create table token_service.failing (); select 1 / 0");
 
         Assert.That(
-            () => Migrator.MigrateAsync([.. Migration.All, before, failing], CancellationToken.None),
+            () => MigrateAsync(Schema with { Migrations = [.. Schema.Migrations, before, failing] }),
             Throws.TypeOf<PostgresException>()
                 .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.DivisionByZero));
         using (Assert.EnterMultipleScope())
@@ -88,27 +156,180 @@ public sealed class Migrations
         }
     }
 
+    [Test]
+    public async Task Functions_are_applied_again_where_their_file_changed_and_only_then_reported()
+    {
+        await MigrateAsync();
+        var changed = WithFunction("newest_secret_id", "select 'changed'::text");
+
+        Assert.That((await MigrateAsync(changed)).Applied, Is.EqualTo(["functions/secrets"]));
+        Assert.That(await NewestSecretAsync(), Is.EqualTo("changed"));
+        Assert.That((await MigrateAsync(changed)).Applied, Is.Empty);
+        Assert.That((await MigrateAsync()).Applied, Is.EqualTo(["functions/secrets"]), "a build without the change brings back what it had");
+        Assert.That(await NewestSecretAsync(), Is.Null);
+    }
+
+    // By hand, as in an emergency.
+    [Test]
+    public async Task A_function_that_somebody_replaced_is_this_build_s_again()
+    {
+        await MigrateAsync();
+        await database.ExecuteAsync(
+            """
+            create or replace function token_service.newest_secret_id(p_client_id text) returns text language sql as $$ select 'replaced' $$
+            """);
+        Assert.That(await NewestSecretAsync(), Is.EqualTo("replaced"));
+
+        Assert.That((await MigrateAsync()).Applied, Is.Empty);
+        Assert.That(await NewestSecretAsync(), Is.Null);
+    }
+
+    [TestCase("drop trigger client_notify on token_service.client")]
+    [TestCase("drop trigger client_audit_truncate on token_service.client")]
+    [TestCase(
+        "drop trigger client_notify on token_service.client; create trigger client_notify after insert on token_service.client "
+        + "for each row execute function token_service.notify_change('other')")]
+    public async Task A_trigger_that_somebody_took_away_or_changed_is_back(string change)
+    {
+        await MigrateAsync();
+        const string Definitions =
+            """
+            select string_agg(pg_get_triggerdef(oid), ', ' order by tgname) from pg_trigger
+            where tgrelid = 'token_service.client'::regclass and not tgisinternal
+            """;
+        var before = await database.ReadAsync<string>(Definitions);
+        await database.ExecuteAsync(change);
+        Assert.That(await database.ReadAsync<string>(Definitions), Is.Not.EqualTo(before));
+
+        await MigrateAsync();
+        Assert.That(await database.ReadAsync<string>(Definitions), Is.EqualTo(before));
+    }
+
+    [Test]
+    public async Task A_functions_file_that_fails_leaves_nothing_of_any()
+    {
+        await MigrateAsync();
+        var changed = WithFunction("newest_secret_id", "select 'changed'::text");
+        var failing = new FunctionsFile("zz_failing", "create function token_service.failing() returns int language sql as 'select 1'; select 1 / 0");
+
+        Assert.That(
+            () => MigrateAsync(changed with { Functions = [.. changed.Functions, failing] }),
+            Throws.TypeOf<PostgresException>()
+                .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.DivisionByZero));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(await NewestSecretAsync(), Is.Null);
+            Assert.That(await database.ReadAsync<bool>("select to_regproc('token_service.failing') is null"), Is.True);
+            Assert.That((await MigrateAsync()).Applied, Is.Empty, "none of it is recorded");
+            Assert.That(await LocksAsync("granted"), Is.Zero);
+        }
+    }
+
+    // A right that somebody revoked, one that somebody gave, and all of them, as after a restore of a dump without rights.
+    [TestCase("revoke select on token_service.client_secret from token_service_app")]
+    [TestCase("revoke update (signs_until) on token_service.signing_key from token_service_app")]
+    [TestCase("revoke execute on function token_service.secret_ends_at from token_service_app")]
+    [TestCase("grant insert on token_service.client to token_service_app")]
+    [TestCase("grant select on token_service.client_secret to token_service_admin, public")]
+    [TestCase("grant execute on function token_service.add_secret to public")]
+    [TestCase(
+        "revoke all on all tables in schema token_service from token_service_admin, token_service_app; "
+        + "revoke all on all functions in schema token_service from token_service_admin, token_service_app; "
+        + "revoke all on schema token_service from token_service_admin, token_service_app")]
+    [TestCase("alter function token_service.add_secret security invoker")]
+    public async Task Rights_are_made_sure_of(string change)
+    {
+        await MigrateAsync();
+        var before = await RightsAsync();
+        await database.ExecuteAsync(change);
+        Assert.That(await RightsAsync(), Is.Not.EqualTo(before));
+
+        Assert.That((await MigrateAsync()).Applied, Is.Empty);
+        Assert.That(await RightsAsync(), Is.EqualTo(before));
+    }
+
+    [Test]
+    public async Task A_restored_dump_without_rights_serves_once_it_is_migrated()
+    {
+        await MigrateAsync();
+        var client = await database.CreateClientAsync("billing");
+        await using var restored = await Database.CreateEmptyAsync();
+        await Psql.RestoreAsync(restored, await Psql.DumpAsync(database, "--no-privileges"));
+        Assert.That(() => TestServer.StartAsync(restored), Throws.TypeOf<OperatorException>());
+
+        await new Migrator(restored.Source).MigrateAsync(Schema, CancellationToken.None);
+        await using var server = await TestServer.StartAsync(restored);
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    [Test]
+    public async Task A_newer_database_s_functions_and_rights_are_left_alone()
+    {
+        var newer = WithFunction("newest_secret_id", "select 'newer'::text") with
+        {
+            Migrations = [.. Schema.Migrations, Next("create table token_service.newer (); grant select on token_service.newer to token_service_app")],
+        };
+        await MigrateAsync(newer);
+        await database.ExecuteAsync("grant select on token_service.newer to token_service_app");
+        var rights = await RightsAsync();
+
+        var report = await MigrateAsync();
+        Assert.That((report.Applied.Count, report.NewerSchema), Is.EqualTo((0, Count + 1)));
+        Assert.That(await NewestSecretAsync(), Is.EqualTo("newer"));
+        Assert.That(await RightsAsync(), Is.EqualTo(rights));
+        Assert.That((await MigrateAsync(newer)).Applied, Is.Empty);
+    }
+
+    [Test]
+    public async Task A_database_of_before_the_first_release_is_refused_and_left_as_it_is()
+    {
+        await database.ExecuteAsync(OldVersion);
+        var message =
+            $"This database was made by a version before the first release: its migration 1 is 0001_schema, this build's is "
+            + $"{Schema.Migrations[0].Name}. {NothingUpgrades}";
+
+        Assert.That(() => MigrateAsync(), Throws.TypeOf<OperatorException>().With.Message.EqualTo(message));
+        Assert.That(() => TestServer.StartAsync(database), Throws.TypeOf<OperatorException>().With.Message.EqualTo(message));
+        var tool = await Tool.TokenServiceAsync(["migrate"], environment: [("ConnectionStrings__TokenService", database.ConnectionString)]);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((tool.ExitCode, tool.Output, tool.Error.TrimEnd()), Is.EqualTo((1, "", message)));
+            Assert.That(
+                await database.ReadAsync<string>("select string_agg(relname, ' ' order by relname) from pg_class where relnamespace = 'token_service'::regnamespace"),
+                Is.EqualTo("migration migration_pkey"));
+            Assert.That(await LocksAsync("granted"), Is.Zero);
+        }
+    }
+
+    // The squash itself has no more files, and the first of them is enough to know an old one by.
+    [Test]
+    public async Task So_is_one_that_had_seen_only_the_first_of_its_migrations()
+    {
+        await database.ExecuteAsync(OldVersion + "delete from token_service.migration where number > 1");
+        Assert.That(() => MigrateAsync(), Throws.TypeOf<OperatorException>().With.Message.EndsWith(NothingUpgrades));
+    }
+
     [Test, CancelAfter(30_000)]
     public async Task Of_two_migrators_one_waits_and_finds_the_work_done(CancellationToken ct)
     {
         // The first is held up in the middle of a migration, until the second is seen to wait for it.
         const string Gate = "7";
-        var slow = new Migration(Count + 1, "9999_slow", $"create table token_service.slow (); select pg_advisory_xact_lock({Gate})");
+        var slow = Schema with
+        {
+            Migrations = [.. Schema.Migrations, Next($"create table token_service.slow (); select pg_advisory_xact_lock({Gate})")],
+        };
         await using var holder = await database.Source.OpenConnectionAsync(ct);
         await using var gate = new NpgsqlCommand($"select pg_advisory_lock({Gate})", holder);
         await gate.ExecuteNonQueryAsync(ct);
 
-        Task<IReadOnlyList<Migration>>[] migrators =
-        [
-            Migrator.MigrateAsync([.. Migration.All, slow], ct), Migrator.MigrateAsync([.. Migration.All, slow], ct),
-        ];
+        Task<MigrationReport>[] migrators = [MigrateAsync(slow), MigrateAsync(slow)];
         while (await LocksAsync("not granted") < 2)
             ct.ThrowIfCancellationRequested();
         gate.CommandText = $"select pg_advisory_unlock({Gate})";
         await gate.ExecuteNonQueryAsync(ct);
 
-        var applied = await Task.WhenAll(migrators);
-        Assert.That(applied.Select(list => list.Count).Order(), Is.EqualTo([0, Count + 1]));
+        var reports = await Task.WhenAll(migrators);
+        Assert.That(reports.Select(report => report.Applied.Count).Order(), Is.EqualTo([0, FileNames.Length + 1]));
     }
 
     [Test]
@@ -121,7 +342,7 @@ public sealed class Migrations
     [Test]
     public async Task The_server_does_not_start_before_all_are_applied()
     {
-        await Migrator.MigrateAsync(Migration.All, CancellationToken.None);
+        await MigrateAsync();
         await database.ExecuteAsync("delete from token_service.migration where number = @Count", new { Count });
 
         Assert.That(
@@ -133,7 +354,8 @@ public sealed class Migrations
     [Test]
     public async Task The_server_does_not_start_where_its_user_may_not_read_the_schema()
     {
-        await Migrator.MigrateAsync([.. Migration.All.Take(1)], CancellationToken.None);
+        await MigrateAsync();
+        await database.ExecuteAsync("revoke usage on schema token_service from token_service_app");
 
         Assert.That(
             () => TestServer.StartAsync(database),
@@ -145,13 +367,53 @@ public sealed class Migrations
     [Test]
     public async Task The_server_starts_on_the_schema_of_a_newer_build()
     {
-        var newer = new Migration(Count + 1, "9999_newer", "create table token_service.newer ()");
-        await Migrator.MigrateAsync([.. Migration.All, newer], CancellationToken.None);
+        await MigrateAsync(Schema with { Migrations = [.. Schema.Migrations, Next("create table token_service.newer ()")] });
         var client = await database.CreateClientAsync("billing");
 
         await using var server = await TestServer.StartAsync(database);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
     }
+
+    private static Migration Next(string sql) => new(Count + 1, "9999_next", sql);
+
+    // This build's, but for the body of one SQL function in the file "secrets".
+    private static DatabaseSchema WithFunction(string name, string body) => Schema with
+    {
+        Functions =
+        [
+            .. Schema.Functions.Select(file => file.Name != "secrets" ? file : file with
+            {
+                Sql = Regex.Replace(
+                    file.Sql, $@"(create or replace function token_service\.{name}\([^$]*\$\$).*?(\$\$;)", $"$1 {body} $2",
+                    RegexOptions.Singleline),
+            }),
+        ],
+    };
+
+    private Task<MigrationReport> MigrateAsync() => MigrateAsync(Schema);
+
+    private Task<MigrationReport> MigrateAsync(DatabaseSchema schema) =>
+        new Migrator(database.Source).MigrateAsync(schema, CancellationToken.None);
+
+    private Task<string?> NewestSecretAsync() => database.ReadAsync<string>("select token_service.newest_secret_id('nobody')");
+
+    // Whatever anybody but the owner may do, and whose rights a function has.
+    private Task<string?> RightsAsync() => database.ReadAsync<string>(
+        """
+        select string_agg(format('%s %s', name, rights), e'\n' order by name)
+        from (
+            select nspname as name, nspacl::text as rights from pg_namespace where nspname = 'token_service'
+            union all
+            select relname, (select string_agg(acl::text, ' ' order by acl::text) from unnest(relacl) acl)
+            from pg_class where relnamespace = 'token_service'::regnamespace
+            union all
+            select attrelid::regclass::text || '.' || attname, (select string_agg(acl::text, ' ' order by acl::text) from unnest(attacl) acl)
+            from pg_attribute where attacl is not null and attrelid in (select oid from pg_class where relnamespace = 'token_service'::regnamespace)
+            union all
+            select proname, format('%s %s', prosecdef, (select string_agg(acl::text, ' ' order by acl::text) from unnest(proacl) acl))
+            from pg_proc where pronamespace = 'token_service'::regnamespace
+        ) all_of_it
+        """);
 
     private Task<string?> AppliedAsync() =>
         database.ReadAsync<string>("select string_agg(name, ' ' order by number) from token_service.migration");
@@ -170,4 +432,7 @@ public sealed class Migrations
             """);
         return (long)(await command.ExecuteScalarAsync())!;
     }
+
+    [GeneratedRegex(@"^create or replace function token_service\.(\w+)\(", RegexOptions.Multiline)]
+    private static partial Regex Definition();
 }

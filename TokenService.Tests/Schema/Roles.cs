@@ -186,6 +186,7 @@ public sealed class Roles : AdminFixture
                 $"{Admin} | audit_log | select",
                 $"{Admin} | client | select",
                 $"{Admin} | client_scope | select",
+                $"{Admin} | functions_file | select",
                 $"{Admin} | migration | select",
                 $"{Admin} | policy | select",
                 $"{Admin} | resource | select",
@@ -251,6 +252,7 @@ public sealed class Roles : AdminFixture
             Is.EqualTo([
                 "access_report | admin as owner",
                 "add_secret | admin as owner",
+                "attach_triggers | -",
                 "audit_findings | admin as owner",
                 "audit_hash | -",
                 "audit_image | -",
@@ -261,6 +263,7 @@ public sealed class Roles : AdminFixture
                 "delete_expired | app as owner",
                 "end_tokens_of | -",
                 "end_tokens_of_withdrawn_client | -",
+                "ensure_trigger | -",
                 "grant_scope | admin as owner",
                 "idle_secrets | -",
                 "is_argon2id_digest | -",
@@ -458,12 +461,12 @@ public sealed class Roles : AdminFixture
         }
     }
 
-    // How the migration makes the roles, with names of the test's own: those of the migration are there for every test.
+    // How the file makes the roles, with names of the test's own: the real ones are there for every test.
     private static (string Sql, string[] Names) CreationOfRoles()
     {
-        var migration = Migration.All.Single(migration => migration.Name == "0007_roles").Sql;
+        var file = DatabaseSchema.OfThisBuild.Functions.Single(found => found.Name == "roles").Sql;
         var prefix = $"tsvc_test_{Guid.NewGuid():N}";
-        var sql = migration[migration.IndexOf("do $$", StringComparison.Ordinal)..(migration.IndexOf("$$;", StringComparison.Ordinal) + 3)];
+        var sql = file[file.IndexOf("do $$", StringComparison.Ordinal)..(file.IndexOf("$$;", StringComparison.Ordinal) + 3)];
         return (sql.Replace("token_service", prefix, StringComparison.Ordinal), [$"{prefix}_admin", $"{prefix}_app"]);
     }
 

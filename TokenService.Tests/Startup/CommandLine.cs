@@ -85,9 +85,13 @@ public sealed class CommandLine
         using (Assert.EnterMultipleScope())
         {
             Assert.That((first.ExitCode, first.Error), Is.EqualTo((0, "")));
-            Assert.That(Lines(first.Output), Is.EqualTo(Migration.All.Select(migration => $"applied {migration.Name}")));
+            Assert.That(Lines(first.Output), Is.EqualTo(
+            [
+                .. DatabaseSchema.OfThisBuild.Migrations.Select(migration => $"applied {migration.Name}"),
+                .. DatabaseSchema.OfThisBuild.Functions.Select(file => $"applied functions/{file.Name}"),
+            ]));
             Assert.That((second.ExitCode, second.Error), Is.EqualTo((0, "")));
-            Assert.That(Lines(second.Output), Is.EqualTo(["nothing to apply"]));
+            Assert.That(Lines(second.Output), Is.EqualTo(["nothing new to apply; roles, rights and functions are in place"]));
         }
     }
 

@@ -2,17 +2,26 @@ using TokenService.Postgres;
 
 namespace TokenService.Commands;
 
-/// <summary><c>migrate</c>: applies the migrations the database has not seen.</summary>
+/// <summary><c>migrate</c>: gives the database the migrations it lacks, and the functions and rights of this build.</summary>
 internal static class MigrateCommand
 {
     public static async Task<int> RunAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
-        var applied = await services.GetRequiredService<Migrator>().MigrateAsync(Migration.All, CancellationToken.None);
-        foreach (var migration in applied)
-            await output.WriteLineAsync($"applied {migration.Name}");
-        if (applied.Count == 0)
-            await output.WriteLineAsync("nothing to apply");
+        var report = await services.GetRequiredService<Migrator>().MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
+        foreach (var name in report.Applied)
+            await output.WriteLineAsync($"applied {name}");
+        if (report.NewerSchema is { } latest)
+        {
+            await output.WriteLineAsync(
+                $"The database has migrations up to {latest}, this build knows {DatabaseSchema.OfThisBuild.Migrations.Count}: its functions "
+                + "and rights are those of a newer build, and were left alone.");
+        }
+        else if (report.Applied.Count == 0)
+        {
+            await output.WriteLineAsync("nothing new to apply; roles, rights and functions are in place");
+        }
+
         return 0;
     }
 }

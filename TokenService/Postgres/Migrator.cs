@@ -1,48 +1,24 @@
 using System.Data;
-using System.Reflection;
-using System.Security.Cryptography;
-using System.Text;
 using Dapper;
 using Npgsql;
 using TokenService.Configuration;
 
 namespace TokenService.Postgres;
 
-/// <summary>A numbered change of the schema, as it was built into this assembly from <c>migrations/</c>.</summary>
-/// <param name="Number">1, 2, 3 and on, without gaps.</param>
-/// <param name="Name">The file's name without its ending.</param>
-/// <param name="Sql">The file.</param>
-internal sealed record Migration(int Number, string Name, string Sql)
-{
-    /// <summary>SHA-256 of the file, in hexadecimal.</summary>
-    public string Checksum { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Sql)));
-
-    /// <summary>All there are, in order.</summary>
-    public static IReadOnlyList<Migration> All { get; } = Load(typeof(Migration).Assembly);
-
-    private static Migration[] Load(Assembly assembly) =>
-        [.. assembly.GetManifestResourceNames()
-            .Where(name => name.StartsWith("migrations/", StringComparison.Ordinal))
-            .Order(StringComparer.Ordinal)
-            .Select((resource, index) => Load(assembly, resource, index + 1))];
-
-    private static Migration Load(Assembly assembly, string resource, int number)
-    {
-        using var reader = new StreamReader(assembly.GetManifestResourceStream(resource)!);
-        var name = Path.GetFileNameWithoutExtension(resource);
-        return name.StartsWith($"{number:0000}_", StringComparison.Ordinal)
-            ? new Migration(number, name, reader.ReadToEnd())
-            : throw new InvalidOperationException($"{resource} should begin with {number:0000}_: migrations are numbered without gaps.");
-    }
-}
+/// <summary>What a migrator did.</summary>
+/// <param name="Applied">The migrations that were missing and the functions files that changed, by name.</param>
+/// <param name="NewerSchema">
+/// The number of the database's last migration where this build does not know it: functions and rights were left alone. Otherwise null.
+/// </param>
+internal sealed record MigrationReport(IReadOnlyList<string> Applied, int? NewerSchema);
 
 /// <summary>
-/// Brings the schema to what this build knows. Forward only; each migration in a transaction of its own, recorded with its
-/// checksum; one migrator at a time, by advisory lock.
+/// Brings the schema to what this build knows. Forward only; each migration in a transaction of its own, recorded with its checksum; then
+/// all functions files in one transaction; one migrator at a time, by advisory lock.
 /// </summary>
 internal sealed class Migrator(NpgsqlDataSource postgres)
 {
-    // An arbitrary number, the same in every build: whoever migrates this database locks it.
+    // An arbitrary number, the same in every build: every migrator of this database locks it.
     private const long LockId = 0x746F6B656E5F7376; // "token_sv"
 
     // A command time-out of 0 is none: another migrator may hold the lock for long, a migration may take long.
@@ -60,16 +36,29 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             constraint migration_pkey primary key (number)
         );
 
-        comment on schema token_service is 'TokenService, an OAuth 2.0 authorization server.';
+        create table if not exists token_service.functions_file (
+            name       text        not null,
+            checksum   text        not null,
+            applied_at timestamptz not null default now(),
+
+            constraint functions_file_pkey primary key (name)
+        );
+
+        comment on schema token_service is
+            'TokenService, an OAuth 2.0 authorization server. Roles: token_service_admin, token_service_app.';
         comment on table token_service.migration is 'The migrations this database has seen.';
         comment on column token_service.migration.number is 'The number in the file''s name.';
         comment on column token_service.migration.name is 'The file''s name without its ending.';
         comment on column token_service.migration.checksum is 'SHA-256 of the file, in hexadecimal.';
         comment on column token_service.migration.applied_at is 'When it was applied.';
+        comment on table token_service.functions_file is 'The files in migrations/functions/ as this database was given them.';
+        comment on column token_service.functions_file.name is 'The file''s name without its ending.';
+        comment on column token_service.functions_file.checksum is 'SHA-256 of the file, in hexadecimal.';
+        comment on column token_service.functions_file.applied_at is 'When its present content was applied first.';
         """;
 
     private const string Applied = """
-        select number as "Number", checksum as "Checksum"
+        select number as "Number", name as "Name", checksum as "Checksum"
         from token_service.migration
         order by number
         """;
@@ -79,30 +68,46 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         values (@Number, @Name, @Checksum)
         """;
 
+    // No row comes back where the file is recorded with this checksum.
+    private const string RecordFunctions = """
+        insert into token_service.functions_file as f (name, checksum)
+        values (@Name, @Checksum)
+        on conflict (name) do update
+            set checksum = excluded.checksum,
+                applied_at = excluded.applied_at
+            where f.checksum <> excluded.checksum
+        returning true
+        """;
+
     private const string Exists = "select to_regclass('token_service.migration') is not null";
 
-    private const string Latest = "select coalesce(max(number), 0) from token_service.migration";
-
-    /// <summary>Applies what is missing and returns it.</summary>
-    /// <exception cref="OperatorException">An applied migration's file has changed since.</exception>
-    public async Task<IReadOnlyList<Migration>> MigrateAsync(IReadOnlyList<Migration> migrations, CancellationToken ct)
+    /// <summary>
+    /// Applies the migrations that are missing, then every functions file, changed or not: a database that was restored without its rights,
+    /// or in which somebody has revoked one, has them again.
+    /// </summary>
+    /// <exception cref="OperatorException">
+    /// The database is of a version before the first release, or an applied migration's file has changed since.
+    /// </exception>
+    public async Task<MigrationReport> MigrateAsync(DatabaseSchema schema, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         // Held by the session, so that it spans the transactions below and a death releases it.
         await connection.ExecuteAsync(Command("select pg_advisory_lock(@LockId)", new { LockId }, Patient, ct));
         try
         {
+            var applied = await AppliedAsync(connection, ct);
+            RefuseOtherLineage(schema, applied);
+            var missing = Missing(schema, applied);
             await connection.ExecuteAsync(Command(Prepare, ct: ct));
-            var missing = Missing(migrations, await connection.QueryAsync<AppliedMigration>(Command(Applied, ct: ct)));
-            foreach (var migration in missing)
-            {
-                await using var transaction = await connection.BeginTransactionAsync(ct);
-                await connection.ExecuteAsync(Command(migration.Sql, null, Patient, ct));
-                await connection.ExecuteAsync(Command(Record, migration, ct: ct));
-                await transaction.CommitAsync(ct);
-            }
+            await MigrateAsync(connection, schema, missing, ct);
 
-            return missing;
+            // An older build would put its functions in the place of newer ones, which the newer tables need.
+            var latest = applied.Count == 0 ? 0 : applied[^1].Number;
+            if (latest > schema.Migrations.Count)
+                return new MigrationReport([.. missing.Select(migration => migration.Name)], latest);
+
+            var changed = await ApplyFunctionsAsync(connection, schema.Functions, ct);
+            return new MigrationReport([.. missing.Select(migration => migration.Name), .. changed], NewerSchema: null);
         }
         finally
         {
@@ -112,25 +117,65 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     }
 
     /// <summary>Refuses a schema older than this build. A newer one is fine: migrations are safe while the version before runs.</summary>
-    /// <exception cref="OperatorException">The schema lacks migrations, or is closed to us.</exception>
+    /// <exception cref="OperatorException">The schema lacks migrations, is of before the first release, or is closed to us.</exception>
     public async Task CheckAsync(CancellationToken ct)
     {
-        var latest = await LatestAsync(ct);
-        if (latest < Migration.All.Count)
+        var schema = DatabaseSchema.OfThisBuild;
+        var applied = await AppliedAsync(ct);
+        RefuseOtherLineage(schema, applied);
+        var latest = applied.Count == 0 ? 0 : applied[^1].Number;
+        if (latest < schema.Migrations.Count)
         {
             throw new OperatorException(
-                $"The database has migrations up to {latest}, this build needs {Migration.All.Count}. Run: TokenService migrate");
+                $"The database has migrations up to {latest}, this build needs {schema.Migrations.Count}. Run: TokenService migrate");
         }
     }
 
-    private async Task<int> LatestAsync(CancellationToken ct)
+    private static async Task MigrateAsync(
+        NpgsqlConnection connection, DatabaseSchema schema, List<Migration> missing, CancellationToken ct)
+    {
+        if (missing.Count == 0)
+            return;
+
+        // The constraints of the tables call the grammar. Both files are applied once more with the others, and recorded then.
+        await using (var transaction = await connection.BeginTransactionAsync(ct))
+        {
+            foreach (var file in schema.Functions.Where(file => file.ComesBeforeTables))
+                await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
+            await transaction.CommitAsync(ct);
+        }
+
+        foreach (var migration in missing)
+        {
+            await using var transaction = await connection.BeginTransactionAsync(ct);
+            await connection.ExecuteAsync(Command(migration.Sql, null, Patient, ct));
+            await connection.ExecuteAsync(Command(Record, migration, ct: ct));
+            await transaction.CommitAsync(ct);
+        }
+    }
+
+    private static async Task<List<string>> ApplyFunctionsAsync(
+        NpgsqlConnection connection, IReadOnlyList<FunctionsFile> files, CancellationToken ct)
+    {
+        List<string> changed = [];
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        foreach (var file in files)
+        {
+            await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
+            if (await connection.ExecuteScalarAsync<bool>(Command(RecordFunctions, file, ct: ct)))
+                changed.Add($"functions/{file.Name}");
+        }
+
+        await transaction.CommitAsync(ct);
+        return changed;
+    }
+
+    private async Task<List<AppliedMigration>> AppliedAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         try
         {
-            return await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
-                ? await connection.ExecuteScalarAsync<int>(Command(Latest, ct: ct))
-                : 0;
+            return await AppliedAsync(connection, ct);
         }
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InsufficientPrivilege)
         {
@@ -140,10 +185,30 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
     }
 
-    private static List<Migration> Missing(IReadOnlyList<Migration> migrations, IEnumerable<AppliedMigration> applied)
+    private static async Task<List<AppliedMigration>> AppliedAsync(NpgsqlConnection connection, CancellationToken ct) =>
+        await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
+            ? (await connection.QueryAsync<AppliedMigration>(Command(Applied, ct: ct))).AsList()
+            : [];
+
+    // Files keep their names for ever, so another name is another history.
+    private static void RefuseOtherLineage(DatabaseSchema schema, List<AppliedMigration> applied)
+    {
+        foreach (var (theirs, ours) in applied.Zip(schema.Migrations))
+        {
+            if (theirs.Name != ours.Name)
+            {
+                throw new OperatorException(
+                    $"This database was made by a version before the first release: its migration {theirs.Number} is {theirs.Name}, this "
+                    + $"build's is {ours.Name}. The schema was squashed into fewer migrations then, and no upgrade exists. Make a new "
+                    + "database, run TokenService migrate on it, and create the clients again.");
+            }
+        }
+    }
+
+    private static List<Migration> Missing(DatabaseSchema schema, List<AppliedMigration> applied)
     {
         var checksums = applied.ToDictionary(a => a.Number, a => a.Checksum);
-        foreach (var migration in migrations)
+        foreach (var migration in schema.Migrations)
         {
             if (checksums.TryGetValue(migration.Number, out var checksum) && checksum != migration.Checksum)
             {
@@ -153,12 +218,12 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             }
         }
 
-        return [.. migrations.Where(migration => !checksums.ContainsKey(migration.Number))];
+        return [.. schema.Migrations.Where(migration => !checksums.ContainsKey(migration.Number))];
     }
 
     private static CommandDefinition Command(
         string sql, object? parameters = null, int? timeout = null, CancellationToken ct = default) =>
         new(sql, parameters, commandTimeout: timeout, cancellationToken: ct);
 
-    private sealed record AppliedMigration(int Number, string Checksum);
+    private sealed record AppliedMigration(int Number, string Name, string Checksum);
 }

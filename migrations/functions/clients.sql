@@ -1,0 +1,226 @@
+create or replace function token_service.require_client(p_client_id text, p_lock boolean default true) returns void
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if p_lock then
+        -- Of two admins who change one client at once, the second sees what the first did.
+        perform from client where id = p_client_id for update;
+    else
+        perform from client where id = p_client_id;
+    end if;
+    if not found then
+        raise exception 'There is no client "%".', regexp_replace(coalesce(p_client_id, ''), '^tsvc_.*', 'tsvc_…')
+            using errcode = 'no_data_found',
+            hint = 'scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.';
+    end if;
+end
+$$;
+
+comment on function token_service.require_client(text, boolean) is
+    'Refuses a client that is not there, and locks one that is, unless it is only to be looked at.';
+
+revoke all on function token_service.require_client(text, boolean) from public;
+
+
+create or replace function token_service.require_client_properties(p_client_id text, p_name text, p_methods text[]) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if char_length(p_name) not between 1 and 200 then
+        raise exception 'The name of client "%" is empty or longer than 200 characters.', p_client_id
+            using errcode = 'check_violation', hint = 'Say in a few words what the client is.';
+    end if;
+
+    if cardinality(p_methods) = 0 or not p_methods <@ array['client_secret_basic', 'client_secret_post'] then
+        raise exception 'The authentication methods of client "%" are not ones this server offers.', p_client_id
+            using errcode = 'check_violation', hint = 'Use client_secret_basic, client_secret_post or both.';
+    end if;
+end
+$$;
+
+comment on function token_service.require_client_properties(text, text, text[]) is
+    'Refuses a name or methods that no client can have.';
+
+revoke all on function token_service.require_client_properties(text, text, text[]) from public;
+
+
+create or replace function token_service.create_client(
+    p_client_id      text,
+    p_name           text,
+    p_resource       text,
+    p_scopes         text[],
+    p_secret_id      text,
+    p_digest         text,
+    p_default_scopes text[] default array[]::text[],
+    p_methods        text[] default array['client_secret_basic']
+) returns text
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_scopes   text[] := coalesce(p_scopes, array[]::text[]);
+    v_defaults text[] := coalesce(p_default_scopes, array[]::text[]);
+begin
+    if p_client_id like 'tsvc\_%' then
+        raise exception 'The client_id looks like a secret.'
+            using errcode = 'check_violation',
+            hint = 'Choose another client_id. If that was a secret, treat it as leaked.';
+    end if;
+
+    if p_client_id is null or p_client_id !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' then
+        raise exception 'The client_id is outside the grammar.'
+            using errcode = 'check_violation',
+            hint = 'Use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit.';
+    end if;
+
+    perform token_service.require_client_properties(p_client_id, coalesce(p_name, ''), coalesce(p_methods, array[]::text[]));
+
+    if v_scopes = array[]::text[] and p_resource is not null then
+        raise exception 'Client "%" would hold no scope, so it could get no token.', p_client_id
+            using errcode = 'check_violation',
+            hint = 'Pass at least one scope, or no resource either, for a client that only speaks for an API.';
+    end if;
+
+    if not v_defaults <@ v_scopes then
+        raise exception 'A default scope of client "%" is not among its scopes.', p_client_id
+            using errcode = 'check_violation', hint = 'Default scopes are those of its scopes granted when a request names none.';
+    end if;
+
+    insert into client (id, name, authentication_methods) values (p_client_id, p_name, p_methods) on conflict do nothing;
+    if not found then
+        raise exception 'There is already a client "%".', p_client_id
+            using errcode = 'unique_violation', hint = 'Choose another client_id.';
+    end if;
+
+    if v_scopes <> array[]::text[] then
+        perform token_service.create_resource(p_resource, v_scopes);
+        insert into client_scope (client_id, scope, is_default)
+        select distinct p_client_id, s, s = any (v_defaults)
+        from unnest(v_scopes) as s;
+    end if;
+    perform token_service.add_secret(p_client_id, p_secret_id, p_digest);
+    return p_client_id;
+end
+$$;
+
+comment on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) is
+    'Makes a client with its first secret, and the resource and scopes it asks for where they are missing; or, where neither is given, '
+    'one that can get no token and only speaks for an API. Returns its client_id.';
+
+revoke all on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) from public;
+grant execute on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) to token_service_admin;
+
+
+create or replace function token_service.update_client(
+    p_client_id         text,
+    p_name              text     default null,
+    p_token_lifetime    interval default null,
+    p_methods           text[]   default null,
+    p_extra_claims      jsonb    default null,
+    p_tokens_per_minute integer  default null
+) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_seconds numeric := extract(epoch from p_token_lifetime);
+begin
+    perform token_service.require_client(p_client_id);
+
+    perform token_service.require_client_properties(p_client_id, p_name, p_methods);
+
+    if v_seconds <> 0 and (v_seconds not between 60 and 86400 or v_seconds <> trunc(v_seconds)) then
+        raise exception 'The token lifetime of client "%" is not 1 minute to 1 day in whole seconds.', p_client_id
+            using errcode = 'check_violation', hint = 'Say something like ''10 minutes''; ''0'' is the server''s default.';
+    end if;
+
+    if p_tokens_per_minute not between 0 and 1000000 then
+        raise exception 'The tokens per minute of client "%" are not 1 to 1000000.', p_client_id
+            using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 is no ceiling.';
+    end if;
+
+    if jsonb_typeof(p_extra_claims) <> 'object' or octet_length(p_extra_claims::text) > 1024 then
+        raise exception 'The extra claims of client "%" are not a JSON object of at most 1024 bytes.', p_client_id
+            using errcode = 'check_violation', hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
+    end if;
+
+    if p_extra_claims @? 'strict $.**{17 to last}' then
+        raise exception 'The extra claims of client "%" are nested more than 16 levels deep.', p_client_id
+            using errcode = 'check_violation', hint = 'Put fewer objects and lists inside one another: not every reader of tokens follows.';
+    end if;
+
+    if token_service.reserved_among(p_extra_claims) is not null then
+        raise exception 'The extra claims of client "%" include a reserved one: %.', p_client_id,
+                token_service.reserved_among(p_extra_claims)
+            using errcode = 'check_violation',
+            hint = 'The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.';
+    end if;
+
+    update client
+    set name                   = coalesce(p_name, name),
+        token_lifetime_seconds = case when p_token_lifetime is null then token_lifetime_seconds else nullif(v_seconds, 0)::integer end,
+        authentication_methods = coalesce(p_methods, authentication_methods),
+        extra_claims           = coalesce(p_extra_claims, extra_claims),
+        tokens_per_minute      = case when p_tokens_per_minute is null then tokens_per_minute else nullif(p_tokens_per_minute, 0) end
+    where id = p_client_id;
+end
+$$;
+
+comment on function token_service.update_client(text, text, interval, text[], jsonb, integer) is
+    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, a ceiling of 0 is none.';
+
+revoke all on function token_service.update_client(text, text, interval, text[], jsonb, integer) from public;
+grant execute on function token_service.update_client(text, text, interval, text[], jsonb, integer) to token_service_admin;
+
+
+create or replace function token_service.set_client_enabled(p_client_id text, p_enabled boolean) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    perform token_service.require_client(p_client_id);
+    if p_enabled is null then
+        raise exception 'It is not said whether client "%" is to be enabled.', p_client_id
+            using errcode = 'null_value_not_allowed', hint = 'Say true or false.';
+    end if;
+    update client set enabled = p_enabled where id = p_client_id and enabled <> p_enabled;
+end
+$$;
+
+comment on function token_service.set_client_enabled(text, boolean) is
+    'Disables a client, so that it is refused like an unknown one and its tokens are dead, or enables it again, which brings no token '
+    'back: those of the 10 seconds after it was disabled are dead too, so it gets none in these.';
+
+revoke all on function token_service.set_client_enabled(text, boolean) from public;
+grant execute on function token_service.set_client_enabled(text, boolean) to token_service_admin;
+
+
+create or replace function token_service.delete_client(p_client_id text) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    perform token_service.require_client(p_client_id);
+    if (select enabled from client where id = p_client_id) then
+        raise exception 'Client "%" is enabled.', p_client_id
+            using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Disable it with scripts/disable-client.sql, and delete it when nobody has missed it.';
+    end if;
+    -- In the order in which a replica that writes counts of use takes its locks.
+    delete from secret_use where secret_id in (select id from client_secret where client_id = p_client_id);
+    delete from scope_use where client_id = p_client_id;
+    delete from client where id = p_client_id;
+end
+$$;
+
+comment on function token_service.delete_client(text) is
+    'Deletes a disabled client with its secrets and grants. The audit log keeps what they were.';
+
+revoke all on function token_service.delete_client(text) from public;
+grant execute on function token_service.delete_client(text) to token_service_admin;
+
+
+select token_service.attach_triggers('client', 'client', 'id', array['id']);
+select token_service.attach_triggers('client_scope', 'client', 'client_id', array['client_id', 'scope']);

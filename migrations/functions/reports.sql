@@ -1,0 +1,192 @@
+create or replace function token_service.secrets_report(
+    p_client_id text        default null,
+    p_idle      interval    default '30 days',
+    p_soon      interval    default '14 days',
+    p_now       timestamptz default now()
+) returns table (
+    client_id      text,
+    secret_id      text,
+    label          text,
+    state          text,
+    made_at        timestamptz,
+    ends_at        timestamptz,
+    last_used_at   timestamptz,
+    use_count      bigint,
+    last_used_from text,
+    digest_cost    text,
+    findings       text
+)
+    language plpgsql stable security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform token_service.require_idle_time(p_idle);
+    if p_client_id is not null then
+        perform token_service.require_client(p_client_id, p_lock => false);
+    end if;
+    return query
+    select s.client_id,
+           s.id,
+           s.label,
+           life.state,
+           s.created_at,
+           life.ends_at,
+           u.last_used_at,
+           coalesce(u.use_count, 0),
+           host(u.last_used_from),
+           format('m=%s,t=%s', cost.m[1], cost.m[2]),
+           concat_ws(', ',
+               case
+                   when life.state <> 'alive' then null
+                   when i.secret_id is not null then 'safe to retire'
+                   when u.last_used_at < p_now - p_idle then 'idle, but the client has no newer live one'
+                   when u.last_used_at is null and s.created_at < policy.uses_counted_since
+                       then format('not used since %s', policy.uses_counted_since::date)
+                   when u.last_used_at is null then 'never used'
+                   when exists (
+                       select from client_secret newer
+                       where newer.client_id = s.client_id and newer.created_at > s.created_at and newer.revoked_at is null
+                   ) then 'still used'
+               end,
+               case when life.state in ('alive', 'to come') and life.ends_at <= p_now + p_soon then 'ends soon' end,
+               case when life.state in ('alive', 'to come') and cost.m[1]::integer * cost.m[2]::integer < policy.minimum_digest_cost
+                    then 'digest weaker than the policy' end)
+    from client_secret s
+    cross join policy
+    cross join lateral regexp_match(s.digest, 'm=([0-9]+),t=([0-9]+)') as cost (m)
+    cross join lateral (
+        select ends.at as ends_at,
+               case
+                   when s.revoked_at <= p_now then 'revoked'
+                   when ends.at <= p_now then 'expired'
+                   when s.not_before > p_now then 'to come'
+                   else 'alive'
+               end as state
+        from (select least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) as at) ends
+    ) life
+    left join secret_use u on u.secret_id = s.id
+    left join token_service.idle_secrets(p_idle, p_now) i on i.secret_id = s.id
+    where p_client_id is null
+       or s.client_id = p_client_id
+    order by s.client_id, s.created_at, s.id;
+end
+$$;
+
+comment on function token_service.secrets_report(text, interval, interval, timestamptz) is
+    'Every secret, of one client or of all: whether it is alive, when it ends, when, how often and from where it was used, and what is to do.';
+
+revoke all on function token_service.secrets_report(text, interval, interval, timestamptz) from public;
+grant execute on function token_service.secrets_report(text, interval, interval, timestamptz) to token_service_admin;
+
+
+create or replace function token_service.clients_report(p_client_id text default null, p_now timestamptz default now())
+    returns table (
+        client_id         text,
+        name              text,
+        enabled           boolean,
+        methods           text,
+        token_lifetime    interval,
+        tokens_per_minute integer,
+        extra_claims      jsonb,
+        live_secrets      bigint,
+        scopes            text,
+        default_scopes    text,
+        speaks_for        text,
+        last_used_at      timestamptz,
+        made_at           timestamptz
+    )
+    language plpgsql stable security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if p_client_id is not null then
+        perform token_service.require_client(p_client_id, p_lock => false);
+    end if;
+    return query
+    select c.id,
+           c.name,
+           c.enabled,
+           array_to_string(c.authentication_methods, ' '),
+           make_interval(secs => c.token_lifetime_seconds),
+           c.tokens_per_minute,
+           c.extra_claims,
+           s.live,
+           cs.scopes,
+           cs.defaults,
+           rs.audiences,
+           s.last_used_at,
+           c.created_at
+    from client c
+    cross join lateral (
+        select count(*) filter (
+                   where s.not_before <= p_now
+                     and (least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) > p_now) is not false) as live,
+               max(u.last_used_at) as last_used_at
+        from client_secret s
+        left join secret_use u on u.secret_id = s.id
+        where s.client_id = c.id
+    ) s
+    cross join lateral (
+        select string_agg(scope, ' ' order by scope) as scopes,
+               string_agg(scope, ' ' order by scope) filter (where is_default) as defaults
+        from client_scope
+        where client_scope.client_id = c.id
+    ) cs
+    cross join lateral (
+        select string_agg(audience, ' ' order by audience) as audiences
+        from resource_server
+        where resource_server.client_id = c.id
+    ) rs
+    where p_client_id is null
+       or c.id = p_client_id
+    order by c.id;
+end
+$$;
+
+comment on function token_service.clients_report(text, timestamptz) is
+    'Every client, or one, with what it has.';
+
+revoke all on function token_service.clients_report(text, timestamptz) from public;
+grant execute on function token_service.clients_report(text, timestamptz) to token_service_admin;
+
+
+create or replace function token_service.access_report(p_idle interval default '90 days', p_now timestamptz default now())
+    returns table (client_id text, name text, scope text, last_used_at timestamptz, since timestamptz, finding text)
+    language plpgsql stable security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform token_service.require_idle_time(p_idle);
+    return query
+    with clients as (
+        select c.id, c.name, c.created_at, max(u.last_used_at) as last_used_at
+        from client c
+        left join client_secret s on s.client_id = c.id
+        left join secret_use u on u.secret_id = s.id
+        where c.enabled
+        group by c.id
+    )
+    select c.id, c.name, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
+    from clients c
+    cross join policy
+    where greatest(c.last_used_at, c.created_at, policy.uses_counted_since) < p_now - p_idle
+    union all
+    select c.id, c.name, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
+    from clients c
+    join client_scope cs on cs.client_id = c.id
+    left join scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
+    cross join policy
+    where greatest(u.last_used_at, cs.created_at, policy.uses_counted_since) < p_now - p_idle
+      and greatest(c.last_used_at, c.created_at) >= p_now - p_idle
+    order by 1, 3 nulls first;
+end
+$$;
+
+comment on function token_service.access_report(interval, timestamptz) is
+    'Enabled clients that have been idle for a time, and scopes that clients hold and have not asked for in that time.';
+
+revoke all on function token_service.access_report(interval, timestamptz) from public;
+grant execute on function token_service.access_report(interval, timestamptz) to token_service_admin;

@@ -1,0 +1,60 @@
+-- The rights on tables. The rights on a function stand under its definition.
+
+-- First none at all, so that what follows is the whole truth: a right that was given by hand, or by an older version of this
+-- file, is gone again. Nobody notices, because all of this is one transaction.
+revoke all on all tables in schema token_service from public, token_service_admin, token_service_app;
+
+
+-- The server.
+
+grant select on
+    token_service.client,
+    token_service.client_scope,
+    token_service.client_secret,
+    token_service.migration,
+    token_service.policy,
+    token_service.resource,
+    token_service.resource_server,
+    token_service.revoked_token,
+    token_service.scope,
+    token_service.scope_use,
+    token_service.secret_use,
+    token_service.signing_key,
+    token_service.tokens_not_before
+to token_service_app;
+
+grant insert, update on token_service.secret_use, token_service.scope_use to token_service_app;
+
+grant insert on token_service.revoked_token to token_service_app;
+
+-- The server may not update kid, alg and public_jwk, which never change, nor withdrawn_at, which only an admin sets.
+grant insert on token_service.signing_key to token_service_app;
+grant update (signs_from, signs_until, longest_token_seconds, sealed_private_key, sealing_key_id)
+    on token_service.signing_key to token_service_app;
+
+
+-- Admins. They see no digest and no private key, and change things only through functions.
+
+grant select on
+    token_service.audit_log,
+    token_service.client,
+    token_service.client_scope,
+    token_service.functions_file,
+    token_service.migration,
+    token_service.policy,
+    token_service.resource,
+    token_service.resource_server,
+    token_service.revoked_token,
+    token_service.scope,
+    token_service.scope_use,
+    token_service.secret_use,
+    token_service.tokens_not_before
+to token_service_admin;
+
+grant select (id, client_id, label, not_before, expires_at, revoked_at, created_at)
+    on token_service.client_secret to token_service_admin;
+
+grant select (
+    kid, alg, public_jwk, sealing_key_id, published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at,
+    jwks_max_age_seconds, longest_token_seconds)
+    on token_service.signing_key to token_service_admin;

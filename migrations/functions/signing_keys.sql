@@ -1,0 +1,110 @@
+-- The one place that decides when a key is gone, whoever changes its dates.
+create or replace function token_service.set_signing_key_gone_after() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    new.gone_after := coalesce(
+        new.withdrawn_at,
+        -- A quarter of an hour more, for a replica that learns late that the key has ended, and for clocks that differ.
+        new.signs_until + make_interval(secs => new.longest_token_seconds) + interval '15 minutes');
+    return new;
+end
+$$;
+
+comment on function token_service.set_signing_key_gone_after() is
+    'Keeps signing_key.gone_after.';
+
+revoke all on function token_service.set_signing_key_gone_after() from public;
+
+
+create or replace function token_service.rotate_signing_key(
+    p_alg text        default null,
+    p_now timestamptz default now()
+) returns table (kid text, alg text, signs_from timestamptz)
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if not exists (select from signing_key k where p_alg is null or k.alg = p_alg) then
+        raise exception 'There is no signing key of that algorithm.'
+            using errcode = 'no_data_found', hint = 'TokenService keys list shows the keys there are.';
+    end if;
+
+    -- The next key of each algorithm, brought forward to the first instant at which every verifier has it.
+    return query
+    with next as (
+        select k.kid, k.alg, k.signs_from as planned, greatest(p_now, k.known_from) as brought_forward
+        from signing_key k
+        where (p_alg is null or k.alg = p_alg)
+          and k.signs_from > p_now
+          and k.signs_until is null
+          and k.withdrawn_at is null
+    ), ended as (
+        update signing_key k
+        set signs_until = next.brought_forward
+        from next
+        where k.alg = next.alg
+          and k.signs_until = next.planned
+          and k.signs_from <= next.brought_forward
+    )
+    update signing_key k
+    set signs_from = next.brought_forward
+    from next
+    where k.kid = next.kid
+    returning k.kid, k.alg, k.signs_from;
+end
+$$;
+
+comment on function token_service.rotate_signing_key(text, timestamptz) is
+    'Lets the next key of an algorithm, or of every one, sign as soon as all verifiers have it. Returns what will sign, and from when.';
+
+revoke all on function token_service.rotate_signing_key(text, timestamptz) from public;
+grant execute on function token_service.rotate_signing_key(text, timestamptz) to token_service_admin;
+
+
+create or replace function token_service.withdraw_signing_key(
+    p_kid text,
+    p_now timestamptz default now()
+) returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_key signing_key;
+begin
+    select * into v_key from signing_key where kid = p_kid for update;
+    if not found then
+        raise exception 'There is no signing key of that kid.'
+            using errcode = 'no_data_found', hint = 'TokenService keys list shows the keys there are.';
+    end if;
+    if v_key.withdrawn_at is not null then
+        return;
+    end if;
+
+    update signing_key
+    set withdrawn_at = p_now, sealed_private_key = null
+    where kid = p_kid;
+
+    -- If it was the next, the one before signs until there is another. If it was signing, the next signs at once: the server sees
+    -- to that, as soon as it learns of the withdrawal.
+    update signing_key
+    set signs_until = null
+    where alg = v_key.alg
+      and signs_until = v_key.signs_from
+      and signs_until > p_now
+      and withdrawn_at is null;
+end
+$$;
+
+comment on function token_service.withdraw_signing_key(text, timestamptz) is
+    'For a compromised key: out of the JWKS at once, its private half destroyed, the next key signs at once.';
+
+revoke all on function token_service.withdraw_signing_key(text, timestamptz) from public;
+grant execute on function token_service.withdraw_signing_key(text, timestamptz) to token_service_admin;
+
+
+select token_service.ensure_trigger('signing_key', 'signing_key_gone_after',
+    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.set_signing_key_gone_after()');
+select token_service.attach_triggers('signing_key', null, null, array['kid']);
