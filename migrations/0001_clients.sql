@@ -2,27 +2,27 @@
 
 create table token_service.policy (
     id                  boolean     not null default true,
-    maximum_secret_age  interval,
-    maximum_overlap     interval    not null default '30 days',
-    minimum_digest_cost integer     not null default 38912,
-    uses_counted_since  timestamptz not null default now(),
+    max_secret_age  interval,
+    max_overlap     interval    not null default '30 days',
+    min_digest_cost integer     not null default 38912,
+    usage_counted_since  timestamptz not null default now(),
 
     constraint policy_pkey primary key (id),
     constraint policy_is_one_row check (id),
-    constraint policy_maximum_secret_age_range check (maximum_secret_age between interval '1 day' and interval '3650 days'),
-    constraint policy_maximum_overlap_range check (maximum_overlap between interval '0' and interval '365 days'),
-    constraint policy_minimum_digest_cost_range check (minimum_digest_cost between 8192 and 655360)
+    constraint policy_max_secret_age_range check (max_secret_age between interval '1 day' and interval '3650 days'),
+    constraint policy_max_overlap_range check (max_overlap between interval '0' and interval '365 days'),
+    constraint policy_min_digest_cost_range check (min_digest_cost between 8192 and 655360)
 );
 
 insert into token_service.policy default values;
 
 comment on table token_service.policy is 'What holds for all clients: one row.';
 comment on column token_service.policy.id is 'Always true, so that there is one row.';
-comment on column token_service.policy.maximum_secret_age is 'Secrets are refused once they are older, from 1 to 3650 days; null: no such end.';
-comment on column token_service.policy.maximum_overlap is 'The longest a rotation may leave old secrets alive, up to 365 days.';
-comment on column token_service.policy.uses_counted_since is
+comment on column token_service.policy.max_secret_age is 'Secrets are refused once they are older, from 1 to 3650 days; null: no such end.';
+comment on column token_service.policy.max_overlap is 'The longest a rotation may leave old secrets alive, up to 365 days.';
+comment on column token_service.policy.usage_counted_since is
     'Since when uses are counted: what was not used before that is not known to have been idle.';
-comment on column token_service.policy.minimum_digest_cost is
+comment on column token_service.policy.min_digest_cost is
     'Argon2id m (KiB) times t: a digest that costs less is reported as weak. Default 38912, which is m=19456 and t=2.';
 
 
@@ -108,11 +108,11 @@ comment on column token_service.client_secret.created_at is 'When it was added.'
 create table token_service.resource (
     audience    text        not null,
     signing_alg text,
-    maximum_token_lifetime_seconds integer,
+    max_token_lifetime_seconds integer,
     created_at  timestamptz not null default now(),
 
     constraint resource_pkey primary key (audience),
-    constraint resource_maximum_token_lifetime_range check (maximum_token_lifetime_seconds between 60 and 86400),
+    constraint resource_max_token_lifetime_range check (max_token_lifetime_seconds between 60 and 86400),
     constraint resource_signing_alg_known check (signing_alg in ('ES256', 'ES384', 'RS256', 'PS256')),
     -- RFC 8707 §2: an absolute URI without a fragment.
     constraint resource_audience_is_absolute_uri check (
@@ -125,7 +125,7 @@ comment on table token_service.resource is 'An API that takes our tokens.';
 comment on column token_service.resource.audience is 'Its identifier: the aud of tokens for it, shared with no other API (RFC 9068 §5).';
 comment on column token_service.resource.signing_alg is
     'What tokens for it are signed with, for an API that verifies nothing else (RFC 9068 §2.1); null: the server''s default.';
-comment on column token_service.resource.maximum_token_lifetime_seconds is
+comment on column token_service.resource.max_token_lifetime_seconds is
     'Seconds that no token for it lives longer than, whatever its client may have; null: no such end.';
 comment on column token_service.resource.created_at is 'When it was made.';
 

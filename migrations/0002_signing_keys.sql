@@ -11,7 +11,7 @@ create table token_service.signing_key (
     gone_after            timestamptz,
     withdrawn_at          timestamptz,
     jwks_max_age_seconds  integer     not null,
-    longest_token_seconds integer     not null default 0,
+    max_token_lifetime_seconds integer     not null default 0,
 
     constraint signing_key_pkey primary key (kid),
     constraint signing_key_alg_known check (alg in ('ES256', 'ES384', 'RS256', 'PS256')),
@@ -26,7 +26,7 @@ create table token_service.signing_key (
     -- The private half of a key that is not yet to go is never lost.
     constraint signing_key_can_sign check (sealed_private_key is not null or gone_after is not null),
     constraint signing_key_jwks_max_age_range check (jwks_max_age_seconds between 1 and 86400),
-    constraint signing_key_longest_token_range check (longest_token_seconds between 0 and 86400)
+    constraint signing_key_max_token_lifetime_range check (max_token_lifetime_seconds between 0 and 86400)
 );
 
 comment on table token_service.signing_key is
@@ -48,5 +48,5 @@ comment on column token_service.signing_key.gone_after is
 comment on column token_service.signing_key.withdrawn_at is 'When it was withdrawn as compromised; null: it was not.';
 comment on column token_service.signing_key.jwks_max_age_seconds is
     'While this is the newest key, no JWKS is served that may be cached for longer.';
-comment on column token_service.signing_key.longest_token_seconds is
+comment on column token_service.signing_key.max_token_lifetime_seconds is
     'High-water mark: no token it has signed lives longer. Raised before the first such token is signed.';

@@ -5,7 +5,7 @@
 --   client_id       whose secret
 --   label           for people: where the secret is kept, or what it is for; optional
 --   not_before      refused before this date, such as '2027-01-31 06:00 UTC'; optional: works at once
---   expires_at      refused from this date on; optional: never, or as the policy's maximum_secret_age has it
+--   expires_at      refused from this date on; optional: never, or as the policy's max_secret_age has it
 --   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
 --                   in the environment variable TOKEN_SERVICE, or TokenService on the PATH
 

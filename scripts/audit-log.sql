@@ -4,14 +4,14 @@
 --
 --   client_id   only what concerns this client, which may be deleted; optional: everything
 --   since       how far back; optional: 30 days
---   most        only the newest so many; optional: 100
+--   max_rows        only the newest so many; optional: 100
 
 \set ON_ERROR_STOP on
 \set QUIET on
 \set SHOW_CONTEXT never
 
 \if :{?since} \else \set since '30 days' \endif
-\if :{?most} \else \set most 100 \endif
+\if :{?max_rows} \else \set max_rows 100 \endif
 
 -- Those that may be left out: as an SQL literal, or null.
 \if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
@@ -32,6 +32,6 @@ from (
     where at >= now() - :'since'::interval
       and (:client_id::text is null or client_id = :client_id)
     order by id desc
-    limit :'most'::integer
+    limit :'max_rows'::integer
 ) newest
 order by id;

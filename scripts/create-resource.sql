@@ -23,16 +23,16 @@
 begin;
 
 select token_service.create_resource(
-    p_resource               => :'resource',
-    p_scopes                 => string_to_array(:'scopes', ' '),
-    p_signing_alg            => :signing_alg,
-    p_maximum_token_lifetime => case :max_token_lifetime when 'default' then '0' else :max_token_lifetime end::interval) \g /dev/null
+    p_resource           => :'resource',
+    p_scopes             => string_to_array(:'scopes', ' '),
+    p_signing_alg        => :signing_alg,
+    p_max_token_lifetime => case :max_token_lifetime when 'default' then '0' else :max_token_lifetime end::interval) \g /dev/null
 
 commit;
 
 select r.audience as resource,
        coalesce(r.signing_alg, 'default') as signing_alg,
-       coalesce(make_interval(secs => r.maximum_token_lifetime_seconds)::text, 'default') as max_token_lifetime,
+       coalesce(make_interval(secs => r.max_token_lifetime_seconds)::text, 'default') as max_token_lifetime,
        string_agg(s.name, ' ' order by s.name) as scopes
 from token_service.resource r
 left join token_service.scope s on s.audience = r.audience

@@ -139,12 +139,12 @@ public sealed class AdminScripts
     [Test]
     public async Task The_policy_is_shown_and_changed()
     {
-        const string heading = "maximum_secret_age|maximum_overlap|minimum_digest_cost";
+        const string heading = "max_secret_age|max_overlap|min_digest_cost";
         await TwiceAsync("set-policy.sql", [], heading, "none|30 days|38912");
-        await TwiceAsync("set-policy.sql", ["maximum_secret_age=180 days"], heading, "180 days|30 days|38912");
-        await TwiceAsync("set-policy.sql", ["maximum_overlap=7 days", "minimum_digest_cost=8192"], heading, "180 days|7 days|8192");
-        await TwiceAsync("set-policy.sql", ["maximum_secret_age=2 days", "at_once=on"], heading, "2 days|7 days|8192");
-        await TwiceAsync("set-policy.sql", ["maximum_secret_age=0"], heading, "none|7 days|8192");
+        await TwiceAsync("set-policy.sql", ["max_secret_age=180 days"], heading, "180 days|30 days|38912");
+        await TwiceAsync("set-policy.sql", ["max_overlap=7 days", "min_digest_cost=8192"], heading, "180 days|7 days|8192");
+        await TwiceAsync("set-policy.sql", ["max_secret_age=2 days", "at_once=on"], heading, "2 days|7 days|8192");
+        await TwiceAsync("set-policy.sql", ["max_secret_age=0"], heading, "none|7 days|8192");
     }
 
     [Test]
@@ -216,7 +216,7 @@ public sealed class AdminScripts
         Assert.That(everything[8], Is.EqualTo(renamed));
         Assert.That(everything[9], Does.StartWith($"9|DATE|INSERT|resource|urn:bare|{user}|psql|{address}||{{\"audience\": \"urn:bare\","));
 
-        await TwiceAsync("audit-log.sql", ["client_id=billing", "most=1"], heading, renamed);
+        await TwiceAsync("audit-log.sql", ["client_id=billing", "max_rows=1"], heading, renamed);
         await TwiceAsync("audit-log.sql", ["client_id=nobody"], heading);
         await database.ExecuteAsync("update token_service.audit_log set at = at - interval '8 days'");
         await TwiceAsync("audit-log.sql", ["since=7 days"], heading);

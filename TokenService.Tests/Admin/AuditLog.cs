@@ -8,8 +8,8 @@ namespace TokenService.Tests.Admin;
 public sealed class AuditLog : AdminFixture
 {
     private const string Policy =
-        "{\"id\": true, \"maximum_overlap\": \"30 days\", \"maximum_secret_age\": null, "
-        + "\"uses_counted_since\": \"2000-01-01T00:00:00+00:00\", \"minimum_digest_cost\": 38912}";
+        "{\"id\": true, \"max_overlap\": \"30 days\", \"max_secret_age\": null, \"min_digest_cost\": 38912, "
+        + "\"usage_counted_since\": \"2000-01-01T00:00:00+00:00\"}";
 
     private const string OtherDigest =
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
@@ -82,7 +82,7 @@ public sealed class AuditLog : AdminFixture
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
         Change("insert into resource (audience) values ('https://a')",
             "INSERT | resource | https://a | - | - | {\"audience\": \"https://a\", \"signing_alg\": null, "
-            + "\"maximum_token_lifetime_seconds\": null}"),
+            + "\"max_token_lifetime_seconds\": null}"),
         Change("update resource set audience = 'https://a' where audience = 'https://api.example.com'",
             "UPDATE | resource | https://a | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
             "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} "
@@ -90,7 +90,7 @@ public sealed class AuditLog : AdminFixture
             "UPDATE | scope | parcels:read | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}"),
         Change("delete from resource where audience = 'https://unused.example.com'",
             "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
-            + "\"maximum_token_lifetime_seconds\": null} | -"),
+            + "\"max_token_lifetime_seconds\": null} | -"),
         Change("truncate resource cascade",
             "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
@@ -116,7 +116,7 @@ public sealed class AuditLog : AdminFixture
             + "values ('new', 'ES256', '{}', 'sealed', 'test', now(), now(), now(), 300)",
             "INSERT | signing_key | new | - | - | {\"alg\": \"ES256\", \"kid\": \"new\", \"public_jwk\": {}, \"signs_until\": null, "
             + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
-            + "\"longest_token_seconds\": 0}"),
+            + "\"max_token_lifetime_seconds\": 0}"),
         Change("update signing_key set sealed_private_key = 'sealed anew', sealing_key_id = 'next'",
             "UPDATE | signing_key | used | - | {\"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\"} "
             + "| {\"sealing_key_id\": \"next\", \"sealed_private_key\": \"…\"}"),
@@ -125,11 +125,11 @@ public sealed class AuditLog : AdminFixture
         Change("delete from signing_key",
             "DELETE | signing_key | used | - | {\"alg\": \"ES256\", \"kid\": \"used\", \"public_jwk\": {}, \"signs_until\": null, "
             + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
-            + "\"longest_token_seconds\": 0} | -"),
+            + "\"max_token_lifetime_seconds\": 0} | -"),
         Change("truncate signing_key", "TRUNCATE | signing_key | - | - | - | -"),
-        Change("update policy set maximum_secret_age = '90 days'",
-            "UPDATE | policy | true | - | {\"maximum_secret_age\": null} | {\"maximum_secret_age\": \"90 days\"}"),
-        Change("delete from policy; insert into policy (uses_counted_since) values ('2000-01-01Z')",
+        Change("update policy set max_secret_age = '90 days'",
+            "UPDATE | policy | true | - | {\"max_secret_age\": null} | {\"max_secret_age\": \"90 days\"}"),
+        Change("delete from policy; insert into policy (usage_counted_since) values ('2000-01-01Z')",
             $"DELETE | policy | true | - | {Policy} | -",
             $"INSERT | policy | true | - | - | {Policy}"),
         Change("truncate policy", "TRUNCATE | policy | - | - | - | -"),

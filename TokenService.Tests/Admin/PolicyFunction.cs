@@ -14,12 +14,12 @@ public sealed class PolicyFunction : AdminFixture
 
     private static IEnumerable<TestCaseData> RefusedPolicies() =>
     [
-        .. Refused("p_maximum_secret_age", ["'23:59:59'", "'3650 days 1 second'", "'-90 days'"],
+        .. Refused("p_max_secret_age", ["'23:59:59'", "'3650 days 1 second'", "'-90 days'"],
             PostgresErrorCodes.CheckViolation, "The maximum secret age is not 1 to 3650 days.",
             "Say something like '90 days'; '0' is no maximum."),
-        .. Refused("p_maximum_overlap", ["'-1 second'", "'365 days 1 second'"],
+        .. Refused("p_max_overlap", ["'-1 second'", "'365 days 1 second'"],
             PostgresErrorCodes.CheckViolation, "The maximum overlap is not 0 to 365 days.", "Say something like '30 days'."),
-        .. Refused("p_minimum_digest_cost", ["8191", "655361", "0", "-1"],
+        .. Refused("p_min_digest_cost", ["8191", "655361", "0", "-1"],
             PostgresErrorCodes.CheckViolation, "The minimum digest cost is not 8192 to 655360.",
             "It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2."),
     ];
@@ -41,7 +41,7 @@ public sealed class PolicyFunction : AdminFixture
     public Task RestorePolicy() => Database.ExecuteAsync(
         """
         delete from token_service.client_secret;
-        update token_service.policy set maximum_secret_age = null, maximum_overlap = default, minimum_digest_cost = default
+        update token_service.policy set max_secret_age = null, max_overlap = default, min_digest_cost = default
         """);
 
     [TestCaseSource(nameof(RefusedPolicies))]
@@ -49,14 +49,14 @@ public sealed class PolicyFunction : AdminFixture
         IsRefusedAsync(Call("set_policy", new() { [argument] = value }), state, message, hint);
 
     [TestCase("", Untouched)]
-    [TestCase("p_maximum_secret_age => '90 days'", "90.00:00:00 | 30.00:00:00 | 38912")]
-    [TestCase("p_maximum_secret_age => '1 day'", "1.00:00:00 | 30.00:00:00 | 38912")]
-    [TestCase("p_maximum_secret_age => '3650 days'", "3650.00:00:00 | 30.00:00:00 | 38912")]
-    [TestCase("p_maximum_secret_age => '0'", Untouched)]
-    [TestCase("p_maximum_overlap => '0'", "- | 00:00:00 | 38912")]
-    [TestCase("p_maximum_overlap => '365 days'", "- | 365.00:00:00 | 38912")]
-    [TestCase("p_minimum_digest_cost => 8192", "- | 30.00:00:00 | 8192")]
-    [TestCase("p_minimum_digest_cost => 655360", "- | 30.00:00:00 | 655360")]
+    [TestCase("p_max_secret_age => '90 days'", "90.00:00:00 | 30.00:00:00 | 38912")]
+    [TestCase("p_max_secret_age => '1 day'", "1.00:00:00 | 30.00:00:00 | 38912")]
+    [TestCase("p_max_secret_age => '3650 days'", "3650.00:00:00 | 30.00:00:00 | 38912")]
+    [TestCase("p_max_secret_age => '0'", Untouched)]
+    [TestCase("p_max_overlap => '0'", "- | 00:00:00 | 38912")]
+    [TestCase("p_max_overlap => '365 days'", "- | 365.00:00:00 | 38912")]
+    [TestCase("p_min_digest_cost => 8192", "- | 30.00:00:00 | 8192")]
+    [TestCase("p_min_digest_cost => 655360", "- | 30.00:00:00 | 655360")]
     public async Task What_is_given_is_changed(string arguments, string expected)
     {
         await Database.ExecuteAsync("delete from token_service.client_secret");
@@ -115,7 +115,7 @@ public sealed class PolicyFunction : AdminFixture
     [TestCase("'2040-01-01Z'", "'2040-04-01Z'", "2040-03-31")]
     public async Task With_a_maximum_age_it_ends_by_that_at_the_latest(string made, string expires, string expected)
     {
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '90 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '90 days'");
         Assert.That(await EndsAtAsync(made, expires), Is.EqualTo([expected]));
     }
 
@@ -125,10 +125,10 @@ public sealed class PolicyFunction : AdminFixture
     [TestCase("null", false)]
     public async Task A_secret_that_will_be_too_old_before_it_expires_is_added_with_a_warning(string expires, bool warns)
     {
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '90 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '90 days'");
         var warnings = await WarningsOfAsync($"select token_service.add_secret('billing', 'AddedAdded11', {Digest}, p_expires_at => {expires})");
         Assert.That(warnings, warns
-            ? Has.One.Matches("^WARNING: The secret ends at [-0-9:.+ ]+, by the policy's maximum_secret_age. Rotate it before then.$")
+            ? Has.One.Matches("^WARNING: The secret ends at [-0-9:.+ ]+, by the policy's max_secret_age. Rotate it before then.$")
             : Is.Empty);
         Assert.That(await RowsAsync("select id from token_service.client_secret where client_id = 'billing'"), Does.Contain("AddedAdded11"));
     }
@@ -136,11 +136,11 @@ public sealed class PolicyFunction : AdminFixture
     [Test]
     public async Task A_secret_that_would_be_too_old_before_it_begins_is_refused()
     {
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '90 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '90 days'");
         await IsRefusedAsync(
             $"select token_service.add_secret('billing', 'AddedAdded11', {Digest}, p_not_before => now() + interval '91 days')",
             PostgresErrorCodes.CheckViolation, "The secret would be too old before it could be used.",
-            "The policy's maximum_secret_age counts from now on. Add the secret later, or with an earlier not_before.");
+            "The policy's max_secret_age counts from now on. Add the secret later, or with an earlier not_before.");
     }
 
     [Test]
@@ -149,7 +149,7 @@ public sealed class PolicyFunction : AdminFixture
         await OnlySecretAsync("2040-01-01", "null");
         await Database.ExecuteAsync(
             $"""
-            update token_service.policy set maximum_secret_age = '90 days';
+            update token_service.policy set max_secret_age = '90 days';
             insert into token_service.client_secret (id, client_id, digest, not_before, created_at)
             values ('YoungYoung11', 'billing', {Digest}, '2040-06-01Z', '2040-06-01Z')
             """);
@@ -172,5 +172,5 @@ public sealed class PolicyFunction : AdminFixture
         RowsAsync($"select to_char(token_service.secret_ends_at({made}, {expires}) at time zone 'UTC', 'YYYY-MM-DD')");
 
     private Task<string[]> PolicyAsync() =>
-        RowsAsync("select maximum_secret_age, maximum_overlap, minimum_digest_cost from token_service.policy");
+        RowsAsync("select max_secret_age, max_overlap, min_digest_cost from token_service.policy");
 }

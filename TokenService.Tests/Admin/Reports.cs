@@ -61,7 +61,7 @@ public sealed class Reports : AdminFixture
     public Task RestoreClients() => Database.ExecuteAsync(
         """
         delete from token_service.client where id <> 'billing';
-        update token_service.policy set maximum_secret_age = null;
+        update token_service.policy set max_secret_age = null;
         """);
 
     [TestCaseSource(nameof(Secrets))]
@@ -95,9 +95,9 @@ public sealed class Reports : AdminFixture
     [Test]
     public async Task A_maximum_age_ends_a_secret_in_the_report_too()
     {
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '400 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '400 days'");
         Assert.That(await StateAsync(), Is.EqualTo(["alive | 2040-02-05 | never used, ends soon"]));
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '395 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '395 days'");
         Assert.That(await StateAsync(), Is.EqualTo(["expired | 2040-01-31 | "]));
     }
 
@@ -180,7 +180,7 @@ public sealed class Reports : AdminFixture
     [TestCase("created_at = '2038-01-01Z'", 0, Description = "by the maximum age")]
     public async Task Live_secrets_are_counted(string columns, int expected)
     {
-        await Database.ExecuteAsync("update token_service.policy set maximum_secret_age = '730 days'");
+        await Database.ExecuteAsync("update token_service.policy set max_secret_age = '730 days'");
         if (columns != "")
             await Database.ExecuteAsync($"update token_service.client_secret set {columns} where id = 'ThisThisThis'");
         Assert.That(

@@ -26,7 +26,7 @@ public sealed class ScopeFunctions : AdminFixture
         .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
             PostgresErrorCodes.CheckViolation, "The signing algorithm is not one this server has.",
             "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
-        .. Refused("p_maximum_token_lifetime",
+        .. Refused("p_max_token_lifetime",
             ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
             PostgresErrorCodes.CheckViolation, "The maximum token lifetime is not 1 minute to 1 day in whole seconds.",
             "Say something like '5 minutes'; '0' is no maximum."),
@@ -60,13 +60,13 @@ public sealed class ScopeFunctions : AdminFixture
         await CreateAsync("'https://made.example.com', p_signing_alg => 'ES384'",
             "https://made.example.com | ES384 | - | made:a made:b made:c");
         await CreateAsync(
-            "'https://made.example.com', p_maximum_token_lifetime => '1 minute'",
+            "'https://made.example.com', p_max_token_lifetime => '1 minute'",
             "https://made.example.com | ES384 | 60 | made:a made:b made:c");
         await CreateAsync("'https://made.example.com', p_signing_alg => 'default'",
             "https://made.example.com | - | 60 | made:a made:b made:c");
         await CreateAsync("'https://made.example.com', '{}', null, '1 day'", "https://made.example.com | - | 86400 | made:a made:b made:c");
         await CreateAsync(
-            "'https://made.example.com', p_maximum_token_lifetime => '0'", "https://made.example.com | - | - | made:a made:b made:c");
+            "'https://made.example.com', p_max_token_lifetime => '0'", "https://made.example.com | - | - | made:a made:b made:c");
 
         async Task CreateAsync(string arguments, string expected)
         {
@@ -75,7 +75,7 @@ public sealed class ScopeFunctions : AdminFixture
             Assert.That(
                 await RowsAsync(
                     """
-                    select r.audience, r.signing_alg, r.maximum_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
+                    select r.audience, r.signing_alg, r.max_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
                     from token_service.resource r left join token_service.scope s using (audience)
                     where r.audience = 'https://made.example.com'
                     group by r.audience

@@ -46,7 +46,7 @@ public sealed class SecretFunctions : AdminFixture
             "Say for how long the old secrets still work, such as '24 hours'; '0' ends them at once."),
         .. Refused("p_overlap", ["'30 days 1 second'", "'2 months'"],
             PostgresErrorCodes.CheckViolation, "The overlap is longer than 30 days, the longest the policy allows.",
-            "Choose a shorter one, or raise maximum_overlap with scripts/set-policy.sql."),
+            "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
         .. Refused("p_newest_secret_id", ["'NoLongerSoAA'", "''"],
             PostgresErrorCodes.SerializationFailure, "Somebody else has just changed the secrets of client \"billing\".",
             "Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their new secret too."),

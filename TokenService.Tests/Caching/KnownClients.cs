@@ -115,7 +115,7 @@ public sealed class KnownClients
     }
 
     [TestCase("update token_service.client set enabled = false where id = @id")]
-    [TestCase("update token_service.policy set maximum_secret_age = '100 days'", Description = "Which concerns them all.")]
+    [TestCase("update token_service.policy set max_secret_age = '100 days'", Description = "Which concerns them all.")]
     public async Task What_was_read_before_a_change_is_not_kept_after_it(string change)
     {
         var id = (await CreateAsync()).Id;
@@ -136,7 +136,7 @@ public sealed class KnownClients
             Assert.That(IsAsBefore(await Clients.FindAsync(id, CancellationToken.None)), Is.False);
         }
 
-        await database.ExecuteAsync("update token_service.policy set maximum_secret_age = null");
+        await database.ExecuteAsync("update token_service.policy set max_secret_age = null");
         await server.HasHeardAsync();
 
         static bool IsAsBefore(Client? client) => client is { IsEnabled: true, Secrets: [{ ExpiresAt: null }] };

@@ -22,7 +22,7 @@ public sealed class Withdrawals
         new("secret expired", "update token_service.client_secret set expires_at = now() where id = @secretId", Refused),
         new("secret deleted by hand", "delete from token_service.client_secret where id = @secretId", Refused),
         new("secret given to another", "update token_service.client_secret set client_id = (select min(id) from token_service.client where id <> @id) where id = @secretId", Refused),
-        new("maximum age", "select token_service.set_policy(p_maximum_secret_age => '1 day', p_at_once => true)", Refused),
+        new("maximum age", "select token_service.set_policy(p_max_secret_age => '1 day', p_at_once => true)", Refused),
         new("client disabled", "select token_service.set_client_enabled(@id, false)", Refused),
         new("client deleted", "select token_service.set_client_enabled(@id, false), token_service.delete_client(@id)", Refused),
         new("method", "select token_service.update_client(@id, p_methods => '{client_secret_post}')", Refused),
@@ -86,7 +86,7 @@ public sealed class Withdrawals
             alter table token_service.client enable trigger client_notify;
             alter table token_service.tokens_not_before enable trigger tokens_not_before_notify
             """);
-        await database.ExecuteAsync("select token_service.set_policy(p_maximum_secret_age => '0')");
+        await database.ExecuteAsync("select token_service.set_policy(p_max_secret_age => '0')");
         number++;
         client = await database.CreateClientAsync($"client-{number}", $"read-{number} write-{number}", $"read-{number}", Resource);
         // Old enough for a maximum age to end it.

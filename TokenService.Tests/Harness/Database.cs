@@ -57,7 +57,7 @@ internal sealed class Database : IAsyncDisposable
         await connection.ExecuteAsync(
             """
             alter table token_service.policy disable trigger user;
-            update token_service.policy set uses_counted_since = '2000-01-01Z';
+            update token_service.policy set usage_counted_since = '2000-01-01Z';
             alter table token_service.policy enable trigger user;
             """);
     }

@@ -39,7 +39,7 @@ public sealed class EndOfAKey
     {
         var kid = First.Kid;
         await IssueAsync();
-        Assert.That(await ReadAsync<int>("longest_token_seconds", kid), Is.EqualTo(600));
+        Assert.That(await ReadAsync<int>("max_token_lifetime_seconds", kid), Is.EqualTo(600));
 
         var version = await ReadAsync<string>("xmin", kid);
         for (var i = 0; i < 20; i++)
@@ -53,11 +53,11 @@ public sealed class EndOfAKey
         // Whoever cannot raise the mark issues no token that would need it.
         await LetTokensLiveAsync(seconds: 3600);
         await database.ExecuteAsync(
-            "alter table token_service.signing_key add constraint held check (longest_token_seconds <= 600)");
+            "alter table token_service.signing_key add constraint held check (max_token_lifetime_seconds <= 600)");
         Assert.That((await TokenRequestBuilder.For(client).SendAsync(server)).Status, Is.EqualTo(500));
         await database.ExecuteAsync("alter table token_service.signing_key drop constraint held");
         await IssueAsync();
-        Assert.That(await ReadAsync<int>("longest_token_seconds", kid), Is.EqualTo(3600));
+        Assert.That(await ReadAsync<int>("max_token_lifetime_seconds", kid), Is.EqualTo(3600));
     }
 
     [Test]

@@ -197,7 +197,7 @@ public sealed class KeyCommands
             """
             insert into token_service.signing_key (
                 kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, signs_until, withdrawn_at,
-                jwks_max_age_seconds, longest_token_seconds)
+                jwks_max_age_seconds, max_token_lifetime_seconds)
             values (@kid, @algorithm, '{}', @privateHalf::bytea, 'test', @from, @from, @from, @until, @withdrawn, 300, 43200)
             """,
             new { kid, algorithm, from, until, withdrawn, privateHalf });

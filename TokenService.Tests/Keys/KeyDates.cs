@@ -127,7 +127,7 @@ public sealed class KeyDates
         """
         insert into token_service.signing_key (
             kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, signs_until, withdrawn_at,
-            jwks_max_age_seconds, longest_token_seconds)
+            jwks_max_age_seconds, max_token_lifetime_seconds)
         values (@kid, @algorithm, '{}', '', 'test', @publishedAt, @knownFrom, @signsFrom, @signsUntil, @withdrawnAt, 300, @longestToken * 60)
         """,
         new

@@ -51,8 +51,8 @@ public sealed class Constraints : AdminFixture
         .. Rows("client_secret (client_id, id, digest, revoked_at)",
             ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
         .. Rows("resource (audience, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
-        .. Rows("resource (audience, maximum_token_lifetime_seconds)",
-            ("resource_maximum_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),
+        .. Rows("resource (audience, max_token_lifetime_seconds)",
+            ("resource_max_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),
         .. Rows("resource_server (client_id, audience)",
             ("resource_server_pkey", ["'billing', 'https://api.example.com'"]),
             ("resource_server_client_fkey", ["'nobody', 'https://api.example.com'"]),
@@ -80,10 +80,10 @@ public sealed class Constraints : AdminFixture
         .. Rows("policy (id)",
             ("policy_pkey", ["true"]),
             ("policy_is_one_row", ["false"])),
-        .. Rows("policy (id, maximum_secret_age, maximum_overlap, minimum_digest_cost)",
-            ("policy_maximum_secret_age_range", ["true, '23 hours', '1 day', 8192", "true, '3651 days', '1 day', 8192"]),
-            ("policy_maximum_overlap_range", ["true, null, '-1 second', 8192", "true, null, '366 days', 8192"]),
-            ("policy_minimum_digest_cost_range", ["true, null, '1 day', 8191", "true, null, '1 day', 655361"])),
+        .. Rows("policy (id, max_secret_age, max_overlap, min_digest_cost)",
+            ("policy_max_secret_age_range", ["true, '23 hours', '1 day', 8192", "true, '3651 days', '1 day', 8192"]),
+            ("policy_max_overlap_range", ["true, null, '-1 second', 8192", "true, null, '366 days', 8192"]),
+            ("policy_min_digest_cost_range", ["true, null, '1 day', 8191", "true, null, '1 day', 655361"])),
         .. Rows("secret_use (secret_id, first_used_at, last_used_at, use_count)",
             ("secret_use_pkey", ["'UsedUsedUsed', now(), now(), 1"]),
             ("secret_use_secret_fkey", ["'CCCCCCCCCCCC', now(), now(), 1"]),
@@ -100,7 +100,7 @@ public sealed class Constraints : AdminFixture
             ("audit_log_hash_length", ["now(), '', '', '', 0, 'INSERT', ''"])),
         .. Rows(
             "signing_key (sealing_key_id, sealed_private_key, kid, alg, public_jwk, published_at, known_from, signs_from, signs_until, "
-            + "jwks_max_age_seconds, longest_token_seconds)",
+            + "jwks_max_age_seconds, max_token_lifetime_seconds)",
             ("signing_key_pkey", ["'test', '', 'used', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_alg_known",
                 ["'test', '', 'a', 'none', '{}', now(), now(), now(), null, 300, 0", "'test', '', 'a', 'HS256', '{}', now(), now(), now(), null, 300, 0"]),
@@ -118,7 +118,7 @@ public sealed class Constraints : AdminFixture
             ("signing_key_can_sign", ["'test', null, 'a', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_jwks_max_age_range",
                 ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 0, 0", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 86401, 0"]),
-            ("signing_key_longest_token_range",
+            ("signing_key_max_token_lifetime_range",
                 ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401"])),
     ];
 

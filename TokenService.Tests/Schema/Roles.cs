@@ -41,9 +41,9 @@ public sealed class Roles : AdminFixture
             "update client_scope set is_default = true",
             "delete from client_scope",
             "insert into policy default values",
-            "update policy set maximum_secret_age = null",
+            "update policy set max_secret_age = null",
             "delete from policy",
-            "update resource set maximum_token_lifetime_seconds = null",
+            "update resource set max_token_lifetime_seconds = null",
             "insert into resource_server (client_id, audience) values ('billing', 'https://api.example.com')",
             "delete from resource_server",
             "insert into tokens_not_before values ('billing', now())",
@@ -94,7 +94,7 @@ public sealed class Roles : AdminFixture
             "delete from audit_log",
             "truncate audit_log",
             "insert into policy default values",
-            "update policy set maximum_secret_age = null",
+            "update policy set max_secret_age = null",
             "update secret_use set use_count = 1",
             "insert into resource_server (client_id, audience) values ('billing', 'https://api.example.com')",
             "delete from tokens_not_before",
@@ -132,18 +132,18 @@ public sealed class Roles : AdminFixture
             "insert into scope_use as u values ('billing', 'parcels:read', now(), now(), 1) "
                 + "on conflict (client_id, scope) do update set use_count = u.use_count + 1",
             $"insert into signing_key ({Key}) values ('a', 'ES256', '{{}}', '', 'x', now(), now(), now(), 300)",
-            "update signing_key set signs_until = now() + interval '1 day', longest_token_seconds = 60, sealing_key_id = 'y'"),
+            "update signing_key set signs_until = now() + interval '1 day', max_token_lifetime_seconds = 60, sealing_key_id = 'y'"),
         .. To(Admin,
             "select id, client_id, label, not_before, expires_at, revoked_at, created_at from client_secret",
             "select kid, withdrawn_at from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, secret_use, scope_use, audit_log, resource_server, revoked_token, tokens_not_before",
-            "select create_resource('https://api.example.com', p_maximum_token_lifetime => '5 minutes')",
+            "select create_resource('https://api.example.com', p_max_token_lifetime => '5 minutes')",
             "select register_resource_server('billing', 'https://api.example.com'), "
                 + "unregister_resource_server('billing', 'https://api.example.com')",
             "select revoke_client_tokens('billing'), set_client_enabled('billing', false), delete_client('billing')",
             $"select create_client('made', 'Made', 'https://api.example.com', array['parcels:read'], 'MadeByAdmin1', {Digest})",
             $"select rotate_secret('billing', 'MadeByAdmin2', {Digest})",
-            "select set_policy(p_maximum_overlap => '10 days')",
+            "select set_policy(p_max_overlap => '10 days')",
             "select * from secrets_report(), clients_report(), access_report(), audit_findings()",
             "select withdraw_signing_key('used')"),
     ];
@@ -232,8 +232,8 @@ public sealed class Roles : AdminFixture
             Is.EqualTo([
                 $"{Admin} | client_secret | select | id client_id label not_before expires_at revoked_at created_at",
                 $"{Admin} | signing_key | select | kid alg public_jwk sealing_key_id published_at known_from signs_from "
-                    + "signs_until gone_after withdrawn_at jwks_max_age_seconds longest_token_seconds",
-                $"{App} | signing_key | update | sealed_private_key sealing_key_id signs_from signs_until longest_token_seconds",
+                    + "signs_until gone_after withdrawn_at jwks_max_age_seconds max_token_lifetime_seconds",
+                $"{App} | signing_key | update | sealed_private_key sealing_key_id signs_from signs_until max_token_lifetime_seconds",
             ]));
 
     [Test]
@@ -363,7 +363,7 @@ public sealed class Roles : AdminFixture
             insert into client (id) values ('phantom');
             create temp table client_secret (id text, client_id text, digest text, revoked_at timestamptz);
             create temp table policy as select * from token_service.policy;
-            update policy set maximum_overlap = '999 days';
+            update policy set max_overlap = '999 days';
             create temp table audit_log (like token_service.audit_log);
             create function pg_temp.now() returns timestamptz language sql as 'select ''-infinity''::timestamptz';
             create function pg_temp.require_client(text) returns void language sql as '';

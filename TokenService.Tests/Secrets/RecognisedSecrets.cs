@@ -154,11 +154,11 @@ public sealed class RecognisedSecrets
     [TestCase("created_at = now() - interval '3 days'", Description = "Too old for the policy below.")]
     public async Task When_its_row_is_not_alive_it_is_refused(string columns)
     {
-        await DoAsync("update token_service.policy set maximum_secret_age = '2 days'");
+        await DoAsync("update token_service.policy set max_secret_age = '2 days'");
         await IsGrantedAsync(client, hashes: 1);
         await DoAsync($"update token_service.client_secret set {columns} where client_id = @id");
         await IsRefusedAsync(client, hashes: 0);
-        await DoAsync("update token_service.policy set maximum_secret_age = null");
+        await DoAsync("update token_service.policy set max_secret_age = null");
     }
 
     // As it was announced: nothing has to be heard for it.

@@ -65,12 +65,12 @@ public sealed class SecretCheck
     {
         await database.ExecuteAsync(
             """
-            update token_service.policy set maximum_secret_age = '1 day';
+            update token_service.policy set max_secret_age = '1 day';
             update token_service.client_secret set created_at = '2021-01-01 00:00 UTC' where client_id = @Id;
             """,
             client);
         var tool = await CheckAsync(client);
-        await database.ExecuteAsync("update token_service.policy set maximum_secret_age = null");
+        await database.ExecuteAsync("update token_service.policy set max_secret_age = null");
 
         IsSaid(tool, 1, $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, expired at 2021-01-02 00:00:00Z.\n");
     }

@@ -11,7 +11,7 @@ public sealed class TokensOfResources : ServerFixture
     private const string Ledger = "https://ledger.example.com";
     private const string Parcels = "https://parcels.example.com";
 
-    private const string Limit = "update token_service.resource set maximum_token_lifetime_seconds = @seconds where audience = @resource";
+    private const string Limit = "update token_service.resource set max_token_lifetime_seconds = @seconds where audience = @resource";
 
     private int number;
 

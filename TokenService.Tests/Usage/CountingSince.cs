@@ -19,7 +19,7 @@ public sealed class CountingSince
             update token_service.client set created_at = created_at - interval '1 year';
             update token_service.client_secret set created_at = created_at - interval '1 year', not_before = not_before - interval '1 year';
             update token_service.client_scope set created_at = created_at - interval '1 year';
-            update token_service.policy set uses_counted_since = now();
+            update token_service.policy set usage_counted_since = now();
             """);
     }
 

@@ -40,7 +40,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                cs.is_default as "IsDefault",
                r.audience as "Audience",
                r.signing_alg as "SigningAlgorithm",
-               r.maximum_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
+               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.client_scope cs
         join token_service.scope s on s.name = cs.scope
         join token_service.resource r on r.audience = s.audience
@@ -49,7 +49,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
         select r.audience as "Audience",
                r.signing_alg as "SigningAlgorithm",
-               r.maximum_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
+               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.resource_server rs
         join token_service.resource r on r.audience = rs.audience
         where rs.client_id = @id

@@ -30,7 +30,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                gone_after as "GoneAfter",
                withdrawn_at as "WithdrawnAt",
                jwks_max_age_seconds as "JwksMaxAgeSeconds",
-               longest_token_seconds as "MaxTokenLifetimeSeconds",
+               max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
                case when sealed_private_key is not null then sealing_key_id end as "SealedBy"
         from token_service.signing_key
         where gone_after is null
@@ -56,10 +56,10 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     private const string Insert = """
         insert into token_service.signing_key (
             kid, alg, public_jwk, sealed_private_key, sealing_key_id,
-            published_at, known_from, signs_from, jwks_max_age_seconds, longest_token_seconds)
+            published_at, known_from, signs_from, jwks_max_age_seconds, max_token_lifetime_seconds)
         values (
             @kid, @Algorithm, @publicJwk::jsonb, @envelope, @sealingKeyId,
-            @publishedAt, @knownFrom, @signsFrom, @jwksMaxAgeSeconds, @longestTokenSeconds)
+            @publishedAt, @knownFrom, @signsFrom, @jwksMaxAgeSeconds, @maxTokenLifetimeSeconds)
         """;
 
     private const string Begin = """
@@ -78,9 +78,9 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
 
     private const string Raise = """
         update token_service.signing_key
-        set longest_token_seconds = @seconds
+        set max_token_lifetime_seconds = @seconds
         where kid = @kid
-          and longest_token_seconds < @seconds
+          and max_token_lifetime_seconds < @seconds
         """;
 
     // Destroying cannot be undone, so the database's own clock must agree with the replica's.
@@ -220,7 +220,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 knownFrom = make.KnownFrom.UtcDateTime,
                 signsFrom = make.SignsFrom.UtcDateTime,
                 jwksMaxAgeSeconds = (int)make.JwksMaxAge.TotalSeconds,
-                longestTokenSeconds = (int)make.MaxTokenLifetime.TotalSeconds,
+                maxTokenLifetimeSeconds = (int)make.MaxTokenLifetime.TotalSeconds,
             }, cancellationToken: ct));
         }
         finally

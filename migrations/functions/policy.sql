@@ -1,7 +1,7 @@
 create or replace function token_service.set_policy(
-    p_maximum_secret_age  interval default null,
-    p_maximum_overlap     interval default null,
-    p_minimum_digest_cost integer  default null,
+    p_max_secret_age  interval default null,
+    p_max_overlap     interval default null,
+    p_min_digest_cost integer  default null,
     p_at_once             boolean  default false,
     p_now                 timestamptz default now()
 ) returns void
@@ -11,17 +11,17 @@ as $$
 declare
     v_dying integer;
 begin
-    if p_maximum_secret_age <> interval '0' and p_maximum_secret_age not between interval '1 day' and interval '3650 days' then
+    if p_max_secret_age <> interval '0' and p_max_secret_age not between interval '1 day' and interval '3650 days' then
         raise exception 'The maximum secret age is not 1 to 3650 days.'
             using errcode = 'check_violation', hint = 'Say something like ''90 days''; ''0'' is no maximum.';
     end if;
 
-    if p_maximum_overlap not between interval '0' and interval '365 days' then
+    if p_max_overlap not between interval '0' and interval '365 days' then
         raise exception 'The maximum overlap is not 0 to 365 days.'
             using errcode = 'check_violation', hint = 'Say something like ''30 days''.';
     end if;
 
-    if p_minimum_digest_cost not between 8192 and 655360 then
+    if p_min_digest_cost not between 8192 and 655360 then
         raise exception 'The minimum digest cost is not 8192 to 655360.'
             using errcode = 'check_violation', hint = 'It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2.';
     end if;
@@ -31,10 +31,10 @@ begin
     from client_secret s
     where s.revoked_at is null
       and (token_service.secret_ends_at(s.created_at, s.expires_at) > p_now) is not false
-      and s.created_at + p_maximum_secret_age <= p_now + interval '7 days'
-      and p_maximum_secret_age <> interval '0'
+      and s.created_at + p_max_secret_age <= p_now + interval '7 days'
+      and p_max_secret_age <> interval '0'
       -- Not those that end no later already.
-      and (s.created_at + p_maximum_secret_age < token_service.secret_ends_at(s.created_at, s.expires_at)) is not false;
+      and (s.created_at + p_max_secret_age < token_service.secret_ends_at(s.created_at, s.expires_at)) is not false;
     if v_dying > 0 and not p_at_once then
         raise exception 'With that maximum age live secrets would end now or within 7 days: %.', v_dying
             using errcode = 'object_not_in_prerequisite_state',
@@ -42,9 +42,9 @@ begin
     end if;
 
     update policy
-    set maximum_secret_age = case when p_maximum_secret_age is null then maximum_secret_age else nullif(p_maximum_secret_age, interval '0') end,
-        maximum_overlap = coalesce(p_maximum_overlap, maximum_overlap),
-        minimum_digest_cost = coalesce(p_minimum_digest_cost, minimum_digest_cost);
+    set max_secret_age = case when p_max_secret_age is null then max_secret_age else nullif(p_max_secret_age, interval '0') end,
+        max_overlap = coalesce(p_max_overlap, max_overlap),
+        min_digest_cost = coalesce(p_min_digest_cost, min_digest_cost);
 end
 $$;
 

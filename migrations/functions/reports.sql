@@ -41,8 +41,8 @@ begin
                    when life.state <> 'alive' then null
                    when i.secret_id is not null then 'safe to retire'
                    when u.last_used_at < p_now - p_idle then 'idle, but the client has no newer live one'
-                   when u.last_used_at is null and s.created_at < policy.uses_counted_since
-                       then format('not used since %s', policy.uses_counted_since::date)
+                   when u.last_used_at is null and s.created_at < policy.usage_counted_since
+                       then format('not used since %s', policy.usage_counted_since::date)
                    when u.last_used_at is null then 'never used'
                    when exists (
                        select from client_secret newer
@@ -50,7 +50,7 @@ begin
                    ) then 'still used'
                end,
                case when life.state in ('alive', 'to come') and life.ends_at <= p_now + p_soon then 'ends soon' end,
-               case when life.state in ('alive', 'to come') and cost.m[1]::integer * cost.m[2]::integer < policy.minimum_digest_cost
+               case when life.state in ('alive', 'to come') and cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost
                     then 'digest weaker than the policy' end)
     from client_secret s
     cross join policy
@@ -172,14 +172,14 @@ begin
     select c.id, c.name, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
     from clients c
     cross join policy
-    where greatest(c.last_used_at, c.created_at, policy.uses_counted_since) < p_now - p_idle
+    where greatest(c.last_used_at, c.created_at, policy.usage_counted_since) < p_now - p_idle
     union all
     select c.id, c.name, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
     from clients c
     join client_scope cs on cs.client_id = c.id
     left join scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
     cross join policy
-    where greatest(u.last_used_at, cs.created_at, policy.uses_counted_since) < p_now - p_idle
+    where greatest(u.last_used_at, cs.created_at, policy.usage_counted_since) < p_now - p_idle
       and greatest(c.last_used_at, c.created_at) >= p_now - p_idle
     order by 1, 3 nulls first;
 end

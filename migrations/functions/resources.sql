@@ -20,13 +20,13 @@ create or replace function token_service.create_resource(
     p_resource               text,
     p_scopes                 text[]   default array[]::text[],
     p_signing_alg            text     default null,
-    p_maximum_token_lifetime interval default null
+    p_max_token_lifetime interval default null
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_seconds numeric := extract(epoch from p_maximum_token_lifetime);
+    v_seconds numeric := extract(epoch from p_max_token_lifetime);
     v_scope   text;
     v_owner   text;
 begin
@@ -49,10 +49,10 @@ begin
     insert into resource (audience) values (p_resource) on conflict do nothing;
     update resource
     set signing_alg = case when p_signing_alg is null then signing_alg else nullif(p_signing_alg, 'default') end,
-        maximum_token_lifetime_seconds =
-            case when p_maximum_token_lifetime is null then maximum_token_lifetime_seconds else nullif(v_seconds, 0)::integer end
+        max_token_lifetime_seconds =
+            case when p_max_token_lifetime is null then max_token_lifetime_seconds else nullif(v_seconds, 0)::integer end
     where audience = p_resource
-      and (p_signing_alg is not null or p_maximum_token_lifetime is not null);
+      and (p_signing_alg is not null or p_max_token_lifetime is not null);
 
     foreach v_scope in array coalesce(p_scopes, array[]::text[]) loop
         perform token_service.require_scope_grammar(v_scope);

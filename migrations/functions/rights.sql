@@ -29,7 +29,7 @@ grant insert on token_service.revoked_token to token_service_app;
 
 -- The server may not update kid, alg and public_jwk, which never change, nor withdrawn_at, which only an admin sets.
 grant insert on token_service.signing_key to token_service_app;
-grant update (signs_from, signs_until, longest_token_seconds, sealed_private_key, sealing_key_id)
+grant update (signs_from, signs_until, max_token_lifetime_seconds, sealed_private_key, sealing_key_id)
     on token_service.signing_key to token_service_app;
 
 
@@ -56,5 +56,5 @@ grant select (id, client_id, label, not_before, expires_at, revoked_at, created_
 
 grant select (
     kid, alg, public_jwk, sealing_key_id, published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at,
-    jwks_max_age_seconds, longest_token_seconds)
+    jwks_max_age_seconds, max_token_lifetime_seconds)
     on token_service.signing_key to token_service_admin;

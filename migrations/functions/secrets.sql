@@ -2,7 +2,7 @@ create or replace function token_service.secret_ends_at(p_created_at timestamptz
     language sql stable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
-    select least(p_expires_at, p_created_at + (select maximum_secret_age from policy))
+    select least(p_expires_at, p_created_at + (select max_secret_age from policy))
 $$;
 
 comment on function token_service.secret_ends_at(timestamptz, timestamptz) is
@@ -92,7 +92,7 @@ begin
     if v_not_before >= v_ends_at then
         raise exception 'The secret would be too old before it could be used.'
             using errcode = 'check_violation',
-            hint = 'The policy''s maximum_secret_age counts from now on. Add the secret later, or with an earlier not_before.';
+            hint = 'The policy''s max_secret_age counts from now on. Add the secret later, or with an earlier not_before.';
     end if;
 
     -- An imported secret names no row, so a wrong guess costs one hash for each of them.
@@ -113,7 +113,7 @@ begin
     values (p_secret_id, p_client_id, p_digest, p_label, v_not_before, p_expires_at, v_made_at);
 
     if v_ends_at < p_expires_at then
-        raise warning 'The secret ends at %, by the policy''s maximum_secret_age.', v_ends_at
+        raise warning 'The secret ends at %, by the policy''s max_secret_age.', v_ends_at
             using hint = 'Rotate it before then.';
     end if;
     return p_secret_id;
@@ -161,7 +161,7 @@ create or replace function token_service.rotate_secret(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_maximum interval := (select maximum_overlap from policy);
+    v_maximum interval := (select max_overlap from policy);
     v_old_end timestamptz;
 begin
     perform token_service.require_client(p_client_id);
@@ -174,7 +174,7 @@ begin
 
     if p_overlap > v_maximum then
         raise exception 'The overlap is longer than %, the longest the policy allows.', v_maximum
-            using errcode = 'check_violation', hint = 'Choose a shorter one, or raise maximum_overlap with scripts/set-policy.sql.';
+            using errcode = 'check_violation', hint = 'Choose a shorter one, or raise max_overlap with scripts/set-policy.sql.';
     end if;
 
     if p_newest_secret_id <> coalesce(token_service.newest_secret_id(p_client_id), '') then
@@ -288,7 +288,7 @@ create or replace function token_service.idle_secrets(p_idle interval, p_now tim
     set search_path = pg_catalog, token_service, pg_temp
 as $$
     with alive as (
-        select s.id, s.client_id, s.created_at, greatest(s.created_at, s.not_before, u.last_used_at, policy.uses_counted_since) as idle_since
+        select s.id, s.client_id, s.created_at, greatest(s.created_at, s.not_before, u.last_used_at, policy.usage_counted_since) as idle_since
         from client_secret s
         cross join policy
         left join secret_use u on u.secret_id = s.id

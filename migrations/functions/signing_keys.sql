@@ -7,7 +7,7 @@ begin
     new.gone_after := coalesce(
         new.withdrawn_at,
         -- A quarter of an hour more, for a replica that learns late that the key has ended, and for clocks that differ.
-        new.signs_until + make_interval(secs => new.longest_token_seconds) + interval '15 minutes');
+        new.signs_until + make_interval(secs => new.max_token_lifetime_seconds) + interval '15 minutes');
     return new;
 end
 $$;
