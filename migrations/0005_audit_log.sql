@@ -1,3 +1,5 @@
+-- Every change of what is administered, through functions or by hand. Triggers record it in a chain of hashes.
+
 create table token_service.audit_log (
     id               bigint      not null,
     at               timestamptz not null,
@@ -19,16 +21,21 @@ create table token_service.audit_log (
 
 create index audit_log_client_id on token_service.audit_log (client_id, id);
 
-comment on table token_service.audit_log is 'Every change of what is administered. Only ever appended to, by trigger.';
+comment on table token_service.audit_log is
+    'Every change of what is administered. Triggers append to it; nothing changes a row.';
 comment on column token_service.audit_log.id is '1, 2, 3 and on in the order of commits, without gaps.';
-comment on column token_service.audit_log.at is 'When it was committed.';
-comment on column token_service.audit_log.user_name is 'The session''s user, whatever role it had taken on.';
-comment on column token_service.audit_log.application_name is 'What the session called itself.';
-comment on column token_service.audit_log.client_address is 'Where the session came from; null: a Unix socket.';
+comment on column token_service.audit_log.at is 'When the change was committed.';
+comment on column token_service.audit_log.user_name is 'The user who logged in, even under another role.';
+comment on column token_service.audit_log.application_name is 'The name that the session gave itself.';
+comment on column token_service.audit_log.client_address is
+    'The address that the session came from. Null: a Unix socket.';
 comment on column token_service.audit_log.operation is 'INSERT, UPDATE, DELETE or TRUNCATE.';
 comment on column token_service.audit_log.table_name is 'The table that changed.';
-comment on column token_service.audit_log.row_key is 'The row''s primary key, its columns separated by spaces; null: every row.';
-comment on column token_service.audit_log.client_id is 'The client it concerns; null: none, or several.';
-comment on column token_service.audit_log.before is 'Of an UPDATE the columns that changed, of a DELETE all; digests and private keys are left out.';
-comment on column token_service.audit_log.after is 'Of an UPDATE the columns that changed, of an INSERT all; digests and private keys are left out.';
-comment on column token_service.audit_log.hash is 'SHA-256 over the hash of the row before and all else in this one.';
+comment on column token_service.audit_log.row_key is
+    'The row''s primary key, its columns separated by spaces. Null: every row.';
+comment on column token_service.audit_log.client_id is 'The client that the change concerns. Null: none, or several.';
+comment on column token_service.audit_log.before is
+    'An UPDATE has the columns that changed, a DELETE has all; digests and private keys are left out.';
+comment on column token_service.audit_log.after is
+    'An UPDATE has the columns that changed, an INSERT has all; digests and private keys are left out.';
+comment on column token_service.audit_log.hash is 'SHA-256 over the hash of the row before and all else in this row.';

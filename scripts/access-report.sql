@@ -12,6 +12,7 @@
 
 select client_id,
        name,
+       resource,
        scope,
        date_trunc('second', last_used_at) as last_used_at,
        date_trunc('second', since) as since,

@@ -43,10 +43,13 @@ select token_service.create_client(
     p_name           => :'name',
     p_resource       => :resource,
     p_scopes         => string_to_array(nullif(:'scopes', ''), ' '),
-    p_secret_id      => nullif(:'secret_id', ''),
-    p_digest         => nullif(:'digest', ''),
     p_default_scopes => string_to_array(:'default_scopes', ' '),
     p_methods        => string_to_array(:'methods', ' ')) \g /dev/null
+
+select token_service.add_secret(
+    p_client_id => :'client_id',
+    p_secret_id => nullif(:'secret_id', ''),
+    p_digest    => nullif(:'digest', '')) \g /dev/null
 
 commit;
 
@@ -56,14 +59,13 @@ commit;
 select c.id as client_id,
        c.name,
        array_to_string(c.authentication_methods, ' ') as methods,
-       s.audience as resource,
-       string_agg(s.name, ' ' order by s.name) as scopes,
-       string_agg(s.name, ' ' order by s.name) filter (where cs.is_default) as default_scopes
+       cs.resource,
+       string_agg(cs.scope, ' ' order by cs.scope) as scopes,
+       string_agg(cs.scope, ' ' order by cs.scope) filter (where cs.is_default) as default_scopes
 from token_service.client c
 left join token_service.client_scope cs on cs.client_id = c.id
-left join token_service.scope s on s.name = cs.scope
 where c.id = :'client_id'
-group by c.id, s.audience;
+group by c.id, cs.resource;
 
 \if :{?secret_line}
     \echo 'The secret, shown this once:'

@@ -30,11 +30,11 @@ select token_service.create_resource(
 
 commit;
 
-select r.audience as resource,
+select r.id as resource,
        coalesce(r.signing_alg, 'default') as signing_alg,
        coalesce(make_interval(secs => r.max_token_lifetime_seconds)::text, 'default') as max_token_lifetime,
        string_agg(s.name, ' ' order by s.name) as scopes
 from token_service.resource r
-left join token_service.scope s on s.audience = r.audience
-where r.audience = :'resource'
-group by r.audience;
+left join token_service.scope s on s.resource = r.id
+where r.id = :'resource'
+group by r.id;

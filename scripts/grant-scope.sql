@@ -13,10 +13,13 @@
 \set example 'psql -v client_id=billing -v scope=refunds:read -v default=on -f scripts/grant-scope.sql'
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?scope} \else \set missing scope \ir include/missing.psql \endif
+
+-- As an SQL literal, or null.
+\if :{?resource} \set resource :'resource' \else \set resource null \endif
 \if :{?default} \set default :'default' \else \set default null \endif
 
 begin;
-select token_service.grant_scope(:'client_id', :'scope', :default) \g /dev/null
+select token_service.grant_scope(:'client_id', :'scope', :default, :resource) \g /dev/null
 commit;
 
 \ir include/client.psql

@@ -14,8 +14,11 @@
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?scope} \else \set missing scope \ir include/missing.psql \endif
 
+-- As an SQL literal, or null.
+\if :{?resource} \set resource :'resource' \else \set resource null \endif
+
 begin;
-select token_service.revoke_scope(:'client_id', :'scope') \g /dev/null
+select token_service.revoke_scope(:'client_id', :'scope', :resource) \g /dev/null
 commit;
 
 \ir include/client.psql

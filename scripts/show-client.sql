@@ -16,16 +16,16 @@ begin isolation level repeatable read read only;
 \ir include/client.psql
 
 select cs.scope,
-       s.audience as resource,
+       cs.resource,
        cs.is_default,
        date_trunc('second', cs.created_at) as granted_at,
        date_trunc('second', u.last_used_at) as last_used_at,
        coalesce(u.use_count, 0) as use_count
 from token_service.client_scope cs
-join token_service.scope s on s.name = cs.scope
-left join token_service.scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
+left join token_service.scope_use u
+    on u.client_id = cs.client_id and u.resource = cs.resource and u.scope = cs.scope
 where cs.client_id = :'client_id'
-order by cs.scope;
+order by cs.resource, cs.scope;
 
 \set secret_id ''
 \ir include/secrets.psql

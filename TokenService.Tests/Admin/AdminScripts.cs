@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -61,8 +63,8 @@ public sealed class AdminScripts
             $"{audited + 1}|DATE|DELETE|client|billing",
             $"{audited + 2}|DATE|UPDATE|tokens_not_before|billing",
             $"{audited + 3}|DATE|DELETE|client_secret|{secretId}",
-            $"{audited + 4}|DATE|DELETE|client_scope|billing invoices:read",
-            $"{audited + 5}|DATE|DELETE|client_scope|billing invoices:write");
+            $"{audited + 4}|DATE|DELETE|client_scope|billing https://api.example.com invoices:read",
+            $"{audited + 5}|DATE|DELETE|client_scope|billing https://api.example.com invoices:write");
         (await RunAsync("list-clients.sql")).Prints("client_id|name|enabled|live_secrets|scopes|last_used_at");
     }
 
@@ -78,6 +80,19 @@ public sealed class AdminScripts
             "grant-scope.sql", ["client_id=billing", "scope=refunds:read", "default=on"],
             Heading, Billing(scopes: Scopes + " refunds:read", defaults: "invoices:read refunds:read"));
         await TwiceAsync("revoke-scope.sql", ["client_id=billing", "scope=refunds:read"], Heading, Billing());
+    }
+
+    [Test]
+    public async Task A_scope_whose_name_several_resources_have_is_granted_and_revoked_at_the_one_that_is_said()
+    {
+        const string Ledger = "https://ledger.example.com";
+        await TwiceAsync("create-resource.sql", [$"resource={Ledger}", "scopes=invoices:read"], Resource, $"{Ledger}|default|default|invoices:read");
+        await TwiceAsync(
+            "grant-scope.sql", ["client_id=billing", "scope=invoices:read", $"resource={Ledger}"],
+            Heading, Billing(
+                scopes: $"invoices:read (https://api.example.com) invoices:read ({Ledger}) invoices:write",
+                defaults: "invoices:read (https://api.example.com)"));
+        await TwiceAsync("revoke-scope.sql", ["client_id=billing", "scope=invoices:read", $"resource={Ledger}"], Heading, Billing());
     }
 
     [Test]
@@ -162,10 +177,10 @@ public sealed class AdminScripts
     {
         await database.ExecuteAsync(
             """
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, use_count)
-            select id, now(), now(), 4 from token_service.client_secret;
-            insert into token_service.scope_use (client_id, scope, first_used_at, last_used_at, use_count)
-            values ('billing', 'invoices:read', now(), now(), 3);
+            insert into token_service.credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)
+            select 'secret', id, client_id, now(), now(), 4 from token_service.client_secret;
+            insert into token_service.scope_use (client_id, resource, scope, first_used_at, last_used_at, use_count)
+            values ('billing', 'https://api.example.com', 'invoices:read', now(), now(), 3);
             """);
         var secretId = await database.ReadAsync<string>("select id from token_service.client_secret");
         await TwiceAsync(
@@ -186,16 +201,16 @@ public sealed class AdminScripts
             """
             update token_service.client set created_at = now() - interval '100 days';
             update token_service.client_scope set created_at = now() - interval '100 days';
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, use_count)
-            select id, now(), now(), 4 from token_service.client_secret where client_id = 'billing';
-            insert into token_service.scope_use (client_id, scope, first_used_at, last_used_at, use_count)
-            values ('billing', 'invoices:read', now(), now(), 3);
+            insert into token_service.credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)
+            select 'secret', id, client_id, now(), now(), 4 from token_service.client_secret where client_id = 'billing';
+            insert into token_service.scope_use (client_id, resource, scope, first_used_at, last_used_at, use_count)
+            values ('billing', 'https://api.example.com', 'invoices:read', now(), now(), 3);
             """);
-        const string heading = "client_id|name|scope|last_used_at|since|finding";
+        const string heading = "client_id|name|resource|scope|last_used_at|since|finding";
         await TwiceAsync(
             "access-report.sql", [], heading,
-            "archive|A client of a test|||DATE|client is idle: disable it?",
-            "billing|A client of a test|invoices:write||DATE|scope is not asked for: revoke it?");
+            "archive|A client of a test||||DATE|client is idle: disable it?",
+            "billing|A client of a test|https://api.example.com|invoices:write||DATE|scope is not asked for: revoke it?");
         await TwiceAsync("access-report.sql", ["idle=101 days"], heading);
     }
 
@@ -214,7 +229,7 @@ public sealed class AdminScripts
         Assert.That(everything, Has.Length.EqualTo(10));
         Assert.That(everything[0], Is.EqualTo(heading));
         Assert.That(everything[8], Is.EqualTo(renamed));
-        Assert.That(everything[9], Does.StartWith($"9|DATE|INSERT|resource|urn:bare|{user}|psql|{address}||{{\"audience\": \"urn:bare\","));
+        Assert.That(everything[9], Does.StartWith($"9|DATE|INSERT|resource|urn:bare|{user}|psql|{address}||{{\"id\": \"urn:bare\","));
 
         await TwiceAsync("audit-log.sql", ["client_id=billing", "max_rows=1"], heading, renamed);
         await TwiceAsync("audit-log.sql", ["client_id=nobody"], heading);

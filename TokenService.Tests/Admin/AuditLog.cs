@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -15,7 +16,7 @@ public sealed class AuditLog : AdminFixture
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
 
     // What has no trigger, and why not: the audit itself, what the service counts or is told by a client, and what is recorded elsewhere.
-    private static readonly string[] Unaudited = ["audit_log", "functions_file", "migration", "revoked_token", "scope_use", "secret_use"];
+    private static readonly string[] Unaudited = ["audit_log", "credential_use", "functions_file", "migration", "revoked_token", "scope_use"];
 
     // What a token request reads; a new row of scope or resource is nobody's yet.
     private static readonly string[] ReadForClients =
@@ -60,7 +61,9 @@ public sealed class AuditLog : AdminFixture
         Change("delete from client where id = 'other'",
             "DELETE | client | other | other | {\"id\": \"other\", \"name\": \"Other\", \"enabled\": true, \"extra_claims\": {}, "
             + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
-            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
+            "DELETE | client_scope | other https://api.example.com parcels:read | other "
+            + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
+            + "\"is_default\": true} | -",
             "DELETE | client_secret | OtherOther11 | other "
             + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
@@ -80,36 +83,50 @@ public sealed class AuditLog : AdminFixture
             "DELETE | client_secret | OtherOther11 | other "
             + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
-        Change("insert into resource (audience) values ('https://a')",
-            "INSERT | resource | https://a | - | - | {\"audience\": \"https://a\", \"signing_alg\": null, "
+        Change("insert into resource (id) values ('https://a')",
+            "INSERT | resource | https://a | - | - | {\"id\": \"https://a\", \"signing_alg\": null, "
             + "\"max_token_lifetime_seconds\": null}"),
-        Change("update resource set audience = 'https://a' where audience = 'https://api.example.com'",
-            "UPDATE | resource | https://a | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}",
-            "UPDATE | resource_server | billing https://a | billing | {\"audience\": \"https://api.example.com\"} "
-            + "| {\"audience\": \"https://a\"}",
-            "UPDATE | scope | parcels:read | - | {\"audience\": \"https://api.example.com\"} | {\"audience\": \"https://a\"}"),
-        Change("delete from resource where audience = 'https://unused.example.com'",
-            "DELETE | resource | https://unused.example.com | - | {\"audience\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
+        Change("update resource set id = 'https://a' where id = 'https://api.example.com'",
+            "UPDATE | client_scope | billing https://a parcels:read | billing | {\"resource\": \"https://api.example.com\"} "
+            + "| {\"resource\": \"https://a\"}",
+            "UPDATE | client_scope | other https://a parcels:read | other | {\"resource\": \"https://api.example.com\"} "
+            + "| {\"resource\": \"https://a\"}",
+            "UPDATE | resource | https://a | - | {\"id\": \"https://api.example.com\"} | {\"id\": \"https://a\"}",
+            "UPDATE | resource_server | billing https://a | billing | {\"resource\": \"https://api.example.com\"} "
+            + "| {\"resource\": \"https://a\"}",
+            "UPDATE | scope | https://a parcels:read | - | {\"resource\": \"https://api.example.com\"} | {\"resource\": \"https://a\"}"),
+        Change("delete from resource where id = 'https://unused.example.com'",
+            "DELETE | resource | https://unused.example.com | - | {\"id\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
             + "\"max_token_lifetime_seconds\": null} | -"),
         Change("truncate resource cascade",
             "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
-        Change("insert into scope (name, audience) values ('a', 'https://api.example.com')",
-            "INSERT | scope | a | - | - | {\"name\": \"a\", \"audience\": \"https://api.example.com\"}"),
+        Change("insert into scope (name, resource) values ('a', 'https://api.example.com')",
+            "INSERT | scope | https://api.example.com a | - | - | {\"name\": \"a\", \"resource\": \"https://api.example.com\"}"),
         Change("update scope set name = 'a' where name = 'parcels:read'",
-            "UPDATE | client_scope | billing a | billing | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
-            "UPDATE | client_scope | other a | other | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
-            "UPDATE | scope | a | - | {\"name\": \"parcels:read\"} | {\"name\": \"a\"}"),
+            "UPDATE | client_scope | billing https://api.example.com a | billing | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
+            "UPDATE | client_scope | other https://api.example.com a | other | {\"scope\": \"parcels:read\"} | {\"scope\": \"a\"}",
+            "UPDATE | scope | https://api.example.com a | - | {\"name\": \"parcels:read\"} | {\"name\": \"a\"}"),
         Change("delete from client_scope; delete from scope",
-            "DELETE | client_scope | billing parcels:read | billing | {\"scope\": \"parcels:read\", \"client_id\": \"billing\", \"is_default\": false} | -",
-            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
-            "DELETE | scope | parcels:read | - | {\"name\": \"parcels:read\", \"audience\": \"https://api.example.com\"} | -"),
+            "DELETE | client_scope | billing https://api.example.com parcels:read | billing "
+            + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"billing\", "
+            + "\"is_default\": false} | -",
+            "DELETE | client_scope | other https://api.example.com parcels:read | other "
+            + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
+            + "\"is_default\": true} | -",
+            "DELETE | scope | https://api.example.com parcels:read | - "
+            + "| {\"name\": \"parcels:read\", \"resource\": \"https://api.example.com\"} | -"),
         Change("truncate scope cascade", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
         Change("update client_scope set is_default = false where client_id = 'other'",
-            "UPDATE | client_scope | other parcels:read | other | {\"is_default\": true} | {\"is_default\": false}"),
-        Change("delete from client_scope where client_id = 'other'; insert into client_scope (client_id, scope) values ('other', 'parcels:read')",
-            "DELETE | client_scope | other parcels:read | other | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": true} | -",
-            "INSERT | client_scope | other parcels:read | other | - | {\"scope\": \"parcels:read\", \"client_id\": \"other\", \"is_default\": false}"),
+            "UPDATE | client_scope | other https://api.example.com parcels:read | other | {\"is_default\": true} | {\"is_default\": false}"),
+        Change("delete from client_scope where client_id = 'other'; insert into client_scope (client_id, resource, scope) "
+            + "values ('other', 'https://api.example.com', 'parcels:read')",
+            "DELETE | client_scope | other https://api.example.com parcels:read | other "
+            + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
+            + "\"is_default\": true} | -",
+            "INSERT | client_scope | other https://api.example.com parcels:read | other "
+            + "| - | {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
+            + "\"is_default\": false}"),
         Change("truncate client_scope cascade", "TRUNCATE | client_scope | - | - | - | -"),
         Change(
             "insert into signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds) "
@@ -133,14 +150,14 @@ public sealed class AuditLog : AdminFixture
             $"DELETE | policy | true | - | {Policy} | -",
             $"INSERT | policy | true | - | - | {Policy}"),
         Change("truncate policy", "TRUNCATE | policy | - | - | - | -"),
-        Change("insert into resource_server (client_id, audience) values ('billing', 'https://unused.example.com')",
+        Change("insert into resource_server (client_id, resource) values ('billing', 'https://unused.example.com')",
             "INSERT | resource_server | billing https://unused.example.com | billing | - "
-            + "| {\"audience\": \"https://unused.example.com\", \"client_id\": \"billing\"}"),
+            + "| {\"resource\": \"https://unused.example.com\", \"client_id\": \"billing\"}"),
         Change("update resource_server set client_id = 'other'",
             "UPDATE | resource_server | other https://api.example.com | other | {\"client_id\": \"billing\"} | {\"client_id\": \"other\"}"),
         Change("delete from resource_server",
             "DELETE | resource_server | billing https://api.example.com | billing "
-            + "| {\"audience\": \"https://api.example.com\", \"client_id\": \"billing\"} | -"),
+            + "| {\"resource\": \"https://api.example.com\", \"client_id\": \"billing\"} | -"),
         Change("truncate resource_server", "TRUNCATE | resource_server | - | - | - | -"),
         Change("insert into tokens_not_before values ('other', now())",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
@@ -173,7 +190,8 @@ public sealed class AuditLog : AdminFixture
         Change("savepoint s; update client set name = 'New'; rollback to s"),
         Change("delete from client where id = 'nobody'"),
         Change("insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()); delete from revoked_token"),
-        Change("insert into secret_use values ('UsedUsedUsed', now(), now(), null, 1); update secret_use set use_count = 2; truncate secret_use"),
+        Change("insert into credential_use values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1); "
+            + "update credential_use set use_count = 2; truncate credential_use"),
     ];
 
     [OneTimeSetUp]
@@ -182,10 +200,11 @@ public sealed class AuditLog : AdminFixture
         await Database.ExecuteAsync(
             $"""
             insert into token_service.client (id, name) values ('other', 'Other');
-            insert into token_service.client_scope (client_id, scope, is_default) values ('other', 'parcels:read', true);
+            insert into token_service.client_scope (client_id, resource, scope, is_default)
+            values ('other', 'https://api.example.com', 'parcels:read', true);
             insert into token_service.client_secret (id, client_id, digest, label) values ('OtherOther11', 'other', {Digest}, 'x');
-            insert into token_service.resource (audience, signing_alg) values ('https://unused.example.com', 'RS256');
-            insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+            insert into token_service.resource (id, signing_alg) values ('https://unused.example.com', 'RS256');
+            insert into token_service.resource_server (client_id, resource) values ('billing', 'https://api.example.com');
             insert into token_service.tokens_not_before values ('gone', now() - interval '2 days');
             insert into token_service.signing_key (
                 kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)

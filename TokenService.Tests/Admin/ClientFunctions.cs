@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -9,6 +10,10 @@ public sealed class ClientFunctions : AdminFixture
 {
     private const string ClientIdGrammar = "Use 1 to 128 letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit.";
 
+    private const string AnotherResource =
+        "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another name, or a "
+        + "URI, so that no API takes the one for the other.";
+
     // Arguments as SQL, which a test spoils one at a time.
     private static readonly Dictionary<string, string> ValidClient = new()
     {
@@ -16,8 +21,6 @@ public sealed class ClientFunctions : AdminFixture
         ["p_name"] = "'The shipping service'",
         ["p_resource"] = "'https://api.example.com'",
         ["p_scopes"] = "array['parcels:read', 'parcels:write']",
-        ["p_secret_id"] = "'imported_AAAAAAAAAAAA'",
-        ["p_digest"] = Digest,
         ["p_default_scopes"] = "array['parcels:read']",
         ["p_methods"] = "array['client_secret_post']",
     };
@@ -50,8 +53,16 @@ public sealed class ClientFunctions : AdminFixture
             "Use client_secret_basic, client_secret_post or both."),
         .. Refused("p_resource",
             ["null", .. NotResources],
-            PostgresErrorCodes.CheckViolation, "The resource is not an absolute URI without a fragment.",
-            "Use the identifier of the API, such as https://api.example.com."),
+            PostgresErrorCodes.CheckViolation, "The resource is neither an absolute URI without a fragment nor a plain name.",
+            "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
+        .. Refused("p_client_id", ["'plain-name'"],
+            PostgresErrorCodes.UniqueViolation, "There is already a resource \"plain-name\".",
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another client_id, "
+            + "so that no API takes the one for the other."),
+        .. Refused("p_resource", ["'billing'"],
+            PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".", AnotherResource),
+        .. Refused("p_resource", ["'shipping'"],
+            PostgresErrorCodes.UniqueViolation, "There is already a client \"shipping\".", AnotherResource),
         .. Refused("p_scopes", ["null", "array[]::text[]"],
             PostgresErrorCodes.CheckViolation, "Client \"shipping\" would hold no scope, so it could get no token.",
             "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
@@ -61,10 +72,6 @@ public sealed class ClientFunctions : AdminFixture
         .. Refused("p_scopes",
             ["array['parcels:read', null]", .. NotScopes.Select(name => $"array['parcels:read', {name}]")],
             PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
-        .. Refused("p_resource", ["'https://other.example.com'"],
-            PostgresErrorCodes.CheckViolation, "The scope \"parcels:read\" belongs to resource https://api.example.com.",
-            "A scope belongs to one resource. Pass that resource, or name the scope differently."),
-        .. RefusedSecretsOf("shipping"),
     ];
 
     private static IEnumerable<TestCaseData> RefusedUpdates() =>
@@ -96,25 +103,68 @@ public sealed class ClientFunctions : AdminFixture
     [Test]
     public async Task A_client_is_made_with_what_it_was_given()
     {
-        var arguments = new Dictionary<string, string>(ValidClient) { ["p_client_id"] = "'made'", ["p_secret_id"] = "'MadeMadeMade'" };
+        var arguments = new Dictionary<string, string>(ValidClient) { ["p_client_id"] = "'made'" };
         Assert.That(await Database.ReadAsync<string>(Call("create_client", arguments)), Is.EqualTo("made"));
 
         var made = await Database.ReadAsync<string>(
             """
             select concat_ws(
-                ' | ', c.name, c.enabled, c.authentication_methods, c.token_lifetime_seconds, s.id, s.digest = @digest, sc.scopes)
+                ' | ', c.name, c.enabled, c.authentication_methods, c.token_lifetime_seconds, sc.scopes,
+                (select count(*) from token_service.client_secret where client_id = 'made'))
             from token_service.client c
-            join token_service.client_secret s on s.client_id = c.id
             cross join (
-                select string_agg(concat_ws(' ', scope, audience, is_default), ', ' order by scope) as scopes
-                from token_service.client_scope join token_service.scope on name = scope
+                select string_agg(concat_ws(' ', scope, resource, is_default), ', ' order by scope) as scopes
+                from token_service.client_scope
                 where client_id = 'made') sc
             where c.id = 'made'
-            """,
-            new { digest = Digest.Trim('\'') });
+            """);
         Assert.That(made, Is.EqualTo(
-            "The shipping service | t | {client_secret_post} | MadeMadeMade | t | "
-            + "parcels:read https://api.example.com t, parcels:write https://api.example.com f"));
+            "The shipping service | t | {client_secret_post} | "
+            + "parcels:read https://api.example.com t, parcels:write https://api.example.com f | 0"), "without a secret");
+    }
+
+    [OneTimeSetUp]
+    public Task CreateNamedResource() => Database.ExecuteAsync("select token_service.create_resource('plain-name')");
+
+    // Each checks that the other's name is free, so one of the two waits.
+    [TestCase("create_client('contended-1', 'x')", "create_resource('contended-1')", "There is already a client \"contended-1\".")]
+    [TestCase("create_resource('contended-2')", "create_client('contended-2', 'x')", "There is already a resource \"contended-2\".")]
+    public async Task A_client_and_a_resource_that_are_made_at_once_do_not_get_one_name(string first, string second, string message)
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using (var command = new NpgsqlCommand($"select token_service.{first}", connection, transaction))
+            await command.ExecuteNonQueryAsync();
+        var later = Database.ExecuteAsync($"select token_service.{second}");
+        await Soon.IsAsync("the second waits for the first", async () => later.IsCompleted || await Database.ReadAsync<bool>(
+            "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"));
+        await transaction.CommitAsync();
+
+        var refusal = await Assert.ThrowsAsync<PostgresException>(() => later);
+        Assert.That(refusal!.MessageText, Is.EqualTo(message));
+    }
+
+    // As long as an admin's transaction is open: what it locks, a replica's counts do not wait for.
+    [Test]
+    public async Task Counting_goes_on_while_an_admin_changes_the_client()
+    {
+        var client = await CreateAsync("counted");
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using (var command = new NpgsqlCommand("select token_service.update_client('counted', 'Another name')", connection, transaction))
+            await command.ExecuteNonQueryAsync();
+
+        // Far from what it takes.
+        await Database.ExecuteAsync(
+            """
+            set lock_timeout = '10s';
+            insert into token_service.credential_use
+            select 'secret', id, client_id, now(), now(), null, 1 from token_service.client_secret where client_id = @Id;
+            reset lock_timeout
+            """,
+            client);
+        await transaction.RollbackAsync();
+        await Database.ExecuteAsync("delete from token_service.credential_use");
     }
 
     [TestCaseSource(nameof(RefusedClients))]
@@ -217,9 +267,9 @@ public sealed class ClientFunctions : AdminFixture
         await CreateAsync("gone");
         await Database.ExecuteAsync(
             """
-            insert into token_service.secret_use
-            select id, now(), now(), null, 1 from token_service.client_secret where client_id = 'gone';
-            insert into token_service.scope_use values ('gone', 'parcels:read', now(), now(), 1)
+            insert into token_service.credential_use
+            select 'secret', id, client_id, now(), now(), null, 1 from token_service.client_secret where client_id = 'gone';
+            insert into token_service.scope_use values ('gone', 'https://api.example.com', 'parcels:read', now(), now(), 1)
             """);
         await IsRefusedAsync(
             "select token_service.delete_client('gone')",
@@ -234,7 +284,7 @@ public sealed class ClientFunctions : AdminFixture
                 union all select 'client_secret' from token_service.client_secret where client_id = 'gone'
                 union all select 'client_scope' from token_service.client_scope where client_id = 'gone'
                 union all select 'scope_use' from token_service.scope_use where client_id = 'gone'
-                union all select 'secret_use' from token_service.secret_use
+                union all select 'credential_use' from token_service.credential_use
                 """),
             Is.Empty);
     }

@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -23,8 +25,8 @@ public sealed class CreateClientScript : ServerFixture
             "Use 1 to 128 letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit."),
         new("client_id=billing", "There is already a client \"billing\".", "Choose another client_id."),
         new("name=", "The name of client \"spoiled\" is empty or longer than 200 characters.", "Say in a few words what the client is."),
-        new("resource=", "The resource is not an absolute URI without a fragment.",
-            "Use the identifier of the API, such as https://api.example.com."),
+        new("resource=", "The resource is neither an absolute URI without a fragment nor a plain name.",
+            "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
         new("scopes=", "Client \"spoiled\" would hold no scope, so it could get no token.",
             "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
         new("default_scopes=admin", "A default scope of client \"spoiled\" is not among its scopes.",
@@ -54,7 +56,7 @@ public sealed class CreateClientScript : ServerFixture
             Assert.That(psql.Output, Does.Contain("O'Reilly's shipping; a 'service'").And.Contain("https://parcels.example.com"));
             Assert.That(psql.Output.Split(secret), Has.Length.EqualTo(2), "shown once");
             // Queries are echoed as they go to the database: with the digest, and so without the secret.
-            Assert.That(psql.Output, Does.Contain("p_digest         => nullif('$argon2id$"));
+            Assert.That(psql.Output, Does.Contain("p_digest    => nullif('$argon2id$"));
             Assert.That(psql.Output, Does.EndWith($"The secret, shown this once:\nclient_secret={secret}\n"));
         }
 
@@ -120,7 +122,7 @@ public sealed class CreateClientScript : ServerFixture
             Assert.That(psql.Error + psql.Output, Does.Not.Contain("a plaintext secret"));
             Assert.That(psql.Output, Is.Empty);
             Assert.That(
-                () => Database.ReadAsync<int>("select count(*) from token_service.resource where audience like '%spoiled%'"),
+                () => Database.ReadAsync<int>("select count(*) from token_service.resource where id like '%spoiled%'"),
                 Is.Zero, "nothing is left of it");
         }
     }

@@ -1,4 +1,6 @@
 using Npgsql;
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -46,11 +47,12 @@ public sealed class Reports : AdminFixture
     private static IEnumerable<TestCaseData> IdleTimes() =>
         Refused("p_idle", ["null", "'119 seconds'", "'-30 days'"],
             PostgresErrorCodes.CheckViolation, "The idle time is missing or shorter than 2 minutes.",
-            "Uses are written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
+            "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
 
     [SetUp]
     public Task OneSecret() => Database.ExecuteAsync(
         $"""
+        delete from token_service.credential_use;
         delete from token_service.client_secret;
         insert into token_service.client_secret (id, client_id, digest, label, not_before, created_at, revoked_at)
         values ('OldOldOldOld', 'billing', {Digest}, null, '2020-01-01Z', '2020-01-01Z', '2020-02-01Z'),
@@ -117,7 +119,7 @@ public sealed class Reports : AdminFixture
     {
         await AddClientAsync("another");
         await Database.ExecuteAsync(
-            "insert into token_service.secret_use values ('ThisThisThis', '2039-01-01Z', '2040-01-30 12:34:56Z', '2001:db8::7', 42)");
+            "insert into token_service.credential_use values ('secret', 'ThisThisThis', 'billing', '2039-01-01Z', '2040-01-30 12:34:56Z', '2001:db8::7', 42)");
         var all = await ReportAsync("");
         var made = "ThisThisThis | this | alive | 2039-01-01 | - | 2040-01-30 12:34:56 | 42 | 2001:db8::7 | m=19456,t=2 | ";
         Assert.That(all, Is.EqualTo([
@@ -194,8 +196,8 @@ public sealed class Reports : AdminFixture
         Description = "whatever it was granted lately")]
     [TestCase("2039-01-01", "2039-01-01", "2039-11-02", "2039-11-02", "", Description = "90 days ago")]
     [TestCase("2039-11-02", "2039-11-02", "", "", "", Description = "too young to be idle")]
-    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "", "scope is not asked for: revoke it? parcels:read - 2039-02-01")]
-    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2039-11-01", "scope is not asked for: revoke it? parcels:read 2039-11-01 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "", "scope is not asked for: revoke it? https://api.example.com parcels:read - 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2039-11-01", "scope is not asked for: revoke it? https://api.example.com parcels:read 2039-11-01 2039-02-01")]
     [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2040-01-30", "")]
     [TestCase("2039-01-01", "2039-12-01", "2040-01-30", "", "", Description = "too young to be unused")]
     public async Task Access_that_nobody_needs_is_reported(string clientMade, string granted, string clientUsed, string scopeUsed, string expected)
@@ -208,7 +210,7 @@ public sealed class Reports : AdminFixture
             """);
         await UseAsync("testedAAAAAA", clientUsed);
         if (scopeUsed != "")
-            await Database.ExecuteAsync($"insert into token_service.scope_use values ('tested', 'parcels:read', '{scopeUsed}Z', '{scopeUsed}Z', 1)");
+            await Database.ExecuteAsync($"insert into token_service.scope_use values ('tested', 'https://api.example.com', 'parcels:read', '{scopeUsed}Z', '{scopeUsed}Z', 1)");
 
         Assert.That(await AccessAsync(""), Is.EqualTo<string[]>(expected == "" ? [] : [$"tested A client {expected}"]));
     }
@@ -252,7 +254,7 @@ public sealed class Reports : AdminFixture
 
     private Task<string[]> AccessAsync(string idle) => RowsAsync(
         $"""
-        select concat_ws(' ', client_id, name, finding, coalesce(scope, '-'), coalesce({Day("last_used_at")}, '-'), {Day("since")})
+        select concat_ws(' ', client_id, name, finding, coalesce(resource || ' ' || scope, '-'), coalesce({Day("last_used_at")}, '-'), {Day("since")})
         from token_service.access_report({idle}p_now => {Now})
         where client_id <> 'billing'
         """);
@@ -266,7 +268,8 @@ public sealed class Reports : AdminFixture
     private Task AddClientAsync(string id) => Database.ExecuteAsync(
         $"""
         insert into token_service.client (id, name, created_at) values ('{id}', 'A client', '2039-01-01Z');
-        insert into token_service.client_scope (client_id, scope, created_at) values ('{id}', 'parcels:read', '2039-01-01Z');
+        insert into token_service.client_scope (client_id, resource, scope, created_at)
+        values ('{id}', 'https://api.example.com', 'parcels:read', '2039-01-01Z');
         insert into token_service.client_secret (id, client_id, digest, not_before, created_at)
         values (rpad('{id}', 12, 'A'), '{id}', {Digest}, '2039-01-01Z', '2039-01-01Z');
         """);
@@ -274,6 +277,12 @@ public sealed class Reports : AdminFixture
     private async Task UseAsync(string secret, string at)
     {
         if (at != "")
-            await Database.ExecuteAsync($"insert into token_service.secret_use values ('{secret}', '{at}Z', '{at}Z', null, 1)");
+        {
+            await Database.ExecuteAsync(
+                $"""
+                insert into token_service.credential_use
+                select 'secret', id, client_id, '{at}Z', '{at}Z', null, 1 from token_service.client_secret where id = '{secret}'
+                """);
+        }
     }
 }

@@ -44,7 +44,7 @@ public sealed class ResourceServerFunctions : AdminFixture
             await Database.ExecuteAsync($"select token_service.{call}");
             Assert.That(
                 await RowsAsync(
-                    "select string_agg(audience, ' ' order by audience) from token_service.resource_server where client_id = 'billing'"),
+                    "select string_agg(resource, ' ' order by resource) from token_service.resource_server where client_id = 'billing'"),
                 Is.EqualTo([expected]));
             Assert.That(await RowsAsync("select speaks_for from token_service.clients_report('billing')"), Is.EqualTo([expected]));
             await ChangesNothingAsync($"select token_service.{call}");
@@ -55,15 +55,15 @@ public sealed class ResourceServerFunctions : AdminFixture
     public async Task A_client_may_speak_for_a_resource_and_hold_no_scope()
     {
         Assert.That(
-            await RowsAsync($"select token_service.create_client('api', 'The API', null, null, 'SpeaksSpeaks', {Digest})"),
+            await RowsAsync("select token_service.create_client('api', 'The API')"),
             Is.EqualTo(["api"]));
         await Database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         Assert.That(
             await RowsAsync("select live_secrets, scopes, default_scopes, speaks_for from token_service.clients_report('api')"),
-            Is.EqualTo(["1 | - | - | https://api.example.com"]));
+            Is.EqualTo(["0 | - | - | https://api.example.com"]));
 
         await IsRefusedAsync(
-            $"select token_service.create_client('api-2', 'x', null, '{{}}', 'NoDefaults11', {Digest}, array['parcels:read'])",
+            "select token_service.create_client('api-2', 'x', null, '{}', array['parcels:read'])",
             PostgresErrorCodes.CheckViolation, "A default scope of client \"api-2\" is not among its scopes.",
             "Default scopes are those of its scopes granted when a request names none.");
     }
@@ -87,10 +87,10 @@ public sealed class ResourceServerFunctions : AdminFixture
             """
             select token_service.create_resource('https://old.example.com');
             select token_service.register_resource_server('billing', 'https://old.example.com');
-            update token_service.resource set audience = 'https://new.example.com' where audience = 'https://old.example.com'
+            update token_service.resource set id = 'https://new.example.com' where id = 'https://old.example.com'
             """);
         Assert.That(
-            await RowsAsync("select client_id from token_service.resource_server where audience = 'https://new.example.com'"),
+            await RowsAsync("select client_id from token_service.resource_server where resource = 'https://new.example.com'"),
             Is.EqualTo(["billing"]));
         await Database.ExecuteAsync("delete from token_service.resource_server");
     }

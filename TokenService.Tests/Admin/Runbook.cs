@@ -18,8 +18,9 @@ public sealed partial class Runbook
             set created_at = created_at - interval '1 day',
                 not_before = not_before - interval '1 day',
                 expires_at = expires_at - interval '1 day';
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
-            select id,
+            insert into token_service.credential_use (
+                kind, credential_id, client_id, first_used_at, last_used_at, last_used_from, use_count)
+            select 'secret', id, client_id,
                    created_at,
                    now() - case when label is null then interval '50 minutes' else interval '2 minutes' end,
                    case when label is null then '10.0.3.7' else '10.0.3.8' end::inet,
@@ -31,7 +32,7 @@ public sealed partial class Runbook
             set created_at = created_at - interval '9 days',
                 not_before = not_before - interval '9 days',
                 expires_at = expires_at - interval '9 days';
-            update token_service.secret_use
+            update token_service.credential_use
             set first_used_at = first_used_at - interval '9 days', last_used_at = last_used_at - interval '8 days'
             where last_used_from = '10.0.3.7';
             """,
@@ -39,20 +40,22 @@ public sealed partial class Runbook
             update token_service.client_secret
             set created_at = created_at - interval '40 days', not_before = not_before - interval '40 days'
             where label = 'after the leak';
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
-            select id, now() - interval '39 days', now() - interval '35 days', '10.0.3.7', 96
+            insert into token_service.credential_use (
+                kind, credential_id, client_id, first_used_at, last_used_at, last_used_from, use_count)
+            select 'secret', id, client_id, now() - interval '39 days', now() - interval '35 days', '10.0.3.7', 96
             from token_service.client_secret
             where label = 'after the leak';
             """,
         ["## Least privilege"] = """
             update token_service.client set created_at = now() - interval '200 days';
             update token_service.client_scope set created_at = now() - interval '200 days';
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
-            select id, now() - interval '1 day', now() - interval '3 minutes', '10.0.3.9', 3
+            insert into token_service.credential_use (
+                kind, credential_id, client_id, first_used_at, last_used_at, last_used_from, use_count)
+            select 'secret', id, client_id, now() - interval '1 day', now() - interval '3 minutes', '10.0.3.9', 3
             from token_service.client_secret
             where label = 'second data centre';
-            insert into token_service.scope_use (client_id, scope, first_used_at, last_used_at, use_count)
-            values ('billing', 'invoices:read', now() - interval '90 days', now() - interval '3 minutes', 1251);
+            insert into token_service.scope_use (client_id, resource, scope, first_used_at, last_used_at, use_count)
+            values ('billing', 'https://api.example.com', 'invoices:read', now() - interval '90 days', now() - interval '3 minutes', 1251);
             """,
     };
 

@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -16,13 +17,14 @@ public sealed class ScopeFunctions : AdminFixture
     private static IEnumerable<TestCaseData> RefusedResources() =>
     [
         .. Refused("p_resource", ["null", .. NotResources],
-            PostgresErrorCodes.CheckViolation, "The resource is not an absolute URI without a fragment.",
-            "Use the identifier of the API, such as https://api.example.com."),
+            PostgresErrorCodes.CheckViolation, "The resource is neither an absolute URI without a fragment nor a plain name.",
+            "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
+        .. Refused("p_resource", ["'billing'"],
+            PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".",
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another name, or a "
+            + "URI, so that no API takes the one for the other."),
         .. Refused("p_scopes", ["array['stock:read', null]", .. NotScopes.Select(name => $"array['stock:read', {name}]")],
             PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
-        .. Refused("p_scopes", ["array['stock:read', 'parcels:read']"],
-            PostgresErrorCodes.CheckViolation, "The scope \"parcels:read\" belongs to resource https://api.example.com.",
-            "A scope belongs to one resource. Pass that resource, or name the scope differently."),
         .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
             PostgresErrorCodes.CheckViolation, "The signing algorithm is not one this server has.",
             "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
@@ -75,13 +77,83 @@ public sealed class ScopeFunctions : AdminFixture
             Assert.That(
                 await RowsAsync(
                     """
-                    select r.audience, r.signing_alg, r.max_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
-                    from token_service.resource r left join token_service.scope s using (audience)
-                    where r.audience = 'https://made.example.com'
-                    group by r.audience
+                    select r.id, r.signing_alg, r.max_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
+                    from token_service.resource r left join token_service.scope s on s.resource = r.id
+                    where r.id = 'https://made.example.com'
+                    group by r.id
                     """),
                 Is.EqualTo([expected]));
             await ChangesNothingAsync($"select token_service.create_resource({arguments})");
+        }
+    }
+
+    // RFC 3986 §2: every character that a URI may have; the colon only after a scheme.
+    [TestCase("api")]
+    [TestCase("ledger-v1.2_~")]
+    [TestCase("/orders")]
+    [TestCase("!$%&()*+,-./;=?@[]")]
+    [TestCase("a-b.c+d:!$%&()*+,-./:;=?@[]_~")]
+    public async Task A_plain_name_and_a_URI_are_taken(string id)
+    {
+        await Database.ExecuteAsync("select token_service.create_resource(@id)", new { id });
+        Assert.That(await Database.ReadAsync<int>("select count(*) from token_service.resource where id = @id", new { id }), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task A_scope_s_resource_must_be_said_only_where_several_have_one_of_that_name()
+    {
+        await Database.ExecuteAsync(
+            """
+            select token_service.create_resource('https://one.example.com', array['shared', 'only:one']);
+            select token_service.create_resource('https://two.example.com', array['shared']);
+            select token_service.create_client('sharing', 'x');
+            """);
+        foreach (var function in new[] { "grant_scope", "revoke_scope" })
+        {
+            await IsRefusedAsync(
+                $"select token_service.{function}('sharing', 'shared')",
+                PostgresErrorCodes.CardinalityViolation,
+                "There is a scope \"shared\" of each of these resources: https://one.example.com, https://two.example.com.",
+                "Say which one is meant, with -v resource=….");
+            await IsRefusedAsync(
+                $"select token_service.{function}('sharing', 'only:one', p_resource => 'https://two.example.com')",
+                PostgresErrorCodes.NoDataFound, "Resource \"https://two.example.com\" has no scope \"only:one\".",
+                "Check its spelling, or make it with scripts/create-resource.sql.");
+            await IsRefusedAsync(
+                $"select token_service.{function}('sharing', 'shared', p_resource => 'https://nowhere.example.com')",
+                PostgresErrorCodes.NoDataFound, "There is no resource \"https://nowhere.example.com\".",
+                "Check its spelling to the last slash, or make it with scripts/create-resource.sql.");
+        }
+
+        await BecomesAsync("grant_scope('sharing', 'only:one')", "https://one.example.com only:one");
+        await BecomesAsync(
+            "grant_scope('sharing', 'shared', true, 'https://two.example.com')", "https://one.example.com only:one", "https://two.example.com shared");
+        // It holds only one of that name, and that is meant.
+        await BecomesAsync("revoke_scope('sharing', 'shared')", "https://one.example.com only:one");
+        await BecomesAsync(
+            "grant_scope('sharing', 'shared', true, 'https://two.example.com'), "
+            + "token_service.grant_scope('sharing', 'shared', p_resource => 'https://one.example.com')",
+            "https://one.example.com only:one", "https://one.example.com shared", "https://two.example.com shared");
+        await IsRefusedAsync(
+            "select token_service.revoke_scope('sharing', 'shared')",
+            PostgresErrorCodes.CardinalityViolation,
+            "There is a scope \"shared\" of each of these resources: https://one.example.com, https://two.example.com.",
+            "Say which one is meant, with -v resource=….");
+        Assert.That(
+            await RowsAsync("select scopes, default_scopes from token_service.clients_report('sharing')"),
+            Is.EqualTo([
+                "only:one shared (https://one.example.com) shared (https://two.example.com) | shared (https://two.example.com)",
+            ]));
+        await BecomesAsync(
+            "revoke_scope('sharing', 'shared', 'https://one.example.com')", "https://one.example.com only:one", "https://two.example.com shared");
+
+        async Task BecomesAsync(string call, params string[] expected)
+        {
+            await Database.ExecuteAsync($"select token_service.{call}");
+            Assert.That(
+                await RowsAsync(
+                    "select resource || ' ' || scope from token_service.client_scope where client_id = 'sharing' order by resource, scope"),
+                Is.EqualTo(expected));
         }
     }
 

@@ -1,4 +1,7 @@
 using System.Text.RegularExpressions;
+using TokenService.Clients;
+using TokenService.Commands;
+using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -67,7 +70,7 @@ public sealed partial class ScriptRefusals
             "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
         Case("revoke-secret", [SecretId], "Client \"billing\" has no such secret.", "scripts/show-client.sql shows the ids of its secrets."),
         Case("retire-unused-secrets", ["idle=1 minute"], "The idle time is missing or shorter than 2 minutes.",
-            "Uses are written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
+            "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
 
         Case("update-client", ["name="], "The name of client \"billing\" is empty or longer than 200 characters.",
             "Say in a few words what the client is."),
@@ -95,11 +98,17 @@ public sealed partial class ScriptRefusals
         Case("grant-scope", ["scope=invoices read"], "A scope is outside the grammar.", ScopeGrammar),
         Case("create-resource", ["resource=https://refunds.example.com", "scopes=refunds:read \"quoted\""],
             "A scope is outside the grammar.", ScopeGrammar),
-        Case("create-resource", ["resource=https://refunds.example.com", "scopes=refunds:read invoices:read"],
-            "The scope \"invoices:read\" belongs to resource https://api.example.com.",
-            "A scope belongs to one resource. Pass that resource, or name the scope differently."),
-        Case("create-resource", ["resource=refunds"], "The resource is not an absolute URI without a fragment.",
-            "Use the identifier of the API, such as https://api.example.com."),
+        Case("grant-scope", ["scope=invoices:read", "resource=https://nowhere.example.com"],
+            "There is no resource \"https://nowhere.example.com\".",
+            "Check its spelling to the last slash, or make it with scripts/create-resource.sql."),
+        Case("revoke-scope", ["scope=refunds:read", "resource=https://api.example.com"],
+            "Resource \"https://api.example.com\" has no scope \"refunds:read\".",
+            "Check its spelling, or make it with scripts/create-resource.sql."),
+        Case("create-resource", ["resource=two words"], "The resource is neither an absolute URI without a fragment nor a plain name.",
+            "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
+        Case("create-resource", ["resource=billing"], "There is already a client \"billing\".",
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another name, or a "
+            + "URI, so that no API takes the one for the other."),
         Case("create-resource", ["resource=https://api.example.com", "signing_alg=none"],
             "The signing algorithm is not one this server has.", "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
         Case("create-resource", ["resource=https://api.example.com", "max_token_lifetime=1 second"],
@@ -117,7 +126,7 @@ public sealed partial class ScriptRefusals
         Case("set-policy", ["min_digest_cost=1"], "The minimum digest cost is not 8192 to 655360.",
             "It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2."),
         Case("access-report", ["idle=0"], "The idle time is missing or shorter than 2 minutes.",
-            "Uses are written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
+            "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
     ];
 
     // What is not even of the type: PostgreSQL says so, and shows where.

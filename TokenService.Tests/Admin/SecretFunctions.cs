@@ -1,4 +1,6 @@
 using Npgsql;
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -30,10 +32,10 @@ public sealed class SecretFunctions : AdminFixture
         .. Refused("p_not_before", ["'20270-01-31'", "'infinity'", "'-infinity'"],
             PostgresErrorCodes.CheckViolation, "A date of the secret is not between the years 1900 and 9000.",
             "Check the year, or leave the date out."),
-        .. Refused("p_expires_at", ["'20270-01-31'", "'infinity'"],
+        .. Refused("p_expires_at", ["'20270-01-31'", "'infinity'", "'-infinity'"],
             PostgresErrorCodes.CheckViolation, "A date of the secret is not between the years 1900 and 9000.",
             "Check the year, or leave the date out."),
-        .. Refused("p_expires_at", ["now()", "now() - interval '1 second'", "'-infinity'"],
+        .. Refused("p_expires_at", ["now()", "now() - interval '1 second'"],
             PostgresErrorCodes.CheckViolation, "The secret would expire before it could be used.",
             "Choose an expires_at after now and after not_before, or leave it out."),
     ];
@@ -78,7 +80,7 @@ public sealed class SecretFunctions : AdminFixture
     private static IEnumerable<TestCaseData> IdleTimes() =>
         Refused("p_idle", ["null", "'0'", "'119 seconds'", "'-30 days'"],
             PostgresErrorCodes.CheckViolation, "The idle time is missing or shorter than 2 minutes.",
-            "Uses are written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
+            "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
 
     [TestCaseSource(nameof(RefusedSecrets))]
     public Task A_secret_is_refused(string argument, string value, string state, string message, string hint) =>
@@ -307,7 +309,7 @@ public sealed class SecretFunctions : AdminFixture
             $"select to_char(({Now} - interval '{ago}') at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')");
         Assert.That(warnings, Is.EqualTo<string[]>(shown is null
             ? []
-            : [$"WARNING: The secret was still used, last at {at}+00 from {shown}. Whoever used it needs another secret now."]));
+            : [$"WARNING: The secret was still used, last at {at}+00 from {shown}. The client needs another secret there now."]));
     }
 
     // The dates of the client's other secret.
@@ -491,7 +493,10 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     private Task UseAsync(string secret, string at, string from = "null") => Database.ExecuteAsync(
-        $"insert into token_service.secret_use values ('{secret}', {at}, {at}, {from}, 1)");
+        $"""
+        insert into token_service.credential_use
+        select 'secret', id, client_id, {at}, {at}, {from}, 1 from token_service.client_secret where id = '{secret}'
+        """);
 
     private Task<string?> LifeAsync(string secret) => Database.ReadAsync<string>(
         $"""

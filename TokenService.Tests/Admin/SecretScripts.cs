@@ -1,4 +1,6 @@
 using Npgsql;
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -190,7 +192,7 @@ public sealed class SecretScripts : ServerFixture
         {
             Assert.That(psql.ExitCode, Is.Zero);
             Assert.That(psql.Error, Does.Contain("WARNING:  The secret was still used, last at ").And.Contain(" from 10.0.3.7.\n")
-                .And.Contain("HINT:  Whoever used it needs another secret now.\n")
+                .And.Contain("HINT:  The client needs another secret there now.\n")
                 .And.Contain("WARNING:  Client \"missed\" has no live secret left, so it can get no token.\n"));
         }
     }
@@ -260,8 +262,10 @@ public sealed class SecretScripts : ServerFixture
 
     private Task UseAsync(string id, string ago) => Database.ExecuteAsync(
         """
-        insert into token_service.secret_use (secret_id, first_used_at, last_used_at, last_used_from, use_count)
-        values (@id, now() - @ago::interval, now() - @ago::interval, '10.0.3.7', 12)
+        insert into token_service.credential_use (kind, credential_id, client_id, first_used_at, last_used_at, last_used_from, use_count)
+        select 'secret', id, client_id, now() - @ago::interval, now() - @ago::interval, '10.0.3.7', 12
+        from token_service.client_secret
+        where id = @id
         """,
         new { id, ago });
 

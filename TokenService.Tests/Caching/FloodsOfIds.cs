@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using TokenService.Clients;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 

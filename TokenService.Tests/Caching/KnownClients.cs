@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using TokenService.Clients;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 
@@ -73,9 +74,9 @@ public sealed class KnownClients
         await TokenRequestBuilder.For(known).SendAsync(server);
         await database.ExecuteAsync(
             """
-            insert into token_service.secret_use (secret_id, first_used_at, last_used_at, use_count)
-            select id, now(), now(), 1 from token_service.client_secret where client_id = @Id;
-            update token_service.secret_use set use_count = 2;
+            insert into token_service.credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)
+            select 'secret', id, client_id, now(), now(), 1 from token_service.client_secret where client_id = @Id;
+            update token_service.credential_use set use_count = 2;
             """,
             known);
         await server.HasHeardAsync();

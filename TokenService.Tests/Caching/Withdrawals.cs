@@ -1,8 +1,10 @@
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Postgres;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 
@@ -28,8 +30,8 @@ public sealed class Withdrawals
         new("method", "select token_service.update_client(@id, p_methods => '{client_secret_post}')", Refused),
         new("scope revoked", "select token_service.revoke_scope(@id, @scope)", LacksScope),
         new("scope renamed", "update token_service.scope set name = @scope || '-renamed' where name = @scope", LacksScope),
-        new("audience renamed",
-            "update token_service.resource set audience = @resource || '/renamed' where audience = @resource",
+        new("resource renamed",
+            "update token_service.resource set id = @resource || '/renamed' where id = @resource",
             answer => Assert.That(answer.Token.Audiences, Has.One.EndsWith("/renamed"))),
         new("lifetime", "select token_service.update_client(@id, p_token_lifetime => '1 minute')",
             answer => Assert.That(answer.Json.GetProperty("expires_in").GetInt32(), Is.EqualTo(60))),

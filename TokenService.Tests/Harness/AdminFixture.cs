@@ -1,4 +1,6 @@
 using Npgsql;
+using TokenService.Commands;
+using TokenService.Secrets;
 
 namespace TokenService.Tests.Harness;
 
@@ -20,11 +22,12 @@ public abstract class AdminFixture
     /// <summary>RFC 6749 §3.3: what is no scope-token.</summary>
     protected static string[] NotScopes { get; } = ["''", "'a b'", "'a\"b'", "'a\\b'", "'é'", "E'a\\n'", "repeat('a', 129)"];
 
-    /// <summary>RFC 8707 §2: what is no identifier of a resource.</summary>
+    /// <summary>Neither an absolute URI without a fragment (RFC 8707 §2) nor a plain name.</summary>
     protected static string[] NotResources { get; } =
     [
-        "''", "'api.example.com'", "'/orders'", "'https:'", "'https://a#b'", "'https://a b'", "'https://a/é'", "E'https://a\\n'",
-        "'https://' || repeat('a', 249)",
+        "''", "'https:'", "':name'", "'1https://a'", "'https://a#b'", "'https://a b'", "'https://a/é'", "E'https://a\\n'",
+        "'https://' || repeat('a', 249)", "'na me'", "'name#part'", "'na\"me'", "'né'", "E'name\\n'", "repeat('a', 257)",
+        "'tsvc_BBBBBBBBBBBB_secret'",
     ];
 
     private protected Database Database { get; private set; } = null!;
@@ -37,7 +40,8 @@ public abstract class AdminFixture
         await Database.ExecuteAsync(
             $"""
             select token_service.create_client(
-                'billing', 'The billing service', 'https://api.example.com', array['parcels:read'], 'UsedUsedUsed', {Digest})
+                'billing', 'The billing service', 'https://api.example.com', array['parcels:read']);
+            select token_service.add_secret('billing', 'UsedUsedUsed', {Digest})
             """);
     }
 

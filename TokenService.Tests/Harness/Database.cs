@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Postgres;
 using TokenService.Secrets;
 
@@ -115,7 +116,8 @@ internal sealed class Database : IAsyncDisposable
             """
             select token_service.create_client(
                 @id, 'A client of a test', @resource, string_to_array(@scopes, ' '),
-                @secretId, @digest, string_to_array(@defaultScopes, ' '), string_to_array(@methods, ' '))
+                string_to_array(@defaultScopes, ' '), string_to_array(@methods, ' '));
+            select token_service.add_secret(@id, @secretId, @digest)
             """,
             new { id, resource, scopes, secretId = secret.Selector, digest = Digest(secret.Value), defaultScopes, methods });
         return new TestClient(id, secret.Value);
@@ -126,7 +128,7 @@ internal sealed class Database : IAsyncDisposable
     {
         var api = await CreateClientAsync(id, "callers:read", "callers:read", "https://callers.example.com");
         await ExecuteAsync(
-            "insert into token_service.resource_server (client_id, audience) select @id, unnest(@resources)", new { id, resources });
+            "insert into token_service.resource_server (client_id, resource) select @id, unnest(@resources)", new { id, resources });
         return api;
     }
 

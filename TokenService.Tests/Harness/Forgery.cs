@@ -7,6 +7,7 @@ using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Jose;
 using TokenService.Keys;
+using TokenService.Protocol;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,3 +1,5 @@
+using TokenService.Clients;
+
 namespace TokenService.Tests.Harness;
 
 /// <summary>A server, a client that gets tokens of it, and an API that asks what they are worth.</summary>

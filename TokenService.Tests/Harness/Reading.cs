@@ -1,3 +1,5 @@
+using TokenService.Clients;
+
 namespace TokenService.Tests.Harness;
 
 /// <summary>Requests without a body, for the documents that anybody may read.</summary>

@@ -1,3 +1,5 @@
+using TokenService.Configuration;
+using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,4 +1,5 @@
 using System.Text;
+using TokenService.Clients;
 
 namespace TokenService.Tests.Harness;
 

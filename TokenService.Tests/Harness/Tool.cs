@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using TokenService.Configuration;
 
 namespace TokenService.Tests.Harness;
 

@@ -69,7 +69,7 @@ public sealed class KeyAlgorithms
         var carrier = await database.CreateClientAsync("carrier", "parcels:read", "parcels:read", "https://parcels.example.com");
         await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
         await database.ExecuteAsync(
-            "update token_service.resource set signing_alg = 'RS256' where audience = 'https://parcels.example.com'");
+            "update token_service.resource set signing_alg = 'RS256' where id = 'https://parcels.example.com'");
 
         await StepAsync(server);
         var first = server.Services.GetRequiredService<SigningKeys>().Ring.Keys.First(key => key.Algorithm == "RS256");

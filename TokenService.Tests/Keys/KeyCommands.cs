@@ -1,4 +1,5 @@
 using System.Globalization;
+using TokenService.Keys;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;

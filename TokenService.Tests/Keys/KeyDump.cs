@@ -3,6 +3,7 @@ using System.Numerics;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
@@ -38,7 +39,7 @@ public sealed class KeyDump : ServerFixture
         // Keys of every algorithm, and of each some that signed and some that will.
         await Database.ExecuteAsync(
             """
-            insert into token_service.resource (audience, signing_alg)
+            insert into token_service.resource (id, signing_alg)
             select 'https://' || alg, alg
             from unnest(array['ES384', 'RS256', 'PS256']) alg
             """);

@@ -1,3 +1,4 @@
+using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

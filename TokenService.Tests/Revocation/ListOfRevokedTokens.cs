@@ -4,8 +4,10 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Protocol;
 using TokenService.Revocation;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Revocation;
 
@@ -356,7 +358,7 @@ public sealed class ListOfRevokedTokens
     {
         var list = await ReadAsync();
         var api = await database.CreateClientAsync("api");
-        await database.ExecuteAsync("insert into token_service.resource_server (client_id, audience) values ('api', 'https://api.example.com')");
+        await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
         await using var verifier = await ProtectedApi.StartAsync(server);
 
         (await TokenRequestBuilder.Introspect(api, list).SendAsync(server)).IsInactive();

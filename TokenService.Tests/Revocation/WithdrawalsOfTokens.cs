@@ -1,4 +1,5 @@
 using Microsoft.IdentityModel.JsonWebTokens;
+using TokenService.Clients;
 using TokenService.Tests.Caching;
 using TokenService.Tests.Harness;
 
@@ -17,13 +18,13 @@ public sealed class WithdrawalsOfTokens
         ["token revoked"] =
             "insert into token_service.revoked_token (jti, client_id, expires_at) values (@token, @client, @now + interval '10 minutes')",
         ["tokens of client revoked"] = "select token_service.end_tokens_of(@client, @now)",
-        ["resource server unregistered"] = "delete from token_service.resource_server where client_id = @api and audience = @resource",
+        ["resource server unregistered"] = "delete from token_service.resource_server where client_id = @api and resource = @resource",
         ["client disabled"] = "select token_service.set_client_enabled(@client, false)",
         ["client deleted"] = "select token_service.set_client_enabled(@client, false), token_service.delete_client(@client)",
         ["all scopes truncated"] = "truncate token_service.client_scope cascade",
         ["scope revoked"] = "select token_service.revoke_scope(@client, @scope)",
         ["scope renamed"] = "update token_service.scope set name = @scope || '-renamed' where name = @scope",
-        ["audience renamed"] = "update token_service.resource set audience = @resource || '/renamed' where audience = @resource",
+        ["resource renamed"] = "update token_service.resource set id = @resource || '/renamed' where id = @resource",
     };
 
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);

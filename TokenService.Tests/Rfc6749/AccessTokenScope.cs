@@ -1,3 +1,4 @@
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
@@ -68,7 +69,7 @@ public sealed class AccessTokenScope : ServerFixture
     public async Task A_scope_the_client_does_not_hold_is_refused_not_left_out(string scope)
     {
         await Database.ExecuteAsync(
-            "insert into token_service.scope (name, audience) values ('secrets:read', 'https://api.example.com') on conflict do nothing");
+            "insert into token_service.scope (resource, name) values ('https://api.example.com', 'secrets:read') on conflict do nothing");
 
         (await TokenRequestBuilder.For(Client).WithScope(scope).SendAsync(Server)).IsError(400, "invalid_scope", NotHeld);
     }

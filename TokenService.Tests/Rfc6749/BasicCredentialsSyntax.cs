@@ -1,4 +1,5 @@
 using System.Text;
+using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

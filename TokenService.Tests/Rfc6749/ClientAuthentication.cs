@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -86,7 +88,8 @@ public sealed class ClientAuthentication : ServerFixture
         await Database.ExecuteAsync(
             """
             select token_service.create_client(
-                'plain', 'Says nothing of methods', 'https://api.example.com', '{invoices:read}', @Selector, @Digest, '{invoices:read}')
+                'plain', 'Says nothing of methods', 'https://api.example.com', '{invoices:read}', '{invoices:read}');
+            select token_service.add_secret('plain', @Selector, @Digest)
             """,
             new { secret.Selector, Digest = Database.Digest(secret.Value) });
 

@@ -1,4 +1,5 @@
 using System.Text;
+using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Endpoints;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

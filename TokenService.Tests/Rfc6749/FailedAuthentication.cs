@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,5 +1,7 @@
 using System.Buffers;
 using System.Text;
+using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

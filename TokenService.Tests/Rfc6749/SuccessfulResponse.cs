@@ -1,4 +1,5 @@
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Revocation;
 using TokenService.Tests.Harness;
 

@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -18,7 +20,7 @@ public sealed class RevocationRequest : ServerFixture
         other = await TestServer.StartAsync(Database.ConnectionString, Server.Clock);
         stranger = await Database.CreateClientAsync("stranger");
         api = await Database.CreateClientAsync("api");
-        await Database.ExecuteAsync("insert into token_service.resource_server (client_id, audience) values ('api', 'https://api.example.com')");
+        await Database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
         badTokens = await BadTokens.MakeAsync(Server, await IssueAsync(Client));
         await Server.HearsAsync();
         await other.HearsAsync();

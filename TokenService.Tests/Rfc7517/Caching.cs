@@ -1,3 +1,4 @@
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7517;

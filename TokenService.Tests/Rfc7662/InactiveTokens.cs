@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
@@ -108,7 +110,7 @@ public sealed class InactiveTokens : IntrospectionFixture
         await Server.HasHeardAsync();
         (await IntrospectAsync(api, token)).IsActive(token);
 
-        await DoAsync("delete from token_service.resource_server where client_id = 'retired-api' and audience = 'https://api.example.com'");
+        await DoAsync("delete from token_service.resource_server where client_id = 'retired-api' and resource = 'https://api.example.com'");
 
         (await IntrospectAsync(api, token)).IsInactive();
     }
@@ -220,7 +222,7 @@ public sealed class InactiveTokens : IntrospectionFixture
         var token = await IssueAsync(client, "moved:read");
         (await IntrospectAsync(token)).IsActive(token);
 
-        await DoAsync("update token_service.scope set audience = 'https://archive.example.com' where name = 'moved:read'");
+        await DoAsync("update token_service.scope set resource = 'https://archive.example.com' where name = 'moved:read'");
 
         (await IntrospectAsync(token)).IsInactive();
     }
@@ -295,7 +297,7 @@ public sealed class InactiveTokens : IntrospectionFixture
         (await IntrospectAsync(api, token)).IsActive(token);
 
         await DoAsync(
-            "update token_service.resource set audience = 'https://mail.example.com' where audience = 'https://parcels.example.com'");
+            "update token_service.resource set id = 'https://mail.example.com' where id = 'https://parcels.example.com'");
 
         (await IntrospectAsync(api, token)).IsInactive();
         var renamed = await IssueAsync(client, "parcels:read");

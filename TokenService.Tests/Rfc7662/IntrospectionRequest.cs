@@ -1,4 +1,8 @@
+using TokenService.Clients;
+using TokenService.Configuration;
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Rfc7662;
 

@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Text;
+using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;

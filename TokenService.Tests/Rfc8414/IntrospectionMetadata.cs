@@ -1,3 +1,4 @@
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;

@@ -1,4 +1,5 @@
 using TokenService.Configuration;
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;

@@ -1,3 +1,5 @@
+using TokenService.Clients;
+using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;

@@ -1,6 +1,8 @@
 using System.Buffers.Text;
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Rfc8707;
 
@@ -13,12 +15,17 @@ public sealed class ResourceParameter : ServerFixture
     private const string WithQuery = "https://shared.example.com/api?tenant=1&b=/?";
     private const string Urn = "urn:example:parcels";
 
+    // An API that expects a plain name as aud.
+    private const string Named = "ledger-v1";
+
     // Somebody else's.
     private const string Orders = "https://orders.example.com";
 
     private const string Malformed = "A resource is an absolute URI without a fragment.";
     private const string Unknown = "The resource is unknown or not one of this client's.";
     private const string Several = "A token is for one resource: ask for one at a time.";
+    private const string MalformedAudience = "An audience is an absolute URI without a fragment, or a plain name.";
+    private const string Contradiction = "The parameters resource and audience name different resources.";
 
     // The longest that the database takes.
     private static readonly string Longest = "https://long.example.com/".PadRight(256, 'x');
@@ -36,17 +43,14 @@ public sealed class ResourceParameter : ServerFixture
         await Database.CreateClientAsync("parcels", "parcels:read", "parcels:read", Urn);
         await Database.CreateClientAsync("long", "long:read", "long:read", Longest);
         await Database.CreateClientAsync("orders", "orders:read", "orders:read", Orders);
+        await Database.CreateClientAsync("named", "named:read", "named:read", Named);
         both = await Database.CreateClientAsync("both", "invoices:read invoices:write", "invoices:read");
         bothByDefault = await Database.CreateClientAsync("both-by-default", "invoices:read invoices:write", "invoices:read");
         await Database.ExecuteAsync(
             """
-            insert into token_service.client_scope (client_id, scope, is_default)
-            values ('both', 'ledger:read', false),
-                   ('both', 'ledger:write', false),
-                   ('both', 'tenant:read', false),
-                   ('both', 'parcels:read', false),
-                   ('both', 'long:read', false),
-                   ('both-by-default', 'ledger:read', true)
+            select token_service.grant_scope('both', scope)
+            from unnest(array['ledger:read', 'ledger:write', 'tenant:read', 'parcels:read', 'long:read', 'named:read']) as scope;
+            select token_service.grant_scope('both-by-default', 'ledger:read', true);
             """);
     }
 
@@ -260,10 +264,89 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("RESOURCE")]
     [TestCase("resource[]")]
     [TestCase("resource ")]
-    [TestCase("audience", Description = "Others call it so; RFC 8693 §2.1 does for something else.")]
+    [TestCase("Audience")]
     [Rfc(6749, "3.2c")]
     public async Task A_parameter_of_another_name_is_ignored(string name) =>
         IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(both).With(name, Ledger).SendAsync(Server));
+
+    // What clients of Auth0 and Hydra send.
+    [TestCase(Api, "invoices:read")]
+    [TestCase(Ledger, "ledger:read ledger:write")]
+    [TestCase(Urn, "parcels:read")]
+    [TestCase(Named, "named:read", Description = "A plain name, which RFC 8707 §2 does not know.")]
+    public async Task An_audience_means_what_a_resource_means(string audience, string scope)
+    {
+        IsGrantFor(audience, scope, await TokenRequestBuilder.For(both).With("audience", audience).WithScope(scope).SendAsync(Server));
+        (await TokenRequestBuilder.For(both).With("audience", audience).WithScope("invoices:read orders:read").SendAsync(Server))
+            .IsError(400, "invalid_scope", "A scope is unknown or not held by this client there.");
+    }
+
+    [Test]
+    public async Task With_an_audience_and_without_a_scope_the_defaults_there_are_granted()
+    {
+        IsGrantFor(Ledger, "ledger:read", await TokenRequestBuilder.For(bothByDefault).With("audience", Ledger).SendAsync(Server));
+        (await TokenRequestBuilder.For(both).With("audience", Ledger).SendAsync(Server))
+            .IsError(400, "invalid_scope", "This client has no default scopes there: name the scopes you want.");
+    }
+
+    [TestCase("https://nowhere.example.com")]
+    [TestCase("nowhere")]
+    [TestCase(Orders)]
+    [TestCase("https://api.example.com/")]
+    [TestCase("Ledger-v1")]
+    [TestCase("both", Description = "A client is no audience of tokens.")]
+    public async Task An_audience_that_is_unknown_and_one_of_others_are_refused_alike(string audience) =>
+        IsInvalidTarget(await TokenRequestBuilder.For(both).With("audience", audience).SendAsync(Server), Unknown);
+
+    [TestCase("https://api.example.com#part")]
+    [TestCase("name#part")]
+    [TestCase("two names")]
+    [TestCase("https://api.example.com https://ledger.example.com")]
+    [TestCase("https:")]
+    [TestCase(":name")]
+    [TestCase("né")]
+    [TestCase("name\n")]
+    [TestCase("name\0")]
+    [TestCase("\"name\"")]
+    public async Task An_audience_that_is_neither_a_URI_nor_a_name_is_refused(string audience) =>
+        IsInvalidTarget(await TokenRequestBuilder.For(both).With("audience", audience).SendAsync(Server), MalformedAudience);
+
+    [Test]
+    public async Task An_audience_may_have_256_characters_too()
+    {
+        var name = new string('x', 256);
+        IsInvalidTarget(await TokenRequestBuilder.For(both).With("audience", name).SendAsync(Server), Unknown);
+        IsInvalidTarget(await TokenRequestBuilder.For(both).With("audience", name + "x").SendAsync(Server), MalformedAudience);
+    }
+
+    [Test]
+    public async Task An_audience_without_a_value_counts_as_omitted() =>
+        IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(both).With("audience", "").SendAsync(Server));
+
+    [Test, Rfc(6749, "3.2d")]
+    public async Task An_audience_may_not_repeat() =>
+        (await TokenRequestBuilder.For(both).With("audience", Api).With("audience", Api).SendAsync(Server))
+            .IsError(400, "invalid_request", "A parameter is repeated.");
+
+    [Test, Rfc(8707, "2a")]
+    public async Task A_resource_is_a_URI_even_where_its_API_has_a_plain_name() =>
+        IsInvalidTarget(await AskBoth(Named).WithScope("named:read").SendAsync(Server), Malformed);
+
+    [Test]
+    public async Task A_resource_and_an_audience_that_are_the_same_are_one() =>
+        IsGrantFor(
+            Ledger, "ledger:read",
+            await AskBoth(Ledger).With("audience", Ledger).With("resource", Ledger).WithScope("ledger:read").SendAsync(Server));
+
+    [TestCase(Api, Ledger, Contradiction)]
+    [TestCase(Ledger, Api, Contradiction)]
+    [TestCase(Api, Named, Contradiction)]
+    [TestCase(Api, "https://api.example.com/", Contradiction)]
+    [TestCase(Api, "https://nowhere.example.com", Contradiction)]
+    [TestCase("api.example.com", Api, Malformed)]
+    [TestCase(Api, "https://api.example.com#part", MalformedAudience)]
+    public async Task A_resource_and_an_audience_that_differ_are_refused(string resource, string audience, string description) =>
+        IsInvalidTarget(await AskBoth(resource).With("audience", audience).SendAsync(Server), description);
 
     [Test]
     public async Task What_is_in_the_query_is_not_read() =>

@@ -3,7 +3,9 @@ using System.Globalization;
 using System.Numerics;
 using System.Text;
 using Microsoft.IdentityModel.JsonWebTokens;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
+using TokenService.Tests.Rfc7662;
 
 namespace TokenService.Tests.Rfc8725;
 

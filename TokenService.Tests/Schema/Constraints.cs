@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
@@ -19,7 +20,7 @@ public sealed class Constraints : AdminFixture
         .. Rows("client (id, name)",
             ("client_pkey", ["'billing', 'again'"]),
             ("client_id_grammar",
-                ["'', 'x'", "'-a', 'x'", "'a b', 'x'", "'a:b', 'x'", "'é', 'x'", "E'a\\n', 'x'", "repeat('a', 129), 'x'"]),
+                ["'', 'x'", "'-a', 'x'", "'a b', 'x'", "'a:b', 'x'", "'é', 'x'", "E'a\\n', 'x'", "repeat('a', 129), 'x'", "'tsvc_BBBBBBBBBBBB', 'x'"]),
             ("client_name_length", ["'a', ''", "'a', repeat('x', 201)"])),
         .. Rows("client (id, name, authentication_methods)",
             ("client_authentication_methods_known", ["'a', 'x', '{}'", "'a', 'x', '{none}'", "'a', 'x', '{client_secret_basic,NULL}'"])),
@@ -28,11 +29,14 @@ public sealed class Constraints : AdminFixture
         .. Rows("client (id, name, tokens_per_minute)",
             ("client_tokens_per_minute_range", ["'a', 'x', 0", "'a', 'x', 1000001"])),
         .. Rows("client (id, name, extra_claims)",
-            ("client_extra_claims_are_an_object", ["'a', 'x', '[]'", "'a', 'x', 'null'", "'a', 'x', '\"sub\"'"]),
+            ("client_extra_claims_are_a_small_object",
+                [
+                    "'a', 'x', '[]'", "'a', 'x', 'null'", "'a', 'x', '\"sub\"'",
+                    """'a', 'x', jsonb_build_object('a', repeat('x', 1016))""",
+                ]),
             ("client_extra_claims_not_reserved", ["""'a', 'x', '{"sub": null}'""", """'a', 'x', '{"tenant": 1, "roles": []}'"""]),
             ("client_extra_claims_depth",
-                [$"'a', 'x', '{Nested("{\"a\": ", 17, "}")}'", $"'a', 'x', '{{\"a\": {Nested("[", 16, "]")}}}'"]),
-            ("client_extra_claims_size", ["""'a', 'x', jsonb_build_object('a', repeat('x', 1016))"""])),
+                [$"'a', 'x', '{Nested("{\"a\": ", 17, "}")}'", $"'a', 'x', '{{\"a\": {Nested("[", 16, "]")}}}'"])),
         .. Rows("client_secret (client_id, id, digest)",
             ("client_secret_pkey", [$"'billing', 'UsedUsedUsed', {Digest}"]),
             ("client_secret_client_fkey", [$"'nobody', 'CCCCCCCCCCCC', {Digest}"]),
@@ -50,10 +54,10 @@ public sealed class Constraints : AdminFixture
                 ])),
         .. Rows("client_secret (client_id, id, digest, revoked_at)",
             ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
-        .. Rows("resource (audience, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
-        .. Rows("resource (audience, max_token_lifetime_seconds)",
+        .. Rows("resource (id, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
+        .. Rows("resource (id, max_token_lifetime_seconds)",
             ("resource_max_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),
-        .. Rows("resource_server (client_id, audience)",
+        .. Rows("resource_server (client_id, resource)",
             ("resource_server_pkey", ["'billing', 'https://api.example.com'"]),
             ("resource_server_client_fkey", ["'nobody', 'https://api.example.com'"]),
             ("resource_server_resource_fkey", ["'billing', 'https://nowhere.example.com'"])),
@@ -64,19 +68,19 @@ public sealed class Constraints : AdminFixture
         .. Rows("tokens_not_before",
             ("tokens_not_before_pkey", ["'billing', now()"]),
             ("tokens_not_before_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
-        .. Rows("resource (audience)",
+        .. Rows("resource (id)",
             ("resource_pkey", ["'https://api.example.com'"]),
-            ("resource_audience_is_absolute_uri",
-                ["''", "'api.example.com'", "'/orders'", "'https:'", "'https://a#b'", "'https://a b'", "'https://' || repeat('a', 249)"])),
-        .. Rows("scope (name, audience)",
-            ("scope_pkey", ["'parcels:read', 'https://api.example.com'"]),
-            ("scope_resource_fkey", ["'a', 'https://nowhere.example.com'"]),
+            ("resource_id_grammar", NotResources)),
+        .. Rows("scope (resource, name)",
+            ("scope_pkey", ["'https://api.example.com', 'parcels:read'"]),
+            ("scope_resource_fkey", ["'https://nowhere.example.com', 'a'"]),
             ("scope_name_grammar",
-                [.. NotScopes.Select(name => $"{name}, 'https://api.example.com'")])),
-        .. Rows("client_scope (client_id, scope)",
-            ("client_scope_pkey", ["'billing', 'parcels:read'"]),
-            ("client_scope_client_fkey", ["'nobody', 'parcels:read'"]),
-            ("client_scope_scope_fkey", ["'billing', 'nothing'"])),
+                [.. NotScopes.Select(name => $"'https://api.example.com', {name}")])),
+        .. Rows("client_scope (client_id, resource, scope)",
+            ("client_scope_pkey", ["'billing', 'https://api.example.com', 'parcels:read'"]),
+            ("client_scope_client_fkey", ["'nobody', 'https://api.example.com', 'parcels:read'"]),
+            ("client_scope_scope_fkey",
+                ["'billing', 'https://api.example.com', 'nothing'", "'billing', 'https://elsewhere.example.com', 'parcels:read'"])),
         .. Rows("policy (id)",
             ("policy_pkey", ["true"]),
             ("policy_is_one_row", ["false"])),
@@ -84,16 +88,22 @@ public sealed class Constraints : AdminFixture
             ("policy_max_secret_age_range", ["true, '23 hours', '1 day', 8192", "true, '3651 days', '1 day', 8192"]),
             ("policy_max_overlap_range", ["true, null, '-1 second', 8192", "true, null, '366 days', 8192"]),
             ("policy_min_digest_cost_range", ["true, null, '1 day', 8191", "true, null, '1 day', 655361"])),
-        .. Rows("secret_use (secret_id, first_used_at, last_used_at, use_count)",
-            ("secret_use_pkey", ["'UsedUsedUsed', now(), now(), 1"]),
-            ("secret_use_secret_fkey", ["'CCCCCCCCCCCC', now(), now(), 1"]),
-            ("secret_use_dates_in_order", ["'CCCCCCCCCCCC', now(), now() - interval '1 second', 1"]),
-            ("secret_use_count_positive", ["'CCCCCCCCCCCC', now(), now(), 0"])),
-        .. Rows("scope_use (client_id, scope, first_used_at, last_used_at, use_count)",
-            ("scope_use_pkey", ["'billing', 'parcels:read', now(), now(), 1"]),
-            ("scope_use_client_scope_fkey", ["'billing', 'nothing', now(), now(), 1", "'nobody', 'parcels:read', now(), now(), 1"]),
-            ("scope_use_dates_in_order", ["'billing', 'nothing', now(), now() - interval '1 second', 1"]),
-            ("scope_use_count_positive", ["'billing', 'nothing', now(), now(), 0"])),
+        .. Rows("credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)",
+            ("credential_use_pkey", ["'secret', 'UsedUsedUsed', 'billing', now(), now(), 1"]),
+            ("credential_use_client_fkey", ["'secret', 'CCCCCCCCCCCC', 'nobody', now(), now(), 1"]),
+            ("credential_use_kind_known", ["'password', 'CCCCCCCCCCCC', 'billing', now(), now(), 1"]),
+            ("credential_use_dates_in_order", ["'secret', 'CCCCCCCCCCCC', 'billing', now(), now() - interval '1 second', 1"]),
+            ("credential_use_count_positive", ["'secret', 'CCCCCCCCCCCC', 'billing', now(), now(), 0"])),
+        .. Rows("scope_use (resource, client_id, scope, first_used_at, last_used_at, use_count)",
+            ("scope_use_pkey", ["'https://api.example.com', 'billing', 'parcels:read', now(), now(), 1"]),
+            ("scope_use_client_scope_fkey",
+                [
+                    "'https://api.example.com', 'billing', 'nothing', now(), now(), 1",
+                    "'https://api.example.com', 'nobody', 'parcels:read', now(), now(), 1",
+                    "'https://elsewhere.example.com', 'billing', 'parcels:read', now(), now(), 1",
+                ]),
+            ("scope_use_dates_in_order", ["'https://api.example.com', 'billing', 'nothing', now(), now() - interval '1 second', 1"]),
+            ("scope_use_count_positive", ["'https://api.example.com', 'billing', 'nothing', now(), now(), 0"])),
         .. Rows("audit_log (at, user_name, application_name, table_name, id, operation, hash)",
             ("audit_log_pkey", ["now(), '', '', '', 1, 'INSERT', sha256('')"]),
             ("audit_log_operation_known", ["now(), '', '', '', 0, 'SELECT', sha256('')"]),
@@ -129,11 +139,11 @@ public sealed class Constraints : AdminFixture
             kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
         values ('used', 'ES256', '{}', '', 'test', now(), now(), now(), 300);
 
-        insert into token_service.resource_server (client_id, audience) values ('billing', 'https://api.example.com');
+        insert into token_service.resource_server (client_id, resource) values ('billing', 'https://api.example.com');
         insert into token_service.revoked_token (jti, client_id, expires_at) values ('used', 'billing', now());
         insert into token_service.tokens_not_before values ('billing', now());
-        insert into token_service.secret_use values ('UsedUsedUsed', now(), now(), null, 1);
-        insert into token_service.scope_use values ('billing', 'parcels:read', now(), now(), 1);
+        insert into token_service.credential_use values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1);
+        insert into token_service.scope_use values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1);
         """);
 
     [TestCaseSource(nameof(RefusedRows))]

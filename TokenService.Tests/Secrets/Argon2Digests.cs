@@ -1,4 +1,5 @@
 using Dapper;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

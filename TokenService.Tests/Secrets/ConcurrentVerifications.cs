@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;

@@ -1,3 +1,4 @@
+using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Microsoft.Extensions.Options;
+using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

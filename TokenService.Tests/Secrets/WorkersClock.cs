@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using TokenService.Secrets;
 
 namespace TokenService.Tests.Secrets;
 

@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;

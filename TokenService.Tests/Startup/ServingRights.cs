@@ -1,3 +1,4 @@
+using TokenService.Postgres;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;

@@ -2,6 +2,8 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Protocol;
+using TokenService.Tests.Limits;
+using TokenService.Tests.Revocation;
 using TokenService.Tokens;
 
 namespace TokenService.Tests.Tokens;
@@ -50,7 +52,7 @@ public sealed class ScopeGrants
         var after = before with { Scopes = [.. before.Scopes.Where(scope => scope.Name != "write")] };
         Assert.That(scopeGrants.Decide(after, new TokenRequest("write", Resource: null)).TryGet(out _, out var error), Is.False);
         Assert.That(error?.Code, Is.EqualTo("invalid_scope"));
-        Assert.That(Granted(before with { Scopes = [new("write", Api with { Audience = "https://other.example.com" }, false)] }, "write").Resource.Audience,
+        Assert.That(Granted(before with { Scopes = [new("write", Api with { Id = "https://other.example.com" }, false)] }, "write").Resource.Id,
             Is.EqualTo("https://other.example.com"));
     }
 

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
 
@@ -11,7 +12,7 @@ public sealed class TokensOfResources : ServerFixture
     private const string Ledger = "https://ledger.example.com";
     private const string Parcels = "https://parcels.example.com";
 
-    private const string Limit = "update token_service.resource set max_token_lifetime_seconds = @seconds where audience = @resource";
+    private const string Limit = "update token_service.resource set max_token_lifetime_seconds = @seconds where id = @resource";
 
     private int number;
 
@@ -39,7 +40,7 @@ public sealed class TokensOfResources : ServerFixture
     public async Task It_is_the_resource_of_the_token_that_counts_and_a_change_is_obeyed()
     {
         await Database.CreateClientAsync("ledger", "ledger:read", "ledger:read", Ledger);
-        await Database.ExecuteAsync("insert into token_service.client_scope (client_id, scope) values ('billing', 'ledger:read')");
+        await Database.ExecuteAsync("select token_service.grant_scope('billing', 'ledger:read')");
         await Server.HasHeardAsync();
         LivesFor(600, await AskLedger().SendAsync(Server), "ledger:read");
 
@@ -64,8 +65,8 @@ public sealed class TokensOfResources : ServerFixture
         await database.CreateClientAsync("carrier", "parcels:read", "parcels:read", Parcels);
         await database.ExecuteAsync(
             """
-            update token_service.resource set signing_alg = 'ES384' where audience = 'https://parcels.example.com';
-            insert into token_service.client_scope (client_id, scope) values ('billing', 'parcels:read');
+            update token_service.resource set signing_alg = 'ES384' where id = 'https://parcels.example.com';
+            select token_service.grant_scope('billing', 'parcels:read');
             """);
         await using var server = await TestServer.StartAsync(database);
         var rotation = server.Services.GetRequiredService<KeyRotation>();

@@ -1,3 +1,4 @@
+using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Usage;

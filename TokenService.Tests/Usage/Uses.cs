@@ -1,13 +1,17 @@
 using System.Diagnostics.Metrics;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
+using TokenService.Commands;
+using TokenService.Configuration;
 using TokenService.Secrets;
+using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 using TokenService.Usage;
 
 namespace TokenService.Tests.Usage;
 
-/// <summary>How much secrets and scopes are used is counted in memory and written every half minute.</summary>
+/// <summary>The usage of credentials and scopes is counted in memory and written every half minute.</summary>
 [TestFixture]
 public sealed class Uses : ServerFixture
 {
@@ -22,7 +26,7 @@ public sealed class Uses : ServerFixture
     public async Task CreateClient() => client = await CreateAsync();
 
     [Test]
-    public async Task Of_a_secret_the_first_the_last_and_their_number_are_written()
+    public async Task The_first_and_the_last_use_of_a_secret_and_their_number_are_written()
     {
         var first = Now;
         await AskAsync();
@@ -172,11 +176,11 @@ public sealed class Uses : ServerFixture
         var at = Now;
         await AskAsync();
         await using var holder = await Database.Source.OpenConnectionAsync();
-        await holder.ExecuteAsync("begin; lock table token_service.secret_use in access exclusive mode");
+        await holder.ExecuteAsync("begin; lock table token_service.credential_use in access exclusive mode");
         await Soon.IsAsync("the writing waits", async () =>
         {
             Server.Clock.Advance(Interval);
-            return await Database.WaitersForAsync("secret_use") > 0;
+            return await Database.WaitersForAsync("credential_use") > 0;
         });
 
         var last = Now;
@@ -198,7 +202,7 @@ public sealed class Uses : ServerFixture
         {
             server.Clock.Advance(Interval);
             return server.Log.Lines.Any(line => line.StartsWith(
-                "Warning TokenService.Usage.UsageWriter: How much secrets and scopes are used could not be written; the counts are kept",
+                "Warning TokenService.Usage.UsageWriter: The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones",
                 StringComparison.Ordinal));
         });
 
@@ -278,7 +282,7 @@ public sealed class Uses : ServerFixture
 
     private int Statements() => Server.Log.Lines.Count(line =>
         line.Contains("Npgsql.Command: Command execution completed", StringComparison.Ordinal)
-        && line.Contains("insert into token_service.secret_use", StringComparison.Ordinal));
+        && line.Contains("insert into token_service.credential_use", StringComparison.Ordinal));
 
     private Task EndAsync(TestClient client, DateTimeOffset at) => Database.ExecuteAsync(
         "update token_service.client_secret set expires_at = @at where client_id = @Id", new { client.Id, at = at.UtcDateTime });
@@ -287,8 +291,9 @@ public sealed class Uses : ServerFixture
         """
         select format('%s %s %s %s', use_count, extract(epoch from first_used_at)::bigint, extract(epoch from last_used_at)::bigint,
                       host(last_used_from))
-        from token_service.secret_use
-        where secret_id = @id
+        from token_service.credential_use
+        where kind = 'secret'
+          and credential_id = @id
         """,
         new { id = SecretId(of ?? client) });
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Protocol;
 
 namespace TokenService.Audit;

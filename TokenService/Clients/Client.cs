@@ -38,14 +38,14 @@ internal sealed record Client
     public required DateTimeOffset? TokensNotBefore { get; init; }
 }
 
-/// <summary>A scope a client holds.</summary>
+/// <summary>A scope that a client holds. It may hold one of the same name at another resource.</summary>
 /// <param name="Name">The scope-token.</param>
-/// <param name="Resource">What it belongs to.</param>
+/// <param name="Resource">The resource to which the scope belongs.</param>
 /// <param name="IsDefault">Granted when a request names no scope.</param>
 internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault);
 
 /// <summary>An API that takes our tokens.</summary>
-/// <param name="Audience">Its identifier: the aud of its tokens.</param>
-/// <param name="SigningAlgorithm">What its tokens are signed with; null for the server's default.</param>
-/// <param name="MaxTokenLifetime">What none of its tokens lives longer than; null: no such end.</param>
-internal sealed record Resource(string Audience, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);
+/// <param name="Id">The aud of its tokens: an absolute URI (RFC 8707 §2), or a plain name.</param>
+/// <param name="SigningAlgorithm">The algorithm that signs its tokens; null for the server's default.</param>
+/// <param name="MaxTokenLifetime">None of its tokens lives longer; null: there is no such limit.</param>
+internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);

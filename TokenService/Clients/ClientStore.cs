@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Secrets;
 
 namespace TokenService.Clients;
@@ -36,24 +37,23 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         where client_id = @id
         order by created_at desc, id;
 
-        select s.name as "Name",
+        select cs.scope as "Name",
                cs.is_default as "IsDefault",
-               r.audience as "Audience",
+               r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.client_scope cs
-        join token_service.scope s on s.name = cs.scope
-        join token_service.resource r on r.audience = s.audience
+        join token_service.resource r on r.id = cs.resource
         where cs.client_id = @id
-        order by s.name;
+        order by cs.scope, cs.resource;
 
-        select r.audience as "Audience",
+        select r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.resource_server rs
-        join token_service.resource r on r.audience = rs.audience
+        join token_service.resource r on r.id = rs.resource
         where rs.client_id = @id
-        order by r.audience;
+        order by r.id;
 
         commit;
         """;
@@ -138,12 +138,12 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
     private record ResourceRow
     {
-        public required string Audience { get; init; }
+        public required string ResourceId { get; init; }
         public required string? SigningAlgorithm { get; init; }
         public required int? MaxTokenLifetimeSeconds { get; init; }
 
         public Resource ToResource() => new(
-            Audience, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
+            ResourceId, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
     }
 
     private sealed record ScopeRow : ResourceRow

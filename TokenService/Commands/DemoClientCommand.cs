@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Protocol;
 using TokenService.Secrets;
 
 namespace TokenService.Commands;
@@ -20,10 +21,10 @@ internal static class DemoClientCommand
             p_name           => 'Made by scripts/run',
             p_resource       => 'https://api.example.com',
             p_scopes         => array['invoices:read', 'invoices:write'],
-            p_secret_id      => @secretId,
-            p_digest         => @digest,
             p_default_scopes => array['invoices:read'],
-            p_methods        => array['client_secret_basic', 'client_secret_post'])
+            p_methods        => array['client_secret_basic', 'client_secret_post']);
+
+        select token_service.add_secret(@ClientId, @secretId, @digest)
         """;
 
     private const string Renew = """

@@ -106,7 +106,7 @@ internal sealed partial class ClientRequestPipeline(
             if (!authentication.TryGet(out var authenticated, out error))
                 return error;
             requestEvent.Credential = authenticated.Credential;
-            usage.SecretUsed(authenticated.Credential.Id, requestEvent.Source);
+            usage.CredentialUsed(authenticated.Credential, requestEvent.Source);
 
             // 6. What this endpoint is for.
             var clientRequest = new ClientRequest(authenticated.Client, form, request.Headers.Accept, requestEvent);

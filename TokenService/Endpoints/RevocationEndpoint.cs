@@ -1,3 +1,4 @@
+using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Revocation;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Tokens;
@@ -31,8 +32,8 @@ internal sealed class TokenEndpoint(
         // 6d. RFC 9068 §2: the token.
         if (!(await issuer.IssueAsync(client, grant, ct)).TryGet(out var token, out error))
             return error;
-        usage.ScopesUsed(client.Id, grant.Scope.Values);
-        requestEvent.Resource = grant.Resource.Audience;
+        usage.ScopesUsed(client.Id, grant.Resource.Id, grant.Scope.Values);
+        requestEvent.Resource = grant.Resource.Id;
         requestEvent.Scope = grant.Scope.ToString();
         requestEvent.TokenId = token.Id;
         requestEvent.KeyId = token.KeyId;

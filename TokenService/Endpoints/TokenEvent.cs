@@ -1,4 +1,6 @@
 using TokenService.Audit;
+using TokenService.Clients;
+using TokenService.Protocol;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;

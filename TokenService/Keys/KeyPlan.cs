@@ -1,3 +1,5 @@
+using TokenService.Configuration;
+
 namespace TokenService.Keys;
 
 /// <summary>One thing to do to the keys.</summary>

@@ -1,4 +1,5 @@
 using Npgsql;
+using TokenService.Protocol;
 
 namespace TokenService.Postgres;
 

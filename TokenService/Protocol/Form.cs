@@ -1,4 +1,5 @@
 using System.Buffers;
+using TokenService.Clients;
 
 namespace TokenService.Protocol;
 

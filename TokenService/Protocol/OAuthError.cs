@@ -1,3 +1,5 @@
+using TokenService.Clients;
+
 namespace TokenService.Protocol;
 
 /// <summary>

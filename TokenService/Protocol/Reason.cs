@@ -1,3 +1,5 @@
+using TokenService.Postgres;
+
 namespace TokenService.Protocol;
 
 /// <summary>

@@ -2,14 +2,24 @@ using System.Text.RegularExpressions;
 
 namespace TokenService.Protocol;
 
-/// <summary>The identifier of a resource, RFC 8707 §2: an absolute URI without a fragment. Compared character by character.</summary>
+/// <summary>
+/// The identifier of a resource: an absolute URI without a fragment (RFC 8707 §2), or a plain name, for an API that already expects one as
+/// aud. Compared character by character. The function <c>is_resource_id</c> says the same to the database.
+/// </summary>
 internal static partial class ResourceIndicator
 {
     private const int MaxLength = 256;
 
-    public static bool IsWellFormed(string value) => value.Length <= MaxLength && Grammar().IsMatch(value);
+    /// <summary>Whether the parameter <c>resource</c> may name it: RFC 8707 §2 knows no plain names.</summary>
+    public static bool IsAbsoluteUri(string value) => value.Length <= MaxLength && AbsoluteUri().IsMatch(value);
 
-    // As the constraint resource_audience_is_absolute_uri has it: a scheme, and what RFC 3986 §2 lets a URI have, but for '#'.
+    public static bool IsUriOrName(string value) => IsAbsoluteUri(value) || (value.Length <= MaxLength && PlainName().IsMatch(value));
+
+    // A scheme, and the characters that RFC 3986 §2 gives a URI, without '#'.
     [GeneratedRegex(@"\A[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x3B\x3D\x3F-\x5B\x5D\x5F\x61-\x7A\x7E]+\z", RegexOptions.CultureInvariant)]
-    private static partial Regex Grammar();
+    private static partial Regex AbsoluteUri();
+
+    // The same characters without ':', so that a name has no scheme.
+    [GeneratedRegex(@"\A[\x21\x24-\x39\x3B\x3D\x3F-\x5B\x5D\x5F\x61-\x7A\x7E]+\z", RegexOptions.CultureInvariant)]
+    private static partial Regex PlainName();
 }

@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Protocol;
 using TokenService.Tokens;
 
 namespace TokenService.Revocation;

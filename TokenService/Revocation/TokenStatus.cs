@@ -93,7 +93,7 @@ internal sealed class TokenStatus : IDisposable
 
     private async ValueTask<string?> FailureAsync(ValidatedToken token, Client api, CancellationToken ct)
     {
-        if (!api.Resources.Any(resource => resource.Audience == token.Audience))
+        if (!api.Resources.Any(resource => resource.Id == token.Audience))
             return Reason.TokenForAnotherResource;
         if (Failure(token, await clients.FindAsync(token.ClientId, ct)) is { } failure)
             return failure;
@@ -107,7 +107,7 @@ internal sealed class TokenStatus : IDisposable
             return Reason.TokenClientUnavailable;
         if (token.IssuedAt <= client.TokensNotBefore)
             return Reason.TokensOfClientRevoked;
-        return token.Scope.Values.All(name => client.Scopes.Any(held => held.Name == name && held.Resource.Audience == token.Audience))
+        return token.Scope.Values.All(name => client.Scopes.Any(held => held.Name == name && held.Resource.Id == token.Audience))
             ? null
             : Reason.TokenScopeWithdrawn;
     }

@@ -1,3 +1,4 @@
+using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Secrets;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Options;
+using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Secrets;

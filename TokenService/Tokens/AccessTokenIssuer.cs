@@ -59,7 +59,7 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
         json.WriteString("iss"u8, claims.Issuer.Value);
         json.WriteString("sub"u8, claims.Client.Id);
         json.WriteString("client_id"u8, claims.Client.Id);
-        json.WriteString("aud"u8, claims.Grant.Resource.Audience);
+        json.WriteString("aud"u8, claims.Grant.Resource.Id);
         json.WriteString("scope"u8, claims.Grant.Scope.ToString());
         json.WriteNumber("iat"u8, claims.IssuedAt);
         json.WriteNumber("exp"u8, claims.Expires);

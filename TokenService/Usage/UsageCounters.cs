@@ -1,37 +1,40 @@
 using System.Collections.Concurrent;
 using System.Net;
+using TokenService.Commands;
+using TokenService.Protocol;
 
 namespace TokenService.Usage;
 
 /// <summary>
-/// Counts how often each secret and scope is used, until the counts are written. Counting takes no lock and loses no use, also while the
-/// counts are being read. Its size is bounded by what proved right between two writes.
+/// Counts how often each credential and each scope is used, until the counts are written. Counting takes no lock and loses no use, even while
+/// the counts are being read. Its size is bounded by the number of credentials that were verified, and scopes that were granted, between two writes.
 /// </summary>
 internal sealed class UsageCounters(TimeProvider clock)
 {
-    private readonly ConcurrentDictionary<SecretKey, Counter> secrets = new();
+    private readonly ConcurrentDictionary<CredentialId, Counter> credentials = new();
     private readonly ConcurrentDictionary<ScopeKey, Counter> scopes = new();
 
-    /// <param name="secretId">A secret that has just proved right.</param>
-    /// <param name="from">Where the request came from.</param>
-    public void SecretUsed(string secretId, IPAddress? from) => Add(secrets, new SecretKey(secretId), from);
+    /// <param name="credential">A credential that has just been verified with success.</param>
+    /// <param name="from">The address of the request, if it is known.</param>
+    public void CredentialUsed(CredentialId credential, IPAddress? from) => Add(credentials, credential, from);
 
-    /// <param name="clientId">Who was given a token.</param>
-    /// <param name="granted">With which scopes.</param>
-    public void ScopesUsed(string clientId, IReadOnlyCollection<string> granted)
+    /// <param name="clientId">The client that was given a token.</param>
+    /// <param name="resourceId">The resource the token is for.</param>
+    /// <param name="granted">The scopes it has.</param>
+    public void ScopesUsed(string clientId, string resourceId, IReadOnlyCollection<string> granted)
     {
         foreach (var scope in granted)
-            Add(scopes, new ScopeKey(clientId, scope), from: null);
+            Add(scopes, new ScopeKey(clientId, resourceId, scope), from: null);
     }
 
-    /// <summary>What has been counted and not been written.</summary>
-    public UnwrittenUses Read() => new(Read(secrets), Read(scopes));
+    /// <summary>The counts that are not yet written.</summary>
+    public UnwrittenUsage Read() => new(Read(credentials), Read(scopes));
 
-    /// <summary>Takes off what has now been written.</summary>
-    public void Written(UnwrittenUses uses)
+    /// <summary>Subtracts counts that have now been written.</summary>
+    public void Written(UnwrittenUsage usage)
     {
-        TakeOff(secrets, uses.Secrets);
-        TakeOff(scopes, uses.Scopes);
+        Subtract(credentials, usage.Credentials);
+        Subtract(scopes, usage.Scopes);
     }
 
     private void Add<TKey>(ConcurrentDictionary<TKey, Counter> counters, TKey key, IPAddress? from)
@@ -39,37 +42,37 @@ internal sealed class UsageCounters(TimeProvider clock)
     {
         var now = clock.GetUtcNow();
         Counter counter;
-        // A counter that closed meanwhile takes no more: the next is a new one.
+        // A counter that was closed meanwhile counts nothing any more, and a new one takes its place.
         while (!(counter = counters.GetOrAdd(key, static _ => new Counter())).TryAdd(now, from))
             counters.TryRemove(new(key, counter));
     }
 
-    private static List<Use<TKey>> Read<TKey>(ConcurrentDictionary<TKey, Counter> counters)
+    private static List<UsageCount<TKey>> Read<TKey>(ConcurrentDictionary<TKey, Counter> counters)
         where TKey : notnull
     {
-        List<Use<TKey>> uses = [];
+        List<UsageCount<TKey>> counts = [];
         foreach (var (key, counter) in counters)
         {
-            if (counter.Read(key) is { } use)
-                uses.Add(use);
+            if (counter.Read(key) is { } count)
+                counts.Add(count);
             else
                 counters.TryRemove(new(key, counter));
         }
 
-        return uses;
+        return counts;
     }
 
-    private static void TakeOff<TKey>(ConcurrentDictionary<TKey, Counter> counters, IEnumerable<Use<TKey>> written)
+    private static void Subtract<TKey>(ConcurrentDictionary<TKey, Counter> counters, IEnumerable<UsageCount<TKey>> written)
         where TKey : notnull
     {
-        foreach (var use in written)
+        foreach (var count in written)
         {
-            if (counters.TryGetValue(use.Of, out var counter))
-                counter.TakeOff(use.Count);
+            if (counters.TryGetValue(count.Key, out var counter))
+                counter.Subtract(count.Count);
         }
     }
 
-    // Of thousands of clients each has two that live long: an object for each use would be one more for the collector to keep.
+    // Each of thousands of clients has two counters, which live long. So a counter is one object, and a use makes none.
     private sealed class Counter
     {
         private const long Closed = long.MinValue;
@@ -81,7 +84,7 @@ internal sealed class UsageCounters(TimeProvider clock)
 
         public bool TryAdd(DateTimeOffset at, IPAddress? from)
         {
-            // Before it is counted, so that whoever reads the count finds it. A clock may be set back.
+            // The dates come before the count, so that a reader of the count finds them. A clock may be set back, so neither is assumed.
             var ticks = at.UtcTicks;
             Lower(ref first, ticks);
             if (Raise(ref last, ticks) && !ReferenceEquals(lastFrom, from))
@@ -90,16 +93,16 @@ internal sealed class UsageCounters(TimeProvider clock)
         }
 
         /// <returns>Null when nothing was counted since the last write: the counter is closed then.</returns>
-        public Use<TKey>? Read<TKey>(TKey key)
+        public UsageCount<TKey>? Read<TKey>(TKey key)
             where TKey : notnull
         {
             var counted = Interlocked.CompareExchange(ref count, Closed, 0);
             return counted <= 0
                 ? null
-                : new Use<TKey>(key, counted, At(ref first), At(ref last), Volatile.Read(ref lastFrom));
+                : new UsageCount<TKey>(key, counted, At(ref first), At(ref last), Volatile.Read(ref lastFrom));
         }
 
-        public void TakeOff(long written) => Interlocked.Add(ref count, -written);
+        public void Subtract(long written) => Interlocked.Add(ref count, -written);
 
         private static DateTimeOffset At(ref long ticks) => new(Volatile.Read(ref ticks), TimeSpan.Zero);
 
@@ -114,7 +117,7 @@ internal sealed class UsageCounters(TimeProvider clock)
             }
         }
 
-        // False where another was later. Of two at the same moment either's address may stay.
+        // False where another use was later. When two are at the same moment, the address of either may stay.
         private static bool Raise(ref long value, long to)
         {
             for (var seen = Volatile.Read(ref value); to >= seen;)
@@ -130,20 +133,15 @@ internal sealed class UsageCounters(TimeProvider clock)
     }
 }
 
-internal readonly record struct SecretKey(string SecretId);
+internal readonly record struct ScopeKey(string ClientId, string ResourceId, string Scope);
 
-internal readonly record struct ScopeKey(string ClientId, string Scope);
+/// <summary>How often one credential was used, or one scope by one client.</summary>
+/// <param name="Count">At least 1.</param>
+/// <param name="LastFrom">The address of the last request; null for a scope.</param>
+internal sealed record UsageCount<TKey>(TKey Key, long Count, DateTimeOffset FirstAt, DateTimeOffset LastAt, IPAddress? LastFrom);
 
-/// <summary>Uses of one secret, or of one scope by one client.</summary>
-/// <param name="Of">Of which.</param>
-/// <param name="Count">How many; at least 1.</param>
-/// <param name="FirstAt">When the first was.</param>
-/// <param name="LastAt">When the last was.</param>
-/// <param name="LastFrom">Where the last came from; null for a scope.</param>
-internal sealed record Use<TKey>(TKey Of, long Count, DateTimeOffset FirstAt, DateTimeOffset LastAt, IPAddress? LastFrom);
-
-/// <summary>What has been counted and not been written.</summary>
-internal sealed record UnwrittenUses(IReadOnlyList<Use<SecretKey>> Secrets, IReadOnlyList<Use<ScopeKey>> Scopes)
+/// <summary>The counts that are not yet written.</summary>
+internal sealed record UnwrittenUsage(IReadOnlyList<UsageCount<CredentialId>> Credentials, IReadOnlyList<UsageCount<ScopeKey>> Scopes)
 {
-    public bool IsEmpty => Secrets.Count == 0 && Scopes.Count == 0;
+    public bool IsEmpty => Credentials.Count == 0 && Scopes.Count == 0;
 }

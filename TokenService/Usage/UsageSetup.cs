@@ -1,3 +1,5 @@
+using TokenService.Commands;
+
 namespace TokenService.Usage;
 
 /// <summary>

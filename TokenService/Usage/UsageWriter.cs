@@ -1,18 +1,21 @@
+using TokenService.Clients;
+using TokenService.Commands;
 using TokenService.Postgres;
+using TokenService.Protocol;
 using TokenService.Telemetry;
 
 namespace TokenService.Usage;
 
 /// <summary>
-/// Writes every half minute, and at the end, what secrets and scopes were used, and warns of secrets in use that will end. Where the
-/// database is away the counts wait for the next time.
+/// Writes every half minute, and when the server stops, how much credentials and scopes were used, and warns of secrets in use that will end.
+/// While the database is away the counts wait for the next time.
 /// </summary>
 internal sealed partial class UsageWriter(
-    UsageCounters tally, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
+    UsageCounters counters, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 
-    // Time enough to rotate a secret.
+    // This is time enough to rotate a secret.
     private static readonly TimeSpan WarnAhead = TimeSpan.FromDays(14);
 
     private static readonly TimeSpan WarnAgain = TimeSpan.FromDays(1);
@@ -44,17 +47,17 @@ internal sealed partial class UsageWriter(
     private async Task WriteAsync(CancellationToken ct)
     {
         ForgetWarnings();
-        var uses = tally.Read();
-        if (uses.IsEmpty)
+        var usage = counters.Read();
+        if (usage.IsEmpty)
             return;
 
         try
         {
-            var ending = await store.WriteAsync(uses, clock.GetUtcNow() + WarnAhead, ct);
-            tally.Written(uses);
+            var ending = await store.WriteAsync(usage, clock.GetUtcNow() + WarnAhead, ct);
+            counters.Written(usage);
             Warn(ending);
         }
-        // Whatever it is: tokens are issued all the same. If the answer was lost after the statement was done, these are counted twice.
+        // Any failure: tokens are issued all the same. If the answer was lost after the statement was done, these counts are added twice.
         catch (Exception e)
         {
             Log.Failed(logger, e);
@@ -82,7 +85,7 @@ internal sealed partial class UsageWriter(
         [LoggerMessage(1, LogLevel.Warning, "Client {ClientId} still uses secret {SecretId}, which ends at {EndsAt:u}: rotate it before then")]
         public static partial void Ending(ILogger logger, string clientId, string secretId, DateTimeOffset endsAt);
 
-        [LoggerMessage(2, LogLevel.Warning, "How much secrets and scopes are used could not be written; the counts are kept")]
+        [LoggerMessage(2, LogLevel.Warning, "The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones")]
         public static partial void Failed(ILogger logger, Exception e);
     }
 }

@@ -1,3 +1,5 @@
+-- The audit log: what a trigger writes into it, and how its chain of hashes is verified.
+
 create or replace function token_service.audit_hash(p_entry token_service.audit_log, p_previous bytea) returns bytea
     language sql stable
     set search_path = pg_catalog, token_service, pg_temp
@@ -5,13 +7,13 @@ create or replace function token_service.audit_hash(p_entry token_service.audit_
 as $$
     select sha256(coalesce(p_previous, '') || convert_to(
         jsonb_build_array(
-            p_entry.id, p_entry.at, p_entry.user_name, p_entry.application_name, p_entry.client_address,
-            p_entry.operation, p_entry.table_name, p_entry.row_key, p_entry.client_id, p_entry.before, p_entry.after)::text,
+            p_entry.id, p_entry.at, p_entry.user_name, p_entry.application_name, p_entry.client_address, p_entry.operation,
+            p_entry.table_name, p_entry.row_key, p_entry.client_id, p_entry.before, p_entry.after)::text,
         'UTF8'))
 $$;
 
 comment on function token_service.audit_hash(token_service.audit_log, bytea) is
-    'What audit_log.hash must be, after a row of that hash.';
+    'The hash that an entry has after an entry with the hash p_previous.';
 
 revoke all on function token_service.audit_hash(token_service.audit_log, bytea) from public;
 
@@ -20,20 +22,21 @@ create or replace function token_service.audit_image(p_row jsonb, p_other jsonb)
     language sql immutable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
-    -- That a digest changed is shown, the digest is not.
-    select jsonb_object_agg(key, case when key in ('digest', 'sealed_private_key') and value <> 'null' then '"…"' else value end)
+    -- The log shows that a digest changed, but not the digest.
+    select jsonb_object_agg(
+        key, case when key in ('digest', 'sealed_private_key') and value <> 'null' then '"…"' else value end)
     from jsonb_each(p_row)
     where p_other is null
        or p_other -> key is distinct from value
 $$;
 
 comment on function token_service.audit_image(jsonb, jsonb) is
-    'A row as the audit shows it: without secrets, and only where it differs from the other.';
+    'A row as the audit log shows it: without secrets, and only the columns that differ from the other row.';
 
 revoke all on function token_service.audit_image(jsonb, jsonb) from public;
 
 
--- Arguments of the trigger: the columns of the primary key.
+-- The arguments of the trigger are the columns of the primary key.
 create or replace function token_service.record_change() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
@@ -51,9 +54,9 @@ begin
         return null;
     end if;
 
-    -- One transaction at a time, as the chain has one end. This runs as the last thing before a commit, so nobody waits for long, unless
-    -- somebody says "set constraints all immediate" and goes to lunch. Who may not write here cannot take this lock, as they could an
-    -- advisory one.
+    -- One transaction at a time may append, because the chain has one end. This runs as the last thing before a commit, so
+    -- others wait only for a moment, unless a session says "set constraints all immediate" and then stays idle. The lock is on
+    -- the table and not an advisory one, because a user without rights on the table cannot take it.
     lock table audit_log in share row exclusive mode;
     select * into v_last from audit_log order by id desc limit 1;
 
@@ -64,8 +67,10 @@ begin
     v_entry.client_address   := inet_client_addr();
     v_entry.operation        := tg_op;
     v_entry.table_name       := tg_table_name;
-    v_entry.row_key          := (select string_agg(v_row ->> key, ' ' order by n) from unnest(tg_argv) with ordinality as k (key, n));
-    v_entry.client_id        := coalesce(v_row ->> 'client_id', case when tg_table_name = 'client' then v_row ->> 'id' end);
+    v_entry.row_key          := (
+        select string_agg(v_row ->> key, ' ' order by n) from unnest(tg_argv) with ordinality as k (key, n));
+    v_entry.client_id        := coalesce(
+        v_row ->> 'client_id', case when tg_table_name = 'client' then v_row ->> 'id' end);
     v_entry.before           := token_service.audit_image(v_old, v_new);
     v_entry.after            := token_service.audit_image(v_new, v_old);
     v_entry.hash             := token_service.audit_hash(v_entry, v_last.hash);
@@ -74,8 +79,7 @@ begin
 end
 $$;
 
-comment on function token_service.record_change() is
-    'Appends a change to audit_log.';
+comment on function token_service.record_change() is 'Appends a change to the audit log.';
 
 revoke all on function token_service.record_change() from public;
 
@@ -100,7 +104,7 @@ as $$
     where e.id <> e.previous_id + 1
        or e.hash <> token_service.audit_hash(e.entry, e.previous_hash)
     union all
-    -- A row noted elsewhere tells what the chain alone cannot: whether its end was cut off, or all of it written anew.
+    -- The chain alone cannot show that its end was cut off, or that all of it was replaced. A row noted elsewhere shows it.
     select p_known_id, 'this row is not the one that was noted'
     where (p_known_id is not null or p_known_hash is not null)
       and not exists (select from audit_log l where l.id = p_known_id and encode(l.hash, 'hex') = lower(p_known_hash))
@@ -108,7 +112,8 @@ as $$
 $$;
 
 comment on function token_service.audit_findings(bigint, text) is
-    'What is wrong with the chain of audit_log: nothing, if it is whole. Compares with a row noted earlier, if given.';
+    'What is wrong with the chain of the audit log: no rows, if it is whole. Compares it with a row noted earlier, if that '
+    'is given.';
 
 revoke all on function token_service.audit_findings(bigint, text) from public;
 grant execute on function token_service.audit_findings(bigint, text) to token_service_admin;

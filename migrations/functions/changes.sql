@@ -1,33 +1,33 @@
 -- What happens when a row changes: every replica is notified, and the audit log records it.
 
--- Arguments of the trigger: the subject of the notification, and the column that holds the id of what changed. Without that column the
--- notification has no id, and replicas take it that any of them may have changed.
+-- The arguments of the trigger are the subject of the notification and the column with the id of what changed. Without that
+-- column the notification has no id, and every replica assumes that anything of that subject may have changed.
 create or replace function token_service.notify_change() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_what text := coalesce(tg_argv[0], tg_table_name);
+    v_subject text := tg_argv[0];
 begin
     -- An update that changes nothing notifies nobody.
     if tg_op = 'UPDATE' and old is not distinct from new then
         return null;
     end if;
     if tg_op in ('UPDATE', 'DELETE') then
-        perform pg_notify('token_service', concat_ws(' ', v_what, to_jsonb(old) ->> tg_argv[1]));
+        perform pg_notify('token_service', concat_ws(' ', v_subject, to_jsonb(old) ->> tg_argv[1]));
     end if;
     if tg_op in ('INSERT', 'UPDATE') then
-        perform pg_notify('token_service', concat_ws(' ', v_what, to_jsonb(new) ->> tg_argv[1]));
+        perform pg_notify('token_service', concat_ws(' ', v_subject, to_jsonb(new) ->> tg_argv[1]));
     end if;
     if tg_op = 'TRUNCATE' then
-        perform pg_notify('token_service', v_what);
+        perform pg_notify('token_service', v_subject);
     end if;
     return null;
 end
 $$;
 
 comment on function token_service.notify_change() is
-    'NOTIFY token_service with what changed and, where it has one, its id.';
+    'NOTIFY token_service with the subject of a change and, where it has one, its id.';
 
 revoke all on function token_service.notify_change() from public;
 

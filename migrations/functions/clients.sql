@@ -1,16 +1,20 @@
+-- Clients: making, changing, disabling and deleting them. A call that changes nothing when it is repeated may be repeated.
+-- No message repeats a value that could be a secret pasted by mistake.
+
 create or replace function token_service.require_client(p_client_id text, p_lock boolean default true) returns void
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
+    -- When two admins change one client at once, the second waits and sees what the first did. Counting usage need not wait:
+    -- the foreign key of credential_use takes a lock that this one lets through.
     if p_lock then
-        -- Of two admins who change one client at once, the second sees what the first did.
-        perform from client where id = p_client_id for update;
+        perform from client where id = p_client_id for no key update;
     else
         perform from client where id = p_client_id;
     end if;
     if not found then
-        raise exception 'There is no client "%".', regexp_replace(coalesce(p_client_id, ''), '^tsvc_.*', 'tsvc_…')
+        raise exception 'There is no client "%".', token_service.without_secret(p_client_id)
             using errcode = 'no_data_found',
             hint = 'scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.';
     end if;
@@ -18,22 +22,47 @@ end
 $$;
 
 comment on function token_service.require_client(text, boolean) is
-    'Refuses a client that is not there, and locks one that is, unless it is only to be looked at.';
+    'Refuses a client that does not exist. Locks one that does, unless p_lock is false.';
 
 revoke all on function token_service.require_client(text, boolean) from public;
 
 
-create or replace function token_service.require_client_properties(p_client_id text, p_name text, p_methods text[]) returns void
+create or replace function token_service.require_client_id(p_client_id text) returns void
     language plpgsql immutable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    if char_length(p_name) not between 1 and 200 then
+    if p_client_id like 'tsvc\_%' then
+        raise exception 'The client_id looks like a secret.'
+            using errcode = 'check_violation',
+            hint = 'Choose another client_id. If that was a secret, treat it as leaked.';
+    end if;
+
+    if token_service.is_client_id(p_client_id) is not true then
+        raise exception 'The client_id is outside the grammar.'
+            using errcode = 'check_violation',
+            hint = 'Use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit.';
+    end if;
+end
+$$;
+
+comment on function token_service.require_client_id(text) is 'Refuses an id that no client can have.';
+
+revoke all on function token_service.require_client_id(text) from public;
+
+
+create or replace function token_service.require_client_properties(p_client_id text, p_name text, p_methods text[])
+    returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if not token_service.is_short_text(p_name) then
         raise exception 'The name of client "%" is empty or longer than 200 characters.', p_client_id
             using errcode = 'check_violation', hint = 'Say in a few words what the client is.';
     end if;
 
-    if cardinality(p_methods) = 0 or not p_methods <@ array['client_secret_basic', 'client_secret_post'] then
+    if not token_service.are_authentication_methods(p_methods) then
         raise exception 'The authentication methods of client "%" are not ones this server offers.', p_client_id
             using errcode = 'check_violation', hint = 'Use client_secret_basic, client_secret_post or both.';
     end if;
@@ -41,18 +70,49 @@ end
 $$;
 
 comment on function token_service.require_client_properties(text, text, text[]) is
-    'Refuses a name or methods that no client can have.';
+    'Refuses a name or authentication methods that no client can have. Null is not refused.';
 
 revoke all on function token_service.require_client_properties(text, text, text[]) from public;
+
+
+create or replace function token_service.require_token_lifetime(p_of text, p_lifetime interval, p_example text, p_zero text)
+    returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if p_lifetime <> interval '0' and not token_service.is_token_lifetime(extract(epoch from p_lifetime)::numeric) then
+        raise exception '% is not 1 minute to 1 day in whole seconds.', p_of
+            using errcode = 'check_violation',
+            hint = format('Say something like ''%s''; ''0'' is %s.', p_example, p_zero);
+    end if;
+end
+$$;
+
+comment on function token_service.require_token_lifetime(text, interval, text, text) is
+    'Refuses a lifetime that no token can have. Zero, whose meaning the hint tells, and null are not refused.';
+
+revoke all on function token_service.require_token_lifetime(text, interval, text, text) from public;
+
+
+create or replace function token_service.lock_name(p_name text) returns void
+    language sql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+    select pg_advisory_xact_lock(hashtextextended('token_service ' || p_name, 0))
+$$;
+
+comment on function token_service.lock_name(text) is
+    'Keeps others, until the transaction ends, from making a client and a resource of one name at the same time.';
+
+revoke all on function token_service.lock_name(text) from public;
 
 
 create or replace function token_service.create_client(
     p_client_id      text,
     p_name           text,
-    p_resource       text,
-    p_scopes         text[],
-    p_secret_id      text,
-    p_digest         text,
+    p_resource       text   default null,
+    p_scopes         text[] default array[]::text[],
     p_default_scopes text[] default array[]::text[],
     p_methods        text[] default array['client_secret_basic']
 ) returns text
@@ -63,19 +123,9 @@ declare
     v_scopes   text[] := coalesce(p_scopes, array[]::text[]);
     v_defaults text[] := coalesce(p_default_scopes, array[]::text[]);
 begin
-    if p_client_id like 'tsvc\_%' then
-        raise exception 'The client_id looks like a secret.'
-            using errcode = 'check_violation',
-            hint = 'Choose another client_id. If that was a secret, treat it as leaked.';
-    end if;
-
-    if p_client_id is null or p_client_id !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' then
-        raise exception 'The client_id is outside the grammar.'
-            using errcode = 'check_violation',
-            hint = 'Use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit.';
-    end if;
-
-    perform token_service.require_client_properties(p_client_id, coalesce(p_name, ''), coalesce(p_methods, array[]::text[]));
+    perform token_service.require_client_id(p_client_id);
+    perform token_service.require_client_properties(
+        p_client_id, coalesce(p_name, ''), coalesce(p_methods, array[]::text[]));
 
     if v_scopes = array[]::text[] and p_resource is not null then
         raise exception 'Client "%" would hold no scope, so it could get no token.', p_client_id
@@ -85,7 +135,16 @@ begin
 
     if not v_defaults <@ v_scopes then
         raise exception 'A default scope of client "%" is not among its scopes.', p_client_id
-            using errcode = 'check_violation', hint = 'Default scopes are those of its scopes granted when a request names none.';
+            using errcode = 'check_violation',
+            hint = 'Default scopes are those of its scopes granted when a request names none.';
+    end if;
+
+    perform token_service.lock_name(p_client_id);
+    if exists (select from resource where id = p_client_id) then
+        raise exception 'There is already a resource "%".', p_client_id
+            using errcode = 'unique_violation',
+            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. '
+                   'Choose another client_id, so that no API takes the one for the other.';
     end if;
 
     insert into client (id, name, authentication_methods) values (p_client_id, p_name, p_methods) on conflict do nothing;
@@ -96,21 +155,20 @@ begin
 
     if v_scopes <> array[]::text[] then
         perform token_service.create_resource(p_resource, v_scopes);
-        insert into client_scope (client_id, scope, is_default)
-        select distinct p_client_id, s, s = any (v_defaults)
+        insert into client_scope (client_id, resource, scope, is_default)
+        select distinct p_client_id, p_resource, s, s = any (v_defaults)
         from unnest(v_scopes) as s;
     end if;
-    perform token_service.add_secret(p_client_id, p_secret_id, p_digest);
     return p_client_id;
 end
 $$;
 
-comment on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) is
-    'Makes a client with its first secret, and the resource and scopes it asks for where they are missing; or, where neither is given, '
-    'one that can get no token and only speaks for an API. Returns its client_id.';
+comment on function token_service.create_client(text, text, text, text[], text[], text[]) is
+    'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it can get '
+    'no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. Returns its client_id.';
 
-revoke all on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) from public;
-grant execute on function token_service.create_client(text, text, text, text[], text, text, text[], text[]) to token_service_admin;
+revoke all on function token_service.create_client(text, text, text, text[], text[], text[]) from public;
+grant execute on function token_service.create_client(text, text, text, text[], text[], text[]) to token_service_admin;
 
 
 create or replace function token_service.update_client(
@@ -125,30 +183,28 @@ create or replace function token_service.update_client(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_seconds numeric := extract(epoch from p_token_lifetime);
+    v_seconds integer;
 begin
     perform token_service.require_client(p_client_id);
-
     perform token_service.require_client_properties(p_client_id, p_name, p_methods);
+    perform token_service.require_token_lifetime(
+        format('The token lifetime of client "%s"', p_client_id), p_token_lifetime, '10 minutes', 'the server''s default');
+    v_seconds := nullif(extract(epoch from p_token_lifetime), 0);
 
-    if v_seconds <> 0 and (v_seconds not between 60 and 86400 or v_seconds <> trunc(v_seconds)) then
-        raise exception 'The token lifetime of client "%" is not 1 minute to 1 day in whole seconds.', p_client_id
-            using errcode = 'check_violation', hint = 'Say something like ''10 minutes''; ''0'' is the server''s default.';
-    end if;
-
-    if p_tokens_per_minute not between 0 and 1000000 then
+    if p_tokens_per_minute <> 0 and not token_service.is_tokens_per_minute(p_tokens_per_minute) then
         raise exception 'The tokens per minute of client "%" are not 1 to 1000000.', p_client_id
             using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 is no ceiling.';
     end if;
 
-    if jsonb_typeof(p_extra_claims) <> 'object' or octet_length(p_extra_claims::text) > 1024 then
+    if not token_service.is_small_object(p_extra_claims) then
         raise exception 'The extra claims of client "%" are not a JSON object of at most 1024 bytes.', p_client_id
             using errcode = 'check_violation', hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
     end if;
 
-    if p_extra_claims @? 'strict $.**{17 to last}' then
+    if not token_service.is_shallow(p_extra_claims) then
         raise exception 'The extra claims of client "%" are nested more than 16 levels deep.', p_client_id
-            using errcode = 'check_violation', hint = 'Put fewer objects and lists inside one another: not every reader of tokens follows.';
+            using errcode = 'check_violation',
+            hint = 'Put fewer objects and lists inside one another: not every reader of tokens follows.';
     end if;
 
     if token_service.reserved_among(p_extra_claims) is not null then
@@ -160,16 +216,18 @@ begin
 
     update client
     set name                   = coalesce(p_name, name),
-        token_lifetime_seconds = case when p_token_lifetime is null then token_lifetime_seconds else nullif(v_seconds, 0)::integer end,
+        token_lifetime_seconds = case when p_token_lifetime is null then token_lifetime_seconds else v_seconds end,
         authentication_methods = coalesce(p_methods, authentication_methods),
         extra_claims           = coalesce(p_extra_claims, extra_claims),
-        tokens_per_minute      = case when p_tokens_per_minute is null then tokens_per_minute else nullif(p_tokens_per_minute, 0) end
+        tokens_per_minute      =
+            case when p_tokens_per_minute is null then tokens_per_minute else nullif(p_tokens_per_minute, 0) end
     where id = p_client_id;
 end
 $$;
 
 comment on function token_service.update_client(text, text, interval, text[], jsonb, integer) is
-    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, a ceiling of 0 is none.';
+    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, 0 tokens per '
+    'minute are any number.';
 
 revoke all on function token_service.update_client(text, text, interval, text[], jsonb, integer) from public;
 grant execute on function token_service.update_client(text, text, interval, text[], jsonb, integer) to token_service_admin;
@@ -190,8 +248,8 @@ end
 $$;
 
 comment on function token_service.set_client_enabled(text, boolean) is
-    'Disables a client, so that it is refused like an unknown one and its tokens are dead, or enables it again, which brings no token '
-    'back: those of the 10 seconds after it was disabled are dead too, so it gets none in these.';
+    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again, which brings no '
+    'token back; for 10 seconds after it was disabled it gets none.';
 
 revoke all on function token_service.set_client_enabled(text, boolean) from public;
 grant execute on function token_service.set_client_enabled(text, boolean) to token_service_admin;
@@ -208,9 +266,13 @@ begin
             using errcode = 'object_not_in_prerequisite_state',
             hint = 'Disable it with scripts/disable-client.sql, and delete it when nobody has missed it.';
     end if;
-    -- In the order in which a replica that writes counts of use takes its locks.
-    delete from secret_use where secret_id in (select id from client_secret where client_id = p_client_id);
+
+    -- A replica that writes its counts locks these rows in this order. In another order the two could wait for each other.
+    perform from credential_use where client_id = p_client_id order by kind, credential_id for update;
+    delete from credential_use where client_id = p_client_id;
+    perform from scope_use where client_id = p_client_id order by resource, scope for update;
     delete from scope_use where client_id = p_client_id;
+
     delete from client where id = p_client_id;
 end
 $$;
@@ -223,4 +285,3 @@ grant execute on function token_service.delete_client(text) to token_service_adm
 
 
 select token_service.attach_triggers('client', 'client', 'id', array['id']);
-select token_service.attach_triggers('client_scope', 'client', 'client_id', array['client_id', 'scope']);

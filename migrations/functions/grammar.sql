@@ -1,24 +1,100 @@
--- An Argon2id digest as this server makes and verifies it: version 1.3, a 16-byte salt, a 32-byte hash, one lane,
--- and a cost that bounds the memory and time one verification can take.
-create or replace function token_service.is_argon2id_digest(digest text) returns boolean
+-- What each kind of name and value may look like. Each grammar has one home here; the tables' constraints and the functions'
+-- guards call it. This file uses no table, because it is applied before the tables exist.
+--
+-- Whether a value is missing is another question: all of these return null for null.
+
+create or replace function token_service.is_client_id(p_id text) returns boolean
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    select coalesce(
-        (select m[1]::integer between 8192 and 65536 and m[2]::integer between 1 and 10
-         from regexp_match(digest,
-             '^\$argon2id\$v=19\$m=([1-9][0-9]{3,4}),t=([1-9][0-9]?),p=1\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$') as m),
-        false)
+    -- Form-encoding leaves these characters alone, so a client cannot get its id wrong in HTTP Basic. An id that looks like a
+    -- secret is a secret that was pasted into the wrong place.
+    select p_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' and p_id !~ '^tsvc_'
 $$;
 
-comment on function token_service.is_argon2id_digest(text) is
-    'True for a PHC string of Argon2id 1.3 with m 8192..65536 KiB, t 1..10, p 1, a 16-byte salt and a 32-byte hash.';
+comment on function token_service.is_client_id(text) is
+    'True for 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit, and not with tsvc_.';
 
-revoke all on function token_service.is_argon2id_digest(text) from public;
+revoke all on function token_service.is_client_id(text) from public;
 
 
--- The claims we set, those of RFC 7519 §4.1, and those from which an API concludes who a person is or what they may do: a client
--- must not be able to pass for one (RFC 9700 §4.15).
+create or replace function token_service.is_short_text(p_text text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select char_length(p_text) between 1 and 200
+$$;
+
+comment on function token_service.is_short_text(text) is 'True for 1 to 200 characters: a name or a label, for people.';
+
+revoke all on function token_service.is_short_text(text) from public;
+
+
+create or replace function token_service.are_authentication_methods(p_methods text[]) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select cardinality(p_methods) > 0 and p_methods <@ array['client_secret_basic', 'client_secret_post']
+$$;
+
+comment on function token_service.are_authentication_methods(text[]) is
+    'True for one or more of the ways in which a client may authenticate (RFC 7591 §2, token_endpoint_auth_method).';
+
+revoke all on function token_service.are_authentication_methods(text[]) from public;
+
+
+create or replace function token_service.is_token_lifetime(p_seconds numeric) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_seconds between 60 and 86400 and p_seconds = trunc(p_seconds)
+$$;
+
+comment on function token_service.is_token_lifetime(numeric) is 'True for 1 minute to 1 day, in whole seconds.';
+
+revoke all on function token_service.is_token_lifetime(numeric) from public;
+
+
+create or replace function token_service.is_tokens_per_minute(p_tokens integer) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_tokens between 1 and 1000000
+$$;
+
+comment on function token_service.is_tokens_per_minute(integer) is 'True for 1 to 1000000.';
+
+revoke all on function token_service.is_tokens_per_minute(integer) from public;
+
+
+create or replace function token_service.is_small_object(p_claims jsonb) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- The claims travel with every request to an API, in a header.
+    select jsonb_typeof(p_claims) = 'object' and octet_length(p_claims::text) <= 1024
+$$;
+
+comment on function token_service.is_small_object(jsonb) is 'True for a JSON object of at most 1024 bytes.';
+
+revoke all on function token_service.is_small_object(jsonb) from public;
+
+
+create or replace function token_service.is_shallow(p_claims jsonb) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- Every reader of JSON gives up at some depth, this server's at 64. It could then read neither the client nor its tokens.
+    select not p_claims @? 'strict $.**{17 to last}'
+$$;
+
+comment on function token_service.is_shallow(jsonb) is 'True for JSON of at most 16 levels.';
+
+revoke all on function token_service.is_shallow(jsonb) from public;
+
+
+-- The claims that this server sets, those of RFC 7519 §4.1, and those from which an API concludes who a person is or what they
+-- may do: a client must not be able to pass for a person (RFC 9700 §4.15).
 create or replace function token_service.reserved_claims() returns text[]
     language sql immutable parallel safe
     set search_path = pg_catalog
@@ -33,13 +109,11 @@ as $$
     ]
 $$;
 
-comment on function token_service.reserved_claims() is
-    'Claims that no client may have as an extra.';
+comment on function token_service.reserved_claims() is 'The claims that no client may have as an extra claim.';
 
 revoke all on function token_service.reserved_claims() from public;
 
 
--- Those, and the long names by which .NET knows a name or a role.
 create or replace function token_service.reserved_among(p_claims jsonb) returns text
     language sql immutable strict parallel safe
     set search_path = pg_catalog
@@ -47,10 +121,147 @@ as $$
     select string_agg(claim, ', ' order by claim)
     from jsonb_object_keys(case jsonb_typeof(p_claims) when 'object' then p_claims else '{}' end) as claim
     where claim = any (token_service.reserved_claims())
+       -- The long names by which .NET knows a name or a role.
        or claim ~ '^https?://schemas[.]'
 $$;
 
-comment on function token_service.reserved_among(jsonb) is
-    'Which of these claims are reserved; null: none.';
+comment on function token_service.reserved_among(jsonb) is 'Those of the claims that are reserved. Null: none is.';
 
 revoke all on function token_service.reserved_among(jsonb) from public;
+
+
+create or replace function token_service.is_secret_id(p_id text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_id ~ '^(imported_)?[0-9A-Za-z]{12}$'
+$$;
+
+comment on function token_service.is_secret_id(text) is 'True for 12 letters and digits, with or without imported_ before them.';
+
+revoke all on function token_service.is_secret_id(text) from public;
+
+
+create or replace function token_service.is_argon2id_digest(p_digest text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- The cost bounds the memory and the time that one verification can take.
+    select coalesce(
+        (select m[1]::integer between 8192 and 65536 and m[2]::integer between 1 and 10
+         from regexp_match(p_digest,
+             '^\$argon2id\$v=19\$m=([1-9][0-9]{3,4}),t=([1-9][0-9]?),p=1'
+             '\$[A-Za-z0-9+/]{21}[AQgw]\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$') as m),
+        false)
+$$;
+
+comment on function token_service.is_argon2id_digest(text) is
+    'True for a PHC string of Argon2id 1.3 with m 8192..65536 KiB, t 1..10, p 1, a 16-byte salt and a 32-byte hash.';
+
+revoke all on function token_service.is_argon2id_digest(text) from public;
+
+
+create or replace function token_service.is_representable(p_at timestamptz) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- Not every reader knows infinity, and a year of five digits is a slip of the hand.
+    select p_at > '1900-01-01Z' and p_at < '9000-01-01Z'
+$$;
+
+comment on function token_service.is_representable(timestamptz) is 'True for a date between the years 1900 and 9000.';
+
+revoke all on function token_service.is_representable(timestamptz) from public;
+
+
+create or replace function token_service.is_resource_id(p_id text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select char_length(p_id) <= 256
+       and p_id !~ '^tsvc_'
+       -- RFC 8707 §2: an absolute URI without a fragment. Or a plain name, of the same characters without the colon.
+       and (p_id ~ '^[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x3B\x3D\x3F-\x5B\x5D\x5F\x61-\x7A\x7E]+$'
+            or p_id ~ '^[\x21\x24-\x39\x3B\x3D\x3F-\x5B\x5D\x5F\x61-\x7A\x7E]+$')
+$$;
+
+comment on function token_service.is_resource_id(text) is
+    'True for an absolute URI without a fragment and for a plain name, of up to 256 characters, not beginning with tsvc_.';
+
+revoke all on function token_service.is_resource_id(text) from public;
+
+
+create or replace function token_service.is_scope_token(p_scope text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_scope ~ '^[\x21\x23-\x5B\x5D-\x7E]{1,128}$'
+$$;
+
+comment on function token_service.is_scope_token(text) is 'True for a scope-token of RFC 6749 §3.3 of up to 128 characters.';
+
+revoke all on function token_service.is_scope_token(text) from public;
+
+
+create or replace function token_service.is_signing_algorithm(p_alg text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_alg in ('ES256', 'ES384', 'RS256', 'PS256')
+$$;
+
+comment on function token_service.is_signing_algorithm(text) is 'True for an algorithm that this server signs with.';
+
+revoke all on function token_service.is_signing_algorithm(text) from public;
+-- The server writes signing keys, and a constraint of theirs calls this.
+grant execute on function token_service.is_signing_algorithm(text) to token_service_app;
+
+
+create or replace function token_service.is_max_secret_age(p_age interval) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_age between interval '1 day' and interval '3650 days'
+$$;
+
+comment on function token_service.is_max_secret_age(interval) is 'True for 1 to 3650 days.';
+
+revoke all on function token_service.is_max_secret_age(interval) from public;
+
+
+create or replace function token_service.is_max_overlap(p_overlap interval) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_overlap between interval '0' and interval '365 days'
+$$;
+
+comment on function token_service.is_max_overlap(interval) is 'True for 0 to 365 days.';
+
+revoke all on function token_service.is_max_overlap(interval) from public;
+
+
+create or replace function token_service.is_digest_cost(p_cost integer) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_cost between 8192 and 655360
+$$;
+
+comment on function token_service.is_digest_cost(integer) is
+    'True for a cost, m (KiB) times t, that is_argon2id_digest lets a digest have.';
+
+revoke all on function token_service.is_digest_cost(integer) from public;
+
+
+create or replace function token_service.without_secret(p_text text) returns text
+    language sql immutable parallel safe
+    set search_path = pg_catalog
+as $$
+    select regexp_replace(coalesce(p_text, ''), '^tsvc_.*', 'tsvc_…')
+$$;
+
+comment on function token_service.without_secret(text) is
+    'The text as an error message may repeat it: without a secret that was pasted in its place.';
+
+revoke all on function token_service.without_secret(text) from public;

@@ -1,3 +1,5 @@
+-- Reports, which the admin's scripts show. The arguments p_now are for tests.
+
 create or replace function token_service.secrets_report(
     p_client_id text        default null,
     p_idle      interval    default '30 days',
@@ -46,12 +48,17 @@ begin
                    when u.last_used_at is null then 'never used'
                    when exists (
                        select from client_secret newer
-                       where newer.client_id = s.client_id and newer.created_at > s.created_at and newer.revoked_at is null
+                       where newer.client_id = s.client_id
+                         and newer.created_at > s.created_at
+                         and newer.revoked_at is null
                    ) then 'still used'
                end,
                case when life.state in ('alive', 'to come') and life.ends_at <= p_now + p_soon then 'ends soon' end,
-               case when life.state in ('alive', 'to come') and cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost
-                    then 'digest weaker than the policy' end)
+               case
+                   when life.state in ('alive', 'to come')
+                       and cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost
+                       then 'digest weaker than the policy'
+               end)
     from client_secret s
     cross join policy
     cross join lateral regexp_match(s.digest, 'm=([0-9]+),t=([0-9]+)') as cost (m)
@@ -65,7 +72,7 @@ begin
                end as state
         from (select least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) as at) ends
     ) life
-    left join secret_use u on u.secret_id = s.id
+    left join credential_use u on u.kind = 'secret' and u.credential_id = s.id
     left join token_service.idle_secrets(p_idle, p_now) i on i.secret_id = s.id
     where p_client_id is null
        or s.client_id = p_client_id
@@ -74,7 +81,8 @@ end
 $$;
 
 comment on function token_service.secrets_report(text, interval, interval, timestamptz) is
-    'Every secret, of one client or of all: whether it is alive, when it ends, when, how often and from where it was used, and what is to do.';
+    'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was used, '
+    'and what is to do.';
 
 revoke all on function token_service.secrets_report(text, interval, interval, timestamptz) from public;
 grant execute on function token_service.secrets_report(text, interval, interval, timestamptz) to token_service_admin;
@@ -115,29 +123,37 @@ begin
            s.live,
            cs.scopes,
            cs.defaults,
-           rs.audiences,
-           s.last_used_at,
+           rs.resources,
+           u.last_used_at,
            c.created_at
     from client c
     cross join lateral (
-        select count(*) filter (
-                   where s.not_before <= p_now
-                     and (least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) > p_now) is not false) as live,
-               max(u.last_used_at) as last_used_at
-        from client_secret s
-        left join secret_use u on u.secret_id = s.id
-        where s.client_id = c.id
+        select count(*) as live
+        from client_secret
+        where client_id = c.id
+          and not_before <= p_now
+          and (least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) > p_now) is not false
     ) s
     cross join lateral (
-        select string_agg(scope, ' ' order by scope) as scopes,
-               string_agg(scope, ' ' order by scope) filter (where is_default) as defaults
-        from client_scope
-        where client_scope.client_id = c.id
+        select max(last_used_at) as last_used_at
+        from credential_use
+        where client_id = c.id
+    ) u
+    cross join lateral (
+        select string_agg(shown, ' ' order by shown) as scopes,
+               string_agg(shown, ' ' order by shown) filter (where is_default) as defaults
+        from (
+            select is_default,
+                   -- A name that the client holds at several resources says nothing without the resource.
+                   case when count(*) over (partition by scope) > 1 then format('%s (%s)', scope, resource) else scope end as shown
+            from client_scope
+            where client_id = c.id
+        ) held
     ) cs
     cross join lateral (
-        select string_agg(audience, ' ' order by audience) as audiences
+        select string_agg(resource, ' ' order by resource) as resources
         from resource_server
-        where resource_server.client_id = c.id
+        where client_id = c.id
     ) rs
     where p_client_id is null
        or c.id = p_client_id
@@ -146,14 +162,22 @@ end
 $$;
 
 comment on function token_service.clients_report(text, timestamptz) is
-    'Every client, or one, with what it has.';
+    'One client or all, with what each has. A scope whose name the client holds at several resources has the resource beside it.';
 
 revoke all on function token_service.clients_report(text, timestamptz) from public;
 grant execute on function token_service.clients_report(text, timestamptz) to token_service_admin;
 
 
 create or replace function token_service.access_report(p_idle interval default '90 days', p_now timestamptz default now())
-    returns table (client_id text, name text, scope text, last_used_at timestamptz, since timestamptz, finding text)
+    returns table (
+        client_id    text,
+        name         text,
+        resource     text,
+        scope        text,
+        last_used_at timestamptz,
+        since        timestamptz,
+        finding      text
+    )
     language plpgsql stable security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -164,29 +188,28 @@ begin
     with clients as (
         select c.id, c.name, c.created_at, max(u.last_used_at) as last_used_at
         from client c
-        left join client_secret s on s.client_id = c.id
-        left join secret_use u on u.secret_id = s.id
+        left join credential_use u on u.client_id = c.id
         where c.enabled
         group by c.id
     )
-    select c.id, c.name, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
+    select c.id, c.name, null::text, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
     from clients c
     cross join policy
     where greatest(c.last_used_at, c.created_at, policy.usage_counted_since) < p_now - p_idle
     union all
-    select c.id, c.name, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
+    select c.id, c.name, cs.resource, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
     from clients c
     join client_scope cs on cs.client_id = c.id
-    left join scope_use u on u.client_id = cs.client_id and u.scope = cs.scope
+    left join scope_use u on u.client_id = cs.client_id and u.resource = cs.resource and u.scope = cs.scope
     cross join policy
     where greatest(u.last_used_at, cs.created_at, policy.usage_counted_since) < p_now - p_idle
       and greatest(c.last_used_at, c.created_at) >= p_now - p_idle
-    order by 1, 3 nulls first;
+    order by 1, 3 nulls first, 4;
 end
 $$;
 
 comment on function token_service.access_report(interval, timestamptz) is
-    'Enabled clients that have been idle for a time, and scopes that clients hold and have not asked for in that time.';
+    'The enabled clients that were not used for a time, and the scopes that clients hold and did not ask for in that time.';
 
 revoke all on function token_service.access_report(interval, timestamptz) from public;
 grant execute on function token_service.access_report(interval, timestamptz) to token_service_admin;

@@ -1,3 +1,5 @@
+-- Tokens that are dead before they expire.
+
 create or replace function token_service.end_tokens_of(p_client_id text, p_until timestamptz) returns void
     language sql
     set search_path = pg_catalog, token_service, pg_temp
@@ -9,26 +11,27 @@ as $$
 $$;
 
 comment on function token_service.end_tokens_of(text, timestamptz) is
-    'Makes every token that a client got up to an instant dead.';
+    'Ends every token that a client got up to an instant.';
 
 revoke all on function token_service.end_tokens_of(text, timestamptz) from public;
 
 
--- So that an API which verifies offline hears of it too, and nothing comes back to life with the client.
+-- An API that verifies offline learns of the withdrawal too, through the list of revoked tokens. And a client that comes back
+-- brings none of its tokens back.
 create or replace function token_service.end_tokens_of_withdrawn_client() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_now      timestamptz := clock_timestamp(); -- not when a long transaction began
-    -- A replica that has not heard of it issues tokens for up to 5 seconds more; as much again is for clocks that differ.
+    v_now      timestamptz := clock_timestamp(); -- not now(), which is when a long transaction began
+    -- A replica may learn of the change up to 5 seconds late, and issues tokens until then; another 5 are for clocks that differ.
     v_heard_by timestamptz := v_now + interval '10 seconds';
 begin
     if tg_op = 'TRUNCATE' then
         perform token_service.end_tokens_of(id, v_heard_by) from client;
     elsif tg_op = 'DELETE' or (old.enabled and not new.enabled) then
         perform token_service.end_tokens_of(old.id, v_heard_by);
-    -- Back again: a replica that could not reach the database went on for longer.
+    -- When the client comes back: a replica that could not reach the database has issued tokens for longer than 10 seconds.
     elsif tg_op = 'INSERT' then
         update tokens_not_before set not_before = v_now where client_id = new.id and not_before < v_now;
     elsif new.enabled and not old.enabled then
@@ -39,8 +42,8 @@ end
 $$;
 
 comment on function token_service.end_tokens_of_withdrawn_client() is
-    'Makes the tokens of a client that is disabled or deleted dead, also those that a replica issues before it hears of that; and, when it '
-    'is enabled again or made anew, those of the time between.';
+    'Ends the tokens of a client that is disabled or deleted, those of the following 10 seconds too. When the client is '
+    'enabled again, or another is made with its id, ends those issued since.';
 
 revoke all on function token_service.end_tokens_of_withdrawn_client() from public;
 
@@ -50,26 +53,26 @@ create or replace function token_service.revoke_client_tokens(p_client_id text) 
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    -- A client that was deleted lately is known by the end its tokens had then.
+    -- A client that was deleted within the last day still has its row in tokens_not_before.
     if not exists (select from tokens_not_before where client_id = p_client_id) then
         perform token_service.require_client(p_client_id, p_lock => false);
     end if;
-    -- Not when the transaction began: what was issued since is to be dead too.
+    -- Not now(), which is when the transaction began: tokens issued since then end too.
     perform token_service.end_tokens_of(p_client_id, clock_timestamp());
     return (select not_before from tokens_not_before where client_id = p_client_id);
 end
 $$;
 
 comment on function token_service.revoke_client_tokens(text) is
-    'Makes every token that a client got until now dead, and returns up to when. The client may get new ones. Works for a disabled client, '
-    'and for one that was deleted within the last day.';
+    'Ends every token that a client got until now, and returns that instant. The client may get new ones. It may be disabled, '
+    'or deleted within the last day.';
 
 revoke all on function token_service.revoke_client_tokens(text) from public;
 grant execute on function token_service.revoke_client_tokens(text) to token_service_admin;
 
 
--- By the database's clock and so many at once, whoever asks: the service may call it, and no living revocation may go. The hour is for
--- clocks that differ and tokens that verifiers forgive a minute.
+-- The server calls this. It cannot delete a revocation that still counts, because the clock is the database's and the limit is
+-- small. The hour is for clocks that differ, and for the minute that verifiers forgive.
 create or replace function token_service.delete_expired(p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
@@ -80,10 +83,11 @@ declare
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'The limit is not 1 to 1000.'
-            using errcode = 'check_violation', hint = 'Where as many were deleted as were asked for, ask again: there may be more.';
+            using errcode = 'check_violation',
+            hint = 'Where as many were deleted as were asked for, ask again: there may be more.';
     end if;
 
-    -- As an array: so they are chosen once, however the deletion is planned. A subquery of IN may be run again, and find the next ones.
+    -- The array makes sure that the rows are chosen once. A plan may run a subquery of IN again, and then it finds the next ones.
     delete from revoked_token
     where jti = any (array(
         select jti
@@ -110,7 +114,8 @@ end
 $$;
 
 comment on function token_service.delete_expired(integer) is
-    'Deletes so many revocations, 1000 at most, whose tokens have expired; those that another deletes at the same time are left to it.';
+    'Deletes up to p_limit revocations, at most 1000, whose tokens have expired. It skips those that another replica is '
+    'deleting. Returns how many; as many as p_limit means that there may be more.';
 
 revoke all on function token_service.delete_expired(integer) from public;
 grant execute on function token_service.delete_expired(integer) to token_service_app;
@@ -120,5 +125,7 @@ select token_service.ensure_trigger('client', 'client_end_tokens',
     'AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
 select token_service.ensure_trigger('client', 'client_end_tokens_truncate',
     'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
+-- A row of revoked_token is deleted when its token has expired, which nobody needs to know. And clients write it, not admins, so
+-- it is not audited.
 select token_service.attach_triggers('revoked_token', 'token', 'jti', null, 'INSERT OR UPDATE');
 select token_service.attach_triggers('tokens_not_before', 'client', 'client_id', array['client_id']);

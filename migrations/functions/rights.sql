@@ -1,7 +1,7 @@
 -- The rights on tables. The rights on a function stand under its definition.
 
--- First none at all, so that what follows is the whole truth: a right that was given by hand, or by an older version of this
--- file, is gone again. Nobody notices, because all of this is one transaction.
+-- First both roles lose all rights, so that what follows is the whole truth: a right that somebody gave by hand, or that an
+-- older version of this file gave, is gone. Requests do not notice, because all of this is one transaction.
 revoke all on all tables in schema token_service from public, token_service_admin, token_service_app;
 
 
@@ -11,6 +11,7 @@ grant select on
     token_service.client,
     token_service.client_scope,
     token_service.client_secret,
+    token_service.credential_use,
     token_service.migration,
     token_service.policy,
     token_service.resource,
@@ -18,12 +19,11 @@ grant select on
     token_service.revoked_token,
     token_service.scope,
     token_service.scope_use,
-    token_service.secret_use,
     token_service.signing_key,
     token_service.tokens_not_before
 to token_service_app;
 
-grant insert, update on token_service.secret_use, token_service.scope_use to token_service_app;
+grant insert, update on token_service.credential_use, token_service.scope_use to token_service_app;
 
 grant insert on token_service.revoked_token to token_service_app;
 
@@ -39,6 +39,7 @@ grant select on
     token_service.audit_log,
     token_service.client,
     token_service.client_scope,
+    token_service.credential_use,
     token_service.functions_file,
     token_service.migration,
     token_service.policy,
@@ -47,7 +48,6 @@ grant select on
     token_service.revoked_token,
     token_service.scope,
     token_service.scope_use,
-    token_service.secret_use,
     token_service.tokens_not_before
 to token_service_admin;
 

@@ -1,4 +1,8 @@
-create or replace function token_service.secret_ends_at(p_created_at timestamptz, p_expires_at timestamptz) returns timestamptz
+-- Client secrets: adding, rotating, revoking and retiring them. A call that changes nothing when it is repeated may be repeated.
+-- No message repeats a value that could be a secret pasted by mistake. The arguments p_now are for tests.
+
+create or replace function token_service.secret_ends_at(p_created_at timestamptz, p_expires_at timestamptz)
+    returns timestamptz
     language sql stable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -6,7 +10,7 @@ as $$
 $$;
 
 comment on function token_service.secret_ends_at(timestamptz, timestamptz) is
-    'When a secret expires: at its own date or by the maximum age, whichever comes first; null: never.';
+    'When a secret expires: at its own date or by the maximum age, whichever is earlier. Null: it does not.';
 
 revoke all on function token_service.secret_ends_at(timestamptz, timestamptz) from public;
 grant execute on function token_service.secret_ends_at(timestamptz, timestamptz) to token_service_app;
@@ -17,7 +21,7 @@ create or replace function token_service.require_dates(p_not_before timestamptz,
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    if p_not_before <= '1900-01-01Z' or greatest(p_not_before, p_expires_at) >= '9000-01-01Z' then
+    if not token_service.is_representable(p_not_before) or not token_service.is_representable(p_expires_at) then
         raise exception 'A date of the secret is not between the years 1900 and 9000.'
             using errcode = 'check_violation', hint = 'Check the year, or leave the date out.';
     end if;
@@ -25,9 +29,47 @@ end
 $$;
 
 comment on function token_service.require_dates(timestamptz, timestamptz) is
-    'Refuses dates that no reader could represent.';
+    'Refuses dates that not every reader can represent. Null is not refused.';
 
 revoke all on function token_service.require_dates(timestamptz, timestamptz) from public;
+
+
+create or replace function token_service.require_new_secret(p_client_id text, p_secret_id text, p_digest text) returns void
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if token_service.is_argon2id_digest(p_digest) is not true then
+        raise exception 'The digest of client "%" is not an Argon2id digest.', p_client_id
+            using errcode = 'check_violation',
+            hint = 'Make one with "TokenService secret new", or digest a secret you already have with '
+                   '"TokenService secret hash". Never store a secret itself: if one was pasted here, treat it as leaked.';
+    end if;
+
+    if p_secret_id is null then
+        raise exception 'The digest of client "%" comes without its secret_id.', p_client_id
+            using errcode = 'null_value_not_allowed',
+            hint = 'Pass digest and secret_id together, as "TokenService secret new" or "TokenService secret hash" '
+                   'printed them.';
+    end if;
+
+    if not token_service.is_secret_id(p_secret_id) then
+        raise exception 'The secret_id of client "%" is not one that TokenService made.', p_client_id
+            using errcode = 'check_violation', hint = 'Pass the secret_id that was printed beside the digest.';
+    end if;
+
+    if exists (select from client_secret where id = p_secret_id) then
+        raise exception 'The secret_id "%" is in use already.', p_secret_id
+            using errcode = 'unique_violation',
+            hint = 'Each secret is added once. Make a fresh one with "TokenService secret new".';
+    end if;
+end
+$$;
+
+comment on function token_service.require_new_secret(text, text, text) is
+    'Refuses a digest that is none, and the id of a secret that is none or is in use.';
+
+revoke all on function token_service.require_new_secret(text, text, text) from public;
 
 
 create or replace function token_service.add_secret(
@@ -48,45 +90,24 @@ declare
 begin
     perform token_service.require_client(p_client_id);
 
-    -- Not when the transaction began: the order of a client's secrets is that in which its lock was had.
+    -- Not now(), which is when the transaction began. The order of a client's secrets is that in which admins got its lock.
     v_made_at := clock_timestamp();
     v_ends_at := token_service.secret_ends_at(v_made_at, null);
 
-    if token_service.is_argon2id_digest(p_digest) is not true then
-        raise exception 'The digest of client "%" is not an Argon2id digest.', p_client_id
-            using errcode = 'check_violation',
-            hint = 'Make one with "TokenService secret new", or digest a secret you already have with "TokenService secret hash". '
-                   'Never store a secret itself: if one was pasted here, treat it as leaked.';
-    end if;
+    perform token_service.require_new_secret(p_client_id, p_secret_id, p_digest);
 
-    if p_secret_id is null then
-        raise exception 'The digest of client "%" comes without its secret_id.', p_client_id
-            using errcode = 'null_value_not_allowed',
-            hint = 'Pass digest and secret_id together, as "TokenService secret new" or "TokenService secret hash" printed them.';
-    end if;
-
-    if p_secret_id !~ '^(imported_)?[0-9A-Za-z]{12}$' then
-        raise exception 'The secret_id of client "%" is not one that TokenService made.', p_client_id
-            using errcode = 'check_violation',
-            hint = 'Pass the secret_id that was printed beside the digest.';
-    end if;
-
-    if exists (select from client_secret where id = p_secret_id) then
-        raise exception 'The secret_id "%" is in use already.', p_secret_id
-            using errcode = 'unique_violation',
-            hint = 'Each secret is added once. Make a fresh one with "TokenService secret new".';
-    end if;
-
-    if char_length(p_label) not between 1 and 200 then
+    if not token_service.is_short_text(p_label) then
         raise exception 'The label of the secret is empty or longer than 200 characters.'
-            using errcode = 'check_violation', hint = 'Say in a few words where the secret is kept, or leave the label out.';
+            using errcode = 'check_violation',
+            hint = 'Say in a few words where the secret is kept, or leave the label out.';
     end if;
 
     perform token_service.require_dates(v_not_before, p_expires_at);
 
     if p_expires_at <= greatest(v_not_before, now()) then
         raise exception 'The secret would expire before it could be used.'
-            using errcode = 'check_violation', hint = 'Choose an expires_at after now and after not_before, or leave it out.';
+            using errcode = 'check_violation',
+            hint = 'Choose an expires_at after now and after not_before, or leave it out.';
     end if;
 
     if v_not_before >= v_ends_at then
@@ -95,7 +116,7 @@ begin
             hint = 'The policy''s max_secret_age counts from now on. Add the secret later, or with an earlier not_before.';
     end if;
 
-    -- An imported secret names no row, so a wrong guess costs one hash for each of them.
+    -- An imported secret does not name its row, so a wrong guess costs one hash for each that the client has.
     if p_secret_id like 'imported\_%' and 4 <= (
         select count(*)
         from client_secret
@@ -121,7 +142,7 @@ end
 $$;
 
 comment on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz) is
-    'Adds a secret to a client by its digest, leaving its other secrets alone. Returns the secret''s id.';
+    'Adds a secret to a client by its digest, and leaves its other secrets alone. Returns the secret''s id.';
 
 revoke all on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz) from public;
 grant execute on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz) to token_service_admin;
@@ -140,7 +161,7 @@ as $$
 $$;
 
 comment on function token_service.newest_secret_id(text) is
-    'The client''s newest secret that is not revoked; null: it has none.';
+    'The client''s newest secret that is not revoked. Null: it has none.';
 
 revoke all on function token_service.newest_secret_id(text) from public;
 grant execute on function token_service.newest_secret_id(text) to token_service_admin;
@@ -161,8 +182,8 @@ create or replace function token_service.rotate_secret(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_maximum interval := (select max_overlap from policy);
-    v_old_end timestamptz;
+    v_max_overlap interval := (select max_overlap from policy);
+    v_old_end     timestamptz;
 begin
     perform token_service.require_client(p_client_id);
 
@@ -172,25 +193,27 @@ begin
             hint = 'Say for how long the old secrets still work, such as ''24 hours''; ''0'' ends them at once.';
     end if;
 
-    if p_overlap > v_maximum then
-        raise exception 'The overlap is longer than %, the longest the policy allows.', v_maximum
-            using errcode = 'check_violation', hint = 'Choose a shorter one, or raise max_overlap with scripts/set-policy.sql.';
+    if p_overlap > v_max_overlap then
+        raise exception 'The overlap is longer than %, the longest the policy allows.', v_max_overlap
+            using errcode = 'check_violation',
+            hint = 'Choose a shorter one, or raise max_overlap with scripts/set-policy.sql.';
     end if;
 
     if p_newest_secret_id <> coalesce(token_service.newest_secret_id(p_client_id), '') then
         raise exception 'Somebody else has just changed the secrets of client "%".', p_client_id
             using errcode = 'serialization_failure',
-            hint = 'Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their new secret too.';
+            hint = 'Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their '
+                   'new secret too.';
     end if;
 
     perform token_service.require_dates(p_not_before, p_expires_at);
 
-    -- A new secret that begins later must find the old ones alive.
+    -- The old secrets live until the new one begins, and then for the overlap.
     v_old_end := greatest(p_not_before, p_now) + p_overlap;
 
     update client_secret
     set expires_at = case when not_before < v_old_end then v_old_end else expires_at end,
-        -- One that would only begin then never does.
+        -- A secret that would begin only after that never does.
         revoked_at = case when not_before < v_old_end then revoked_at else p_now end
     where client_id = p_client_id
       and revoked_at is null
@@ -201,12 +224,16 @@ begin
 end
 $$;
 
-comment on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) is
-    'Adds a secret and ends the client''s other ones after the overlap. Returns when they end. Refuses, if p_newest_secret_id is given, '
-    'where that is no longer the newest.';
+comment on function
+    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) is
+    'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. Where p_newest_secret_id is '
+    'given and no longer the newest, another admin was faster, and nothing changes.';
 
-revoke all on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) from public;
-grant execute on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) to token_service_admin;
+revoke all on function
+    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) from public;
+grant execute on function
+    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
+    to token_service_admin;
 
 
 create or replace function token_service.revoke_secret(
@@ -218,7 +245,7 @@ create or replace function token_service.revoke_secret(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_use secret_use;
+    v_use credential_use;
 begin
     perform token_service.require_client(p_client_id);
 
@@ -236,10 +263,15 @@ begin
         return;
     end if;
 
-    select * into v_use from secret_use where secret_id = p_secret_id and last_used_at > p_now - interval '7 days';
+    select * into v_use
+    from credential_use
+    where kind = 'secret'
+      and credential_id = p_secret_id
+      and last_used_at > p_now - interval '7 days';
     if found then
-        raise warning 'The secret was still used, last at % from %.', v_use.last_used_at, coalesce(host(v_use.last_used_from), 'unknown')
-            using hint = 'Whoever used it needs another secret now.';
+        raise warning 'The secret was still used, last at % from %.',
+                v_use.last_used_at, coalesce(host(v_use.last_used_from), 'unknown')
+            using hint = 'The client needs another secret there now.';
     end if;
 
     if not exists (
@@ -256,7 +288,7 @@ end
 $$;
 
 comment on function token_service.revoke_secret(text, text, timestamptz) is
-    'Ends a secret at once. Warns where it was in use, or was the last.';
+    'Ends a secret at once. Warns if it was still used, or if the client has no other.';
 
 revoke all on function token_service.revoke_secret(text, text, timestamptz) from public;
 grant execute on function token_service.revoke_secret(text, text, timestamptz) to token_service_admin;
@@ -270,28 +302,28 @@ begin
     if p_idle is null or p_idle < interval '2 minutes' then
         raise exception 'The idle time is missing or shorter than 2 minutes.'
             using errcode = 'check_violation',
-            hint = 'Uses are written every 30 seconds: a shorter time would miss some. Say something like ''30 days''.';
+            hint = 'Usage is written every 30 seconds: a shorter time would miss some. Say something like ''30 days''.';
     end if;
 end
 $$;
 
-comment on function token_service.require_idle_time(interval) is
-    'Refuses an idle time too short to mean anything.';
+comment on function token_service.require_idle_time(interval) is 'Refuses an idle time that is too short to mean anything.';
 
 revoke all on function token_service.require_idle_time(interval) from public;
 
 
--- One truth for the report that calls a secret safe to retire and for the function that retires it.
+-- The report that calls a secret safe to retire and the function that retires it both ask here.
 create or replace function token_service.idle_secrets(p_idle interval, p_now timestamptz)
     returns table (secret_id text, newer_secret_id text)
     language sql stable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
     with alive as (
-        select s.id, s.client_id, s.created_at, greatest(s.created_at, s.not_before, u.last_used_at, policy.usage_counted_since) as idle_since
+        select s.id, s.client_id, s.created_at,
+               greatest(s.created_at, s.not_before, u.last_used_at, policy.usage_counted_since) as idle_since
         from client_secret s
         cross join policy
-        left join secret_use u on u.secret_id = s.id
+        left join credential_use u on u.kind = 'secret' and u.credential_id = s.id
         where s.revoked_at is null
           and s.not_before <= p_now
           and (token_service.secret_ends_at(s.created_at, s.expires_at) > p_now) is not false
@@ -304,7 +336,7 @@ as $$
 $$;
 
 comment on function token_service.idle_secrets(interval, timestamptz) is
-    'Live secrets unused for a time, whose client has a newer live one.';
+    'The live secrets that were not used for a time and whose client has a newer live secret.';
 
 revoke all on function token_service.idle_secrets(interval, timestamptz) from public;
 
@@ -322,17 +354,20 @@ begin
     perform token_service.require_idle_time(p_idle);
 
     if not p_dry_run then
-        -- Locks their clients: nobody revokes a newer sibling meanwhile.
+        -- With their clients locked, nobody revokes a newer secret meanwhile.
         perform from client c
-        where c.id in (select s.client_id from token_service.idle_secrets(p_idle, p_now) i join client_secret s on s.id = i.secret_id)
+        where c.id in (
+            select s.client_id
+            from token_service.idle_secrets(p_idle, p_now) i
+            join client_secret s on s.id = i.secret_id)
         order by c.id
-        for update;
+        for no key update;
 
         return query
         update client_secret s
         set revoked_at = p_now
         from token_service.idle_secrets(p_idle, p_now) i
-        left join secret_use u on u.secret_id = i.secret_id
+        left join credential_use u on u.kind = 'secret' and u.credential_id = i.secret_id
         where s.id = i.secret_id
           and s.revoked_at is null
         returning s.client_id, s.id, s.label, u.last_used_at, i.newer_secret_id;
@@ -343,13 +378,14 @@ begin
     select s.client_id, s.id, s.label, u.last_used_at, i.newer_secret_id
     from token_service.idle_secrets(p_idle, p_now) i
     join client_secret s on s.id = i.secret_id
-    left join secret_use u on u.secret_id = i.secret_id
+    left join credential_use u on u.kind = 'secret' and u.credential_id = i.secret_id
     order by s.client_id, s.id;
 end
 $$;
 
 comment on function token_service.retire_unused_secrets(interval, boolean, timestamptz) is
-    'Revokes the live secrets that have been idle for a time and have a newer live sibling, and returns them. A dry run only returns them.';
+    'Revokes the live secrets that were not used for a time and whose client has a newer live secret, and returns them. '
+    'A dry run only returns them.';
 
 revoke all on function token_service.retire_unused_secrets(interval, boolean, timestamptz) from public;
 grant execute on function token_service.retire_unused_secrets(interval, boolean, timestamptz) to token_service_admin;

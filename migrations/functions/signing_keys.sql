@@ -1,4 +1,7 @@
--- The one place that decides when a key is gone, whoever changes its dates.
+-- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does all else. The
+-- arguments p_now are for tests.
+
+-- The one place that decides when a key is gone, for every change of its dates.
 create or replace function token_service.set_signing_key_gone_after() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
@@ -6,14 +9,14 @@ as $$
 begin
     new.gone_after := coalesce(
         new.withdrawn_at,
-        -- A quarter of an hour more, for a replica that learns late that the key has ended, and for clocks that differ.
+        -- The quarter of an hour is for a replica that learns late that the key has ended, and for clocks that differ.
         new.signs_until + make_interval(secs => new.max_token_lifetime_seconds) + interval '15 minutes');
     return new;
 end
 $$;
 
 comment on function token_service.set_signing_key_gone_after() is
-    'Keeps signing_key.gone_after.';
+    'Computes signing_key.gone_after from the other dates of the row.';
 
 revoke all on function token_service.set_signing_key_gone_after() from public;
 
@@ -32,7 +35,7 @@ begin
             using errcode = 'no_data_found', hint = 'TokenService keys list shows the keys there are.';
     end if;
 
-    -- The next key of each algorithm, brought forward to the first instant at which every verifier has it.
+    -- The next key of each algorithm signs from the first instant at which every verifier has it.
     return query
     with next as (
         select k.kid, k.alg, k.signs_from as planned, greatest(p_now, k.known_from) as brought_forward
@@ -58,7 +61,8 @@ end
 $$;
 
 comment on function token_service.rotate_signing_key(text, timestamptz) is
-    'Lets the next key of an algorithm, or of every one, sign as soon as all verifiers have it. Returns what will sign, and from when.';
+    'Lets the next key of an algorithm, or of each algorithm, sign as soon as all verifiers have it. Returns these keys, and '
+    'from when they sign.';
 
 revoke all on function token_service.rotate_signing_key(text, timestamptz) from public;
 grant execute on function token_service.rotate_signing_key(text, timestamptz) to token_service_admin;
@@ -87,8 +91,8 @@ begin
     set withdrawn_at = p_now, sealed_private_key = null
     where kid = p_kid;
 
-    -- If it was the next, the one before signs until there is another. If it was signing, the next signs at once: the server sees
-    -- to that, as soon as it learns of the withdrawal.
+    -- If this was the next key, the one before it signs until there is another. If this key was signing, the server lets the next
+    -- one sign as soon as it learns of the withdrawal.
     update signing_key
     set signs_until = null
     where alg = v_key.alg
@@ -99,7 +103,7 @@ end
 $$;
 
 comment on function token_service.withdraw_signing_key(text, timestamptz) is
-    'For a compromised key: out of the JWKS at once, its private half destroyed, the next key signs at once.';
+    'Withdraws a compromised key: it leaves the JWKS at once, its private half is destroyed, and the next key signs at once.';
 
 revoke all on function token_service.withdraw_signing_key(text, timestamptz) from public;
 grant execute on function token_service.withdraw_signing_key(text, timestamptz) to token_service_admin;
@@ -107,4 +111,4 @@ grant execute on function token_service.withdraw_signing_key(text, timestamptz) 
 
 select token_service.ensure_trigger('signing_key', 'signing_key_gone_after',
     'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.set_signing_key_gone_after()');
-select token_service.attach_triggers('signing_key', null, null, array['kid']);
+select token_service.attach_triggers('signing_key', 'signing_key', null, array['kid']);

@@ -6,6 +6,9 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Npgsql;
+using TokenService.Clients;
+using TokenService.Commands;
+using TokenService.Protocol;
 
 namespace TokenService.Bench;
 
@@ -108,8 +111,10 @@ internal static class Clients
 
     private const string Make = """
         select token_service.create_client(
-            'bounds-' || n, 'A client of a measurement', 'https://bounds.example.com', array[@scope],
-            'imported_' || to_char(n, 'FM000000000000'), @digest)
+            'bounds-' || n, 'A client of a measurement', 'https://bounds.example.com', array[@scope])
+        from generate_series(1, @count) as n;
+
+        select token_service.add_secret('bounds-' || n, 'imported_' || to_char(n, 'FM000000000000'), @digest)
         from generate_series(1, @count) as n
         """;
 

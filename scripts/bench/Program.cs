@@ -1,5 +1,6 @@
 using System.Globalization;
 using TokenService.Bench;
+using TokenService.Commands;
 
 return args switch
 {

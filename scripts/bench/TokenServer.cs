@@ -1,5 +1,8 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
+using TokenService.Configuration;
+using TokenService.Keys;
+using TokenService.Protocol;
 
 namespace TokenService.Bench;
 

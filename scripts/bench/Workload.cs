@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
+using TokenService.Commands;
 using TokenService.Secrets;
 
 namespace TokenService.Bench;
@@ -34,7 +35,10 @@ internal static class Workload
 
     private const string MakeClients = """
         select token_service.create_client(
-            c.id, 'A client of a measurement', 'https://bench.example.com', array['bench:read'], c.secret_id, c.digest)
+            id, 'A client of a measurement', 'https://bench.example.com', array['bench:read'])
+        from unnest(@ids) as id;
+
+        select token_service.add_secret(c.id, c.secret_id, c.digest)
         from unnest(@ids, @secretIds, @digests) as c (id, secret_id, digest)
         """;
 
