@@ -9,7 +9,6 @@ using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
-using TokenService.Protocol;
 using TokenService.Revocation;
 using TokenService.Secrets;
 using TokenService.Telemetry;

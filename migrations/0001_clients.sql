@@ -1,4 +1,4 @@
--- Who may ask for a token, and for what. Issuing a token writes to none of these tables.
+-- The clients that may ask for a token, and what they may ask for. Issuing a token writes to none of these tables.
 
 create table token_service.policy (
     id                  boolean     not null default true,

@@ -1,7 +1,7 @@
 -- Tokens that are dead before they expire: one by one, and all that a client got up to an instant.
 
--- The server writes here when a client revokes one of its tokens. There is no foreign key: a token stays revoked when its
--- client is deleted.
+-- The server writes here when a client revokes one of its tokens. There is no foreign key: a token stays revoked when
+-- its client is deleted.
 create table token_service.revoked_token (
     jti        text        not null,
     client_id  text        not null,

@@ -1,5 +1,5 @@
--- How much credentials and scopes are used. Each replica adds its counts every 30 seconds, so they have tables of their own: a
--- write here notifies nobody, and the audit log does not record it.
+-- How much credentials and scopes are used. Each replica adds its counts every 30 seconds, so they have tables of their
+-- own: a write here notifies nobody, and the audit log does not record it.
 
 create table token_service.credential_use (
     kind           text        not null,

@@ -1,8 +1,9 @@
--- Lists who holds more than they use: enabled clients that have been idle, and scopes that were not asked for.
+-- Lists what could be taken away: enabled clients that were not used for a time, and scopes that clients did not ask
+-- for in it.
 --
 --   psql -v idle='90 days' -f scripts/access-report.sql
 --
---   idle   for how long; optional: 90 days
+--   idle   for how long something was not used; optional: 90 days
 
 \set ON_ERROR_STOP on
 \set QUIET on

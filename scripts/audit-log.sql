@@ -2,9 +2,9 @@
 --
 --   psql -v client_id=billing -v since='7 days' -f scripts/audit-log.sql
 --
---   client_id   only what concerns this client, which may be deleted; optional: everything
---   since       how far back; optional: 30 days
---   max_rows        only the newest so many; optional: 100
+--   client_id   only changes that concern this client, which may be deleted; optional: all changes
+--   since       how far to look back; optional: 30 days
+--   max_rows    only so many of the newest changes; optional: 100
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -13,7 +13,7 @@
 \if :{?since} \else \set since '30 days' \endif
 \if :{?max_rows} \else \set max_rows 100 \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
 
 select id,

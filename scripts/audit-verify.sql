@@ -1,9 +1,10 @@
--- Verifies that no row of the audit log was changed, taken out or put elsewhere; fails if one was.
+-- Verifies that no row of the audit log was changed, removed or moved. Fails if one was.
 --
 --   psql -f scripts/audit-verify.sql
 --   psql -v id=1741 -v hash=2b5dc4054886ec957ef59c73b661c54dd6fb274590b278f657c6d96aac8fa6d1 -f scripts/audit-verify.sql
 --
---   id, hash   of a row noted earlier, as this script prints them; optional. They tell whether the end was cut off, or all of it written anew
+--   id, hash   a row noted earlier, as this script prints it; optional. They show whether the end of the log was cut
+--              off, or all of it replaced
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -17,11 +18,11 @@
     \ir include/missing.psql
 \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?id} \set id :'id' \else \set id null \endif
 \if :{?hash} \set hash :'hash' \else \set hash null \endif
 
--- One look at it, whatever is appended meanwhile.
+-- One snapshot for both queries, so that a row that is appended meanwhile appears in neither.
 begin isolation level repeatable read read only;
 
 select id, finding

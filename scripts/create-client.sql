@@ -1,17 +1,17 @@
--- Makes a client with its first secret, and prints that secret once. Without resource and scopes it can get no token: such a client is for
--- an API that asks what tokens are worth, which register-resource-server.sql lets it.
+-- Makes a client with its first secret, and prints that secret once. Without resource and scopes the client can get no
+-- token: it is for an API that introspects tokens, and register-resource-server.sql lets it do that.
 --
 --   psql -v client_id=billing -v name='Billing service' \
 --        -v resource=https://api.example.com -v scopes='invoices:read invoices:write' \
 --        -v default_scopes='invoices:read' -f scripts/create-client.sql
 --
 --   client_id       1 to 128 letters, digits, '.', '_' and '-'
---   name            for people
---   resource        the API's identifier, an absolute URI; made if new; optional: none
---   scopes          what the client may ask for there, separated by spaces; made if new; optional: none, with no resource
---   default_scopes  which of them a request that names none gets; optional: none
+--   name            what people call it
+--   resource        the API's identifier, an absolute URI or a plain name; made if it is new; optional: none
+--   scopes          what the client may ask for there, separated by spaces; made if they are new; optional: none
+--   default_scopes  those of the scopes that a request gets when it names none; optional: none
 --   methods         client_secret_basic, client_secret_post or both, separated by spaces; optional: client_secret_basic
---   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
+--   digest, secret_id   of a secret made elsewhere; optional: the tool makes a new secret. The tool is the command
 --                   in the environment variable TOKEN_SERVICE, or TokenService on the PATH
 
 \set ON_ERROR_STOP on
@@ -31,7 +31,7 @@
 \if :{?default_scopes} \else \set default_scopes '' \endif
 \if :{?methods} \else \set methods client_secret_basic \endif
 
--- As an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?resource} \set resource :'resource' \else \set resource null \endif
 
 \ir include/new-secret.psql
@@ -53,7 +53,7 @@ select token_service.add_secret(
 
 commit;
 
--- The rest only shows, and the secret is to be shown whatever becomes of the table.
+-- The rest only shows. The secret is printed even if the table cannot be.
 \set ON_ERROR_STOP off
 
 select c.id as client_id,

@@ -1,12 +1,14 @@
--- Makes a resource, which is an API that takes our tokens, or completes one that is there. Once more changes nothing.
+-- Makes a resource, which is an API that takes tokens. Where the resource exists, adds the scopes it lacks, and changes
+-- the rest that is passed. Running it again changes nothing.
 --
 --   psql -v resource=https://api.example.com -v scopes='refunds:read refunds:write' -f scripts/create-resource.sql
 --
---   resource      the API's identifier, an absolute URI: the aud of its tokens
---   scopes        what clients can be let ask for there, separated by spaces; those that are there stay; optional
---   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies nothing else; 'default': the server's; optional: as it is
---   max_token_lifetime   no token for it lives longer, whatever its client has, from '1 minute' to '1 day'; 'default': as its client has;
---                 optional: as it is
+--   resource      the aud of its tokens: an absolute URI, or the plain name that the API already expects
+--   scopes        what clients can be let ask for there, separated by spaces; existing ones stay; optional
+--   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies no other; 'default': the server's; optional:
+--                 unchanged
+--   max_token_lifetime   no token for it lives longer, whatever its client has, from '1 minute' to '1 day'; 'default':
+--                 there is no such limit; optional: unchanged
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -16,7 +18,7 @@
 \if :{?resource} \else \set missing resource \ir include/missing.psql \endif
 \if :{?scopes} \else \set scopes '' \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?signing_alg} \set signing_alg :'signing_alg' \else \set signing_alg null \endif
 \if :{?max_token_lifetime} \set max_token_lifetime :'max_token_lifetime' \else \set max_token_lifetime null \endif
 
@@ -26,7 +28,8 @@ select token_service.create_resource(
     p_resource           => :'resource',
     p_scopes             => string_to_array(:'scopes', ' '),
     p_signing_alg        => :signing_alg,
-    p_max_token_lifetime => case :max_token_lifetime when 'default' then '0' else :max_token_lifetime end::interval) \g /dev/null
+    p_max_token_lifetime =>
+        case :max_token_lifetime when 'default' then '0' else :max_token_lifetime end::interval) \g /dev/null
 
 commit;
 

@@ -1,10 +1,10 @@
--- Deletes a disabled client with its secrets, its grants and what it speaks for. The audit log keeps what they were; its client_id may be
--- given anew, which brings no token back to life: until 10 seconds have passed since it was deleted, requests of the new one for a token
--- are answered 503, with Retry-After.
+-- Deletes a disabled client with its secrets, its grants and its registrations. The audit log keeps what they were. A
+-- new client may have its client_id, which brings no token back: for 10 seconds after the deletion the new client's
+-- requests for a token are answered 503, with Retry-After.
 --
 --   psql -v client_id=billing -f scripts/delete-client.sql
 --
---   client_id   which client; disable it first, and delete it when nobody has missed it
+--   client_id   the client; disable it first, and delete it when nobody has missed it
 
 \set ON_ERROR_STOP on
 \set QUIET on

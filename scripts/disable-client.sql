@@ -1,9 +1,10 @@
--- Disables a client: it is refused like an unknown one, until it is enabled again. Tokens it has are dead, as by revoke-client-tokens.sql,
--- and stay so; so are those that a replica which has not heard of it yet issues within the next 10 seconds. Once more changes nothing.
+-- Disables a client: it is refused like an unknown one until it is enabled again. Its tokens are dead, as after
+-- revoke-client-tokens.sql, and stay so. Tokens issued in the following 10 seconds are dead too, because a replica may
+-- learn of the change up to 5 seconds late. Running it again changes nothing.
 --
 --   psql -v client_id=billing -f scripts/disable-client.sql
 --
---   client_id   which client
+--   client_id   the client
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,9 +1,9 @@
--- Enables a client that was disabled. Tokens it got before stay dead. Until 10 seconds have passed since it was disabled, its requests for
--- new ones are answered 503, with Retry-After. Once more changes nothing.
+-- Enables a client that was disabled. The tokens it got before stay dead. For 10 seconds after it was disabled its
+-- requests for a token are answered 503, with Retry-After. Running it again changes nothing.
 --
 --   psql -v client_id=billing -f scripts/enable-client.sql
 --
---   client_id   which client
+--   client_id   the client
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,10 +1,11 @@
--- Lets a client ask for a scope. Once more changes at most whether the scope is one of its defaults.
+-- Lets a client ask for a scope. Running it again changes at most whether the scope is a default.
 --
 --   psql -v client_id=billing -v scope=refunds:read -v default=on -f scripts/grant-scope.sql
 --
---   client_id   who may ask
---   scope       for what; create-resource.sql makes new ones
---   default     on or off: whether a request that names no scope gets it; optional: as it is, which is off at first
+--   client_id   the client
+--   scope       the scope's name; create-resource.sql makes new ones
+--   resource    the resource to which the scope belongs; optional where only one resource has a scope of that name
+--   default     on or off: whether a request that names no scope gets it; optional: unchanged, and off for a new grant
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -14,7 +15,7 @@
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?scope} \else \set missing scope \ir include/missing.psql \endif
 
--- As an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?resource} \set resource :'resource' \else \set resource null \endif
 \if :{?default} \set default :'default' \else \set default null \endif
 

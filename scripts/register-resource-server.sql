@@ -1,9 +1,9 @@
--- Lets a client speak for a resource: it may ask what tokens for that are worth (introspection). Once more changes nothing.
+-- Lets a client speak for a resource: it may introspect the tokens for it. Running it again changes nothing.
 --
 --   psql -v client_id=invoices-api -v resource=https://api.example.com -f scripts/register-resource-server.sql
 --
---   client_id   who may ask; a client of the API's own, which create-client.sql makes without resource and scopes
---   resource    about tokens for which API, and no other; create-resource.sql makes new ones
+--   client_id   the client of the API, which create-client.sql makes without resource and scopes
+--   resource    the resource whose tokens it may introspect; create-resource.sql makes new ones
 
 \set ON_ERROR_STOP on
 \set QUIET on

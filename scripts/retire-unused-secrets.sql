@@ -1,8 +1,9 @@
--- Revokes every secret that has not been used for a while and whose client has a newer one. Only shows them, unless dry_run is off.
+-- Revokes every secret that was not used for a time and whose client has a newer one. Only shows them, unless dry_run
+-- is off.
 --
 --   psql -v idle='30 days' -v dry_run=off -f scripts/retire-unused-secrets.sql
 --
---   idle      for how long unused; optional: 30 days
+--   idle      for how long a secret was not used; optional: 30 days
 --   dry_run   on or off; optional: on
 
 \set ON_ERROR_STOP on
@@ -14,7 +15,7 @@
 
 begin;
 
--- PostgreSQL reads it: what is no boolean is an error, where psql's \if would take it for off.
+-- PostgreSQL reads the value, so that one which is no boolean is an error. \if in psql would take it for off.
 select :'dry_run'::boolean as dry_run \gset
 
 select client_id,
@@ -27,7 +28,7 @@ from token_service.retire_unused_secrets(:'idle', :'dry_run'::boolean);
 commit;
 
 \if :dry_run
-    \echo 'A dry run: nothing was revoked. To revoke these, pass -v dry_run=off.'
+    \echo 'This was a dry run: nothing was revoked. To revoke these secrets, pass -v dry_run=off.'
 \else
-    \echo 'Not a dry run: these are revoked now.'
+    \echo 'These secrets are revoked now.'
 \endif

@@ -1,17 +1,19 @@
--- Makes every token that a client got before now dead: on every replica's introspection within a second, and at APIs that verify offline
--- beside the list of revoked tokens with their next look at it.
+-- Ends every token that a client got before now. Introspection on every replica refuses these tokens within a second,
+-- and an API that verifies offline beside the list of revoked tokens refuses them from its next look at the list.
 --
--- What it does not do: an API that verifies offline without that list takes the tokens until they expire, which may be as long as the
--- client's token lifetime. And it ends no secret: who has one gets a new token, so end a leaked one first, with rotate-secret.sql,
--- revoke-secret.sql or disable-client.sql. Once more ends those that the client got in between.
+-- An API that verifies offline without the list takes the tokens until they expire, which may be as long as the
+-- client's token lifetime. And a secret stays good: a thief who has one gets a new token. So end a leaked secret first,
+-- with rotate-secret.sql, revoke-secret.sql or disable-client.sql. Running this again ends the tokens that the client
+-- got in between.
 --
--- "Now" is by the database's clock, and when a token was issued (its iat) by that of the replica which did: keep all machines to the same
--- time (NTP). Of a replica whose clock is n seconds ahead, tokens of the last n seconds live on: run this again n seconds later. One whose
--- clock is n seconds behind gives the client no token for n seconds, but 503 with Retry-After.
+-- "Now" is by the database's clock, and when a token was issued (its iat) is by the clock of its replica: keep all
+-- machines at the same time (NTP). Where a replica's clock is n seconds ahead, its tokens of the last n seconds live
+-- on: run this again n seconds later. Where it is n seconds behind, the replica answers the client 503 with Retry-After
+-- for n seconds.
 --
 --   psql -v client_id=billing -f scripts/revoke-client-tokens.sql
 --
---   client_id   whose tokens; it may be disabled, or deleted within the last day
+--   client_id   the client; it may be disabled, or deleted within the last day
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -29,4 +31,4 @@ select client_id,
 from token_service.tokens_not_before
 where client_id = :'client_id';
 
-\echo 'An API that verifies offline, without the list of revoked tokens, takes them until they expire.'
+\echo 'An API that verifies offline, without the list of revoked tokens, takes these tokens until they expire.'

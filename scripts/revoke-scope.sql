@@ -1,10 +1,11 @@
--- Takes a scope from a client. Tokens that have it are dead where APIs ask, and good until they expire where
--- APIs verify offline. Once more changes nothing.
+-- Takes a scope from a client. Introspection refuses the tokens that have the scope; an API that verifies offline takes
+-- them until they expire. Running it again changes nothing.
 --
 --   psql -v client_id=billing -v scope=refunds:read -f scripts/revoke-scope.sql
 --
---   client_id   who asked
---   scope       for what
+--   client_id   the client
+--   scope       the scope's name
+--   resource    the resource to which the scope belongs; optional where the client holds only one scope of that name
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -14,7 +15,7 @@
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?scope} \else \set missing scope \ir include/missing.psql \endif
 
--- As an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?resource} \set resource :'resource' \else \set resource null \endif
 
 begin;

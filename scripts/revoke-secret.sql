@@ -1,9 +1,10 @@
--- Ends a secret at once, such as one that has leaked. Once more changes nothing.
+-- Ends a secret at once, such as one that has leaked. Running it again changes nothing.
 --
 --   psql -v client_id=billing -v secret_id=0uEMDVA3bCRk -f scripts/revoke-secret.sql
 --
---   client_id   whose secret
---   secret_id   which, as secrets-report.sql shows it; it is also what stands between the first and the second '_' of the secret
+--   client_id   the client
+--   secret_id   the secret's id, as secrets-report.sql shows it. It also stands between the first and the second '_' of
+--               the secret
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -2,12 +2,15 @@
 --
 --   psql -v client_id=billing -v overlap='24 hours' -f scripts/rotate-secret.sql
 --
---   client_id       whose secret
---   overlap         how long the old secrets still work, counted from not_before if that is later; optional: 24 hours. '0' ends them at once
+--   client_id       the client
+--   overlap         how long the old secrets still work, counted from not_before if that is later. '0' ends them at
+--                   once; optional: 24 hours
 --   label           for people: where the secret is kept, or what it is for; optional
---   not_before      refused before this date, such as '2027-01-31 06:00 UTC'; optional: works at once
---   expires_at      refused from this date on; optional: never, or as the policy's max_secret_age has it
---   digest, secret_id   of a secret made elsewhere; optional: a fresh secret is made by the tool, which is the command
+--   not_before      the new secret is refused before this date, such as '2027-01-31 06:00 UTC'; optional: it works at
+--                   once
+--   expires_at      the new secret is refused from this date on; optional: never, or as the policy's max_secret_age
+--                   says
+--   digest, secret_id   of a secret made elsewhere; optional: the tool makes a new secret. The tool is the command
 --                   in the environment variable TOKEN_SERVICE, or TokenService on the PATH
 
 \set ON_ERROR_STOP on
@@ -18,12 +21,13 @@
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 \if :{?overlap} \else \set overlap '24 hours' \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?label} \set label :'label' \else \set label null \endif
 \if :{?not_before} \set not_before :'not_before' \else \set not_before null \endif
 \if :{?expires_at} \set expires_at :'expires_at' \else \set expires_at null \endif
 
--- As it is before the secret is made: of two admins who rotate at once, the second is told so, and nothing changes.
+-- The newest secret before this one is made. If another admin rotates at the same time, the later of the two is told
+-- so, and changes nothing.
 select coalesce(token_service.newest_secret_id(:'client_id'), '') as newest_secret_id \gset
 
 \ir include/new-secret.psql
@@ -42,7 +46,7 @@ select token_service.rotate_secret(
 
 commit;
 
--- The rest only shows, and the secret is to be shown whatever becomes of the table.
+-- The rest only shows. The secret is printed even if the table cannot be.
 \set ON_ERROR_STOP off
 
 \ir include/secrets.psql

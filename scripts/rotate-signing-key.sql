@@ -3,7 +3,7 @@
 --   psql -f scripts/rotate-signing-key.sql
 --   psql -v alg=RS256 -f scripts/rotate-signing-key.sql
 --
---   alg   the algorithm whose next key is meant; optional: each there is a key for
+--   alg   the algorithm whose next key is to sign; optional: each algorithm that has a key
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,5 +1,5 @@
--- Draws the schema as a Mermaid entity diagram, from the catalog of a migrated database: tables, columns, keys, and for each foreign key
--- how many rows may stand at either end.
+-- Draws the schema as a Mermaid entity diagram, from the catalog of a migrated database: tables, columns, keys, and how
+-- many rows may stand at either end of each foreign key.
 --
 --   psql -qAt -f scripts/schema-diagram.sql
 --
@@ -11,8 +11,8 @@
 
 select 'erDiagram';
 
--- A row refers to one other, or to none where its columns may be null. It is referred to by any number, or by one at most where those
--- columns are unique.
+-- A row refers to one other row, or to none if its columns may be null. Any number of rows refer to it, or at most one
+-- if those columns are unique.
 select format('    %s %s--%s %s : "%s"',
            referred.relname,
            case when fk.nullable then '|o' else '||' end,
@@ -39,7 +39,8 @@ where c.connamespace = 'token_service'::regnamespace
   and c.contype = 'f'
 order by referred.relname collate "C", referring.relname collate "C", fk.columns collate "C";
 
--- The first sentence of a column's comment, its quotation marks as apostrophes: within quotation marks Mermaid knows no escape.
+-- The first sentence of each column's comment. Quotation marks become apostrophes, because Mermaid has no escape for
+-- them.
 select format(E'\n    %s {\n%s\n    }', t.relname, string_agg(
            format('        %s',
                concat_ws(' ', kind.name, a.attname, nullif(keys.markers, ''),
@@ -49,7 +50,8 @@ from pg_class t
 join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
 cross join lateral (
     -- A type is one word.
-    select replace(replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz'), ' ', '_') as name
+    select replace(
+        replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz'), ' ', '_') as name
 ) kind
 cross join lateral (
     select string_agg(distinct case c.contype when 'p' then 'PK' when 'f' then 'FK' else 'UK' end, ', '

@@ -1,11 +1,12 @@
--- Tells of each secret whether it is alive, how much it is used, and what to do: which are safe to retire, end soon or have a weak digest.
+-- Shows whether each secret is alive, how much it is used, and what to do: retire it, rotate it before it ends, or
+-- replace a digest that is weaker than the policy.
 --
 --   psql -v client_id=billing -f scripts/secrets-report.sql
 --
---   client_id   whose secrets; optional: everybody's
---   idle        unused for how long is safe to retire; optional: 30 days
---   soon        within how long it ends is soon; optional: 14 days
---   all         on: also those revoked and expired; optional: off
+--   client_id   only the secrets of this client; optional: all secrets
+--   idle        how long a secret must be unused to be safe to retire; optional: 30 days
+--   soon        within what time a secret ends soon; optional: 14 days
+--   all         on: also revoked and expired secrets; optional: off
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -15,7 +16,7 @@
 \if :{?soon} \else \set soon '14 days' \endif
 \if :{?all} \else \set all off \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
 
 select client_id,

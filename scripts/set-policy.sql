@@ -1,17 +1,17 @@
--- Changes what is passed of what holds for all clients, leaves the rest, and shows it. With nothing passed it only shows it.
+-- Changes what is passed of the rules for all clients, and shows all of them. With nothing passed it only shows them.
 --
 --   psql -v max_secret_age='180 days' -f scripts/set-policy.sql
 --
---   max_secret_age    secrets are refused once they are older, from '1 day' to '3650 days'; '0': at any age
---   max_overlap       the longest that a rotation may leave old secrets alive, up to '365 days'
+--   max_secret_age    older secrets are refused, from '1 day' to '3650 days'; '0': secrets have no maximum age
+--   max_overlap       the longest time for which a rotation may leave old secrets alive, up to '365 days'
 --   min_digest_cost   digests whose m (KiB) times t is less are reported as weak
---   at_once           on: also where it ends live secrets within 7 days; optional: off, which refuses that
+--   at_once           on: also if live secrets end within 7 days; optional: off, which refuses that
 
 \set ON_ERROR_STOP on
 \set QUIET on
 \set SHOW_CONTEXT never
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?max_secret_age} \set max_secret_age :'max_secret_age' \else \set max_secret_age null \endif
 \if :{?max_overlap} \set max_overlap :'max_overlap' \else \set max_overlap null \endif
 \if :{?min_digest_cost} \set min_digest_cost :'min_digest_cost' \else \set min_digest_cost null \endif

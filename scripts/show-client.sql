@@ -1,8 +1,8 @@
--- Shows a client: what it is, its scopes with their use, its secrets.
+-- Shows a client: its properties, its scopes with their usage, and its secrets.
 --
 --   psql -v client_id=billing -f scripts/show-client.sql
 --
---   client_id   which client
+--   client_id   the client
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,9 +1,10 @@
--- Lets a client no longer speak for a resource: asked by it, introspection calls every token for that inactive. Once more changes nothing.
+-- Ends that a client speaks for a resource: its introspection calls every token for the resource inactive. Running it
+-- again changes nothing.
 --
 --   psql -v client_id=invoices-api -v resource=https://api.example.com -f scripts/unregister-resource-server.sql
 --
---   client_id   who asked
---   resource    about tokens for which API
+--   client_id   the client that may no longer introspect
+--   resource    the resource whose tokens it introspected
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -2,12 +2,12 @@
 --
 --   psql -v client_id=billing -v token_lifetime='15 minutes' -v extra_claims='{"tenant": "north"}' -f scripts/update-client.sql
 --
---   client_id       which client
---   name            for people
+--   client_id       the client
+--   name            what people call it
 --   token_lifetime  how long its tokens live, from '1 minute' to '1 day'; 'default': as the server is set
 --   methods         client_secret_basic, client_secret_post or both, separated by spaces
---   tokens_per_minute   how many tokens each replica gives it in a minute, from 1 to 1000000; 0: any number
---   extra_claims    a JSON object of claims for its tokens, of at most 1024 bytes and 16 levels; '{}' removes them
+--   tokens_per_minute   how many tokens each replica issues to it in a minute, from 1 to 1000000; 0: any number
+--   extra_claims    a JSON object of claims for its tokens, at most 1024 bytes and 16 levels; '{}' removes them
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -16,7 +16,7 @@
 \set example 'psql -v client_id=billing -v token_lifetime=''15 minutes'' -v extra_claims=''{"tenant": "north"}'' -f scripts/update-client.sql'
 \if :{?client_id} \else \set missing client_id \ir include/missing.psql \endif
 
--- Those that may be left out: as an SQL literal, or null.
+-- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?name} \set name :'name' \else \set name null \endif
 \if :{?token_lifetime} \set token_lifetime :'token_lifetime' \else \set token_lifetime null \endif
 \if :{?methods} \set methods :'methods' \else \set methods null \endif

@@ -1,9 +1,9 @@
--- Withdraws a compromised signing key: out of the JWKS at once on every replica, its private half destroyed, and the next key
--- signs at once. Its tokens are refused by every verifier from its next look at the JWKS on.
+-- Withdraws a compromised signing key: it leaves the JWKS of every replica at once, its private half is destroyed, and
+-- the next key signs at once. Every verifier refuses its tokens from its next look at the JWKS.
 --
 --   psql -v kid=-srxYPoL00wspR6G-mxfXoL8UbuG8j1GAfmjt3xoEJo -f scripts/withdraw-signing-key.sql
 --
---   kid   as the header of a token, the JWKS or TokenService keys list shows it
+--   kid   the key's id, as the header of a token, the JWKS and TokenService keys list show it
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -145,7 +143,7 @@ public sealed class AdminScripts
     {
         (await RunAsync("revoke-client-tokens.sql", "client_id=billing")).Prints(
             "client_id|tokens_dead_up_to", "billing|DATE",
-            "An API that verifies offline, without the list of revoked tokens, takes them until they expire.");
+            "An API that verifies offline, without the list of revoked tokens, takes these tokens until they expire.");
         Assert.That(
             await database.ReadAsync<string>("select string_agg(client_id, ' ') from token_service.tokens_not_before"),
             Is.EqualTo("billing"));

@@ -1,5 +1,4 @@
 using Npgsql;
-using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,6 +1,4 @@
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

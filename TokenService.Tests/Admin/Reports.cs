@@ -1,5 +1,4 @@
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

@@ -1,7 +1,4 @@
 using System.Text.RegularExpressions;
-using TokenService.Clients;
-using TokenService.Commands;
-using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;

@@ -1,6 +1,4 @@
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

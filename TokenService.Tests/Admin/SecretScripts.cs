@@ -1,6 +1,4 @@
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -13,7 +11,7 @@ public sealed class SecretScripts : ServerFixture
     private const string Heading = "secret_id|label|state|made_at|ends_at|last_used_at|findings";
     private const string ShownOnce = "The secret, shown this once:";
 
-    private const string DryRun = "A dry run: nothing was revoked. To revoke these, pass -v dry_run=off.";
+    private const string DryRun = "This was a dry run: nothing was revoked. To revoke these secrets, pass -v dry_run=off.";
 
     private const string ReportHeading =
         "client_id|secret_id|label|state|made_at|ends_at|last_used_at|use_count|last_used_from|digest_cost|findings";
@@ -120,7 +118,7 @@ public sealed class SecretScripts : ServerFixture
             "TOKEN_SERVICE='false' psql -v client_id=billing -v name=x -v resource=urn:x -v scopes=x -f scripts/" + script);
         psql.IsRefused(
             "The tool that makes secrets did not run.",
-            "Set TOKEN_SERVICE to the command that runs TokenService, or have it on the PATH. What it said stands above.");
+            "Set TOKEN_SERVICE to the command that runs TokenService, or have it on the PATH. Its output stands above.");
         Assert.That(await AuditedAsync(), Is.EqualTo(before));
     }
 
@@ -222,8 +220,8 @@ public sealed class SecretScripts : ServerFixture
         (await RunAsync("retire-unused-secrets.sql")).Prints([.. shown, DryRun]);
         Assert.That(await AuditedAsync(), Is.EqualTo(before));
 
-        (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints([.. shown, "Not a dry run: these are revoked now."]);
-        (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints(shown[0], "Not a dry run: these are revoked now.");
+        (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints([.. shown, "These secrets are revoked now."]);
+        (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints(shown[0], "These secrets are revoked now.");
 
         string[] alive = [ReportHeading, $"idle|{fresh}||alive|DATE|||0||m=8192,t=1|never used, digest weaker than the policy"];
         (await RunAsync("secrets-report.sql", "client_id=idle")).Prints(alive);

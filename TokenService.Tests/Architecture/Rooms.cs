@@ -1,7 +1,5 @@
 using System.Text.RegularExpressions;
-using TokenService.Commands;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Architecture;
 

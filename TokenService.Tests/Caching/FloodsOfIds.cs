@@ -3,7 +3,6 @@ using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using TokenService.Clients;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 

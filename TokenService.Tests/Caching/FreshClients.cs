@@ -1,8 +1,6 @@
 using Dapper;
-using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 

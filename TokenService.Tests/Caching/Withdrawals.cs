@@ -1,10 +1,8 @@
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Postgres;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Caching;
 

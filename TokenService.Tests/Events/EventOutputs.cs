@@ -4,9 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using TokenService.Audit;
 using TokenService.Configuration;
-using TokenService.Telemetry;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Events;
 

@@ -1,9 +1,6 @@
 using System.Text.Json;
 using Microsoft.IdentityModel.JsonWebTokens;
-using TokenService.Clients;
-using TokenService.Configuration;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Events;
 

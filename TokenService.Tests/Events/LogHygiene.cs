@@ -1,13 +1,10 @@
 using System.Globalization;
 using System.Text;
 using TokenService.Authentication;
-using TokenService.Clients;
-using TokenService.Configuration;
 using TokenService.Keys;
 using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 using TokenService.Tokens;
 
 namespace TokenService.Tests.Events;

@@ -1,8 +1,6 @@
 using System.Text.Json;
-using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Events;
 

@@ -1,6 +1,4 @@
 using Npgsql;
-using TokenService.Commands;
-using TokenService.Secrets;
 
 namespace TokenService.Tests.Harness;
 

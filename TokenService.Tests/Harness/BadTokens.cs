@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.IdentityModel.Tokens;
 using TokenService.Keys;
-using TokenService.Protocol;
 
 namespace TokenService.Tests.Harness;
 

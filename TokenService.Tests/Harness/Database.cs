@@ -1,6 +1,5 @@
 using Dapper;
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Postgres;
 using TokenService.Secrets;
 

@@ -7,7 +7,6 @@ using System.Text.Json.Nodes;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Jose;
 using TokenService.Keys;
-using TokenService.Protocol;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-
 namespace TokenService.Tests.Harness;
 
 /// <summary>A server, a client that gets tokens of it, and an API that asks what they are worth.</summary>

@@ -4,8 +4,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using TokenService.Protocol;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-
 namespace TokenService.Tests.Harness;
 
 /// <summary>Requests without a body, for the documents that anybody may read.</summary>

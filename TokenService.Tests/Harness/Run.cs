@@ -1,5 +1,3 @@
-using TokenService.Configuration;
-using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,6 +1,3 @@
-using TokenService.Clients;
-using TokenService.Configuration;
-
 namespace TokenService.Tests.Harness;
 
 /// <summary>A fixture with a database and a server of its own, both there for all its tests.</summary>

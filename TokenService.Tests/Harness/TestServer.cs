@@ -7,11 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using TokenService.Audit;
-using TokenService.Clients;
-using TokenService.Keys;
 using TokenService.Postgres;
-using TokenService.Protocol;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,5 +1,4 @@
 using System.Text;
-using TokenService.Clients;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using TokenService.Configuration;
 
 namespace TokenService.Tests.Harness;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using TokenService.Keys;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;

@@ -3,7 +3,6 @@ using System.Numerics;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Tests.Harness;

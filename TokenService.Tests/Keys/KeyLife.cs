@@ -1,9 +1,7 @@
 using System.Text.Json;
 using FsCheck;
 using FsCheck.Fluent;
-using TokenService.Configuration;
 using TokenService.Keys;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Keys;
 

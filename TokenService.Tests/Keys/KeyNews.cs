@@ -2,8 +2,6 @@ using System.Diagnostics.Metrics;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Keys;
-using TokenService.Postgres;
-using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;

@@ -4,12 +4,8 @@ using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
-using TokenService.Configuration;
 using TokenService.Keys;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7517;
 
 namespace TokenService.Tests.Keys;
 

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Text;
 using TokenService.Configuration;
 using TokenService.Keys;
-using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 

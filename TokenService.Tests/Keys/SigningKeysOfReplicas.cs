@@ -2,10 +2,7 @@ using System.Security.Cryptography;
 using Dapper;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
 using TokenService.Configuration;
-using TokenService.Keys;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;

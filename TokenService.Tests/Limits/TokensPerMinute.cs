@@ -1,4 +1,3 @@
-using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Authentication;
 using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Limits;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;

@@ -1,9 +1,7 @@
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
 using TokenService.Postgres;
 using TokenService.Secrets;
-using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Outages;

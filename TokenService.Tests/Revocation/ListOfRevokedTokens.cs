@@ -4,10 +4,8 @@ using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Protocol;
 using TokenService.Revocation;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Revocation;
 

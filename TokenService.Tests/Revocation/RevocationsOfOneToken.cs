@@ -1,4 +1,3 @@
-using TokenService.Revocation;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Revocation;

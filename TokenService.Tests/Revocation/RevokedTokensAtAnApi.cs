@@ -3,11 +3,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
-using TokenService.Keys;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Revocation;
 

@@ -1,5 +1,4 @@
 using Microsoft.IdentityModel.JsonWebTokens;
-using TokenService.Clients;
 using TokenService.Tests.Caching;
 using TokenService.Tests.Harness;
 

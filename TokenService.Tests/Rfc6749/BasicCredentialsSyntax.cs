@@ -1,5 +1,4 @@
 using System.Text;
-using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

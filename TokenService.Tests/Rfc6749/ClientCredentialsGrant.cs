@@ -1,4 +1,3 @@
-using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

@@ -1,5 +1,4 @@
 using System.Text;
-using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

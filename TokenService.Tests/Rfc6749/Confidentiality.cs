@@ -1,10 +1,7 @@
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Rfc6749;
 

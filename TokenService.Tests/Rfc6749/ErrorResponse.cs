@@ -1,5 +1,3 @@
-using TokenService.Clients;
-using TokenService.Endpoints;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

@@ -1,7 +1,5 @@
 using System.Buffers;
 using System.Text;
-using TokenService.Clients;
-using TokenService.Configuration;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 

@@ -2,7 +2,6 @@ using System.Text;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
-using TokenService.Clients;
 using TokenService.Endpoints;
 using TokenService.Tests.Harness;
 

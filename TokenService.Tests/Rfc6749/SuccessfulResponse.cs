@@ -1,5 +1,4 @@
 using System.Text.Json;
-using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;

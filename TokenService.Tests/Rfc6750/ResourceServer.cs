@@ -1,8 +1,6 @@
 using System.Globalization;
 using System.Security.Claims;
 using Microsoft.IdentityModel.Tokens;
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6750;

@@ -1,6 +1,4 @@
 using Microsoft.IdentityModel.JsonWebTokens;
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;

@@ -1,8 +1,4 @@
-using TokenService.Clients;
-using TokenService.Configuration;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Rfc7662;
 

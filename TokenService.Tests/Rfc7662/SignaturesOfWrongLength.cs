@@ -1,6 +1,5 @@
 using System.Buffers.Text;
 using System.Text;
-using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;

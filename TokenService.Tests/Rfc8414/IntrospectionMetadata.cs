@@ -1,4 +1,3 @@
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;

@@ -1,5 +1,4 @@
 using TokenService.Configuration;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;

@@ -6,7 +6,6 @@ using Microsoft.IdentityModel.JsonWebTokens;
 using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc6750;
 using TokenService.Tokens;
 
 namespace TokenService.Tests.Rfc8725;

@@ -3,9 +3,7 @@ using System.Globalization;
 using System.Numerics;
 using System.Text;
 using Microsoft.IdentityModel.JsonWebTokens;
-using TokenService.Clients;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7662;
 
 namespace TokenService.Tests.Rfc8725;
 

@@ -1,7 +1,5 @@
 using System.Buffers.Text;
 using System.Text.Json;
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc9068;

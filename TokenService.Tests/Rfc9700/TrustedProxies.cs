@@ -1,8 +1,6 @@
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc6749;
 
 namespace TokenService.Tests.Rfc9700;
 

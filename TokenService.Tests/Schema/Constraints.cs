@@ -1,6 +1,5 @@
 using Dapper;
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;

@@ -1,7 +1,5 @@
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Postgres;
-using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;

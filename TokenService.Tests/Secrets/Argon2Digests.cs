@@ -1,5 +1,4 @@
 using Dapper;
-using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

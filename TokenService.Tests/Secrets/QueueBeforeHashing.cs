@@ -1,4 +1,3 @@
-using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;

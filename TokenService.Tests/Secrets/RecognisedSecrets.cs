@@ -1,7 +1,6 @@
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Authentication;
 using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;

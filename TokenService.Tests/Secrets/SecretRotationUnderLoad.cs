@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Commands;
-using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 using TokenService.Usage;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Microsoft.Extensions.Options;
-using TokenService.Commands;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using TokenService.Secrets;
 
 namespace TokenService.Tests.Secrets;
 

@@ -1,9 +1,6 @@
-using TokenService.Keys;
 using TokenService.Postgres;
-using TokenService.Protocol;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Schema;
 
 namespace TokenService.Tests.Startup;
 

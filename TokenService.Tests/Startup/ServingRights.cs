@@ -1,4 +1,3 @@
-using TokenService.Postgres;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;

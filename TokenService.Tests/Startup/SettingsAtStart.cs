@@ -1,9 +1,5 @@
-using TokenService.Audit;
 using TokenService.Configuration;
-using TokenService.Keys;
-using TokenService.Protocol;
 using TokenService.Tests.Harness;
-using TokenService.Tests.Rfc7009;
 
 namespace TokenService.Tests.Startup;
 

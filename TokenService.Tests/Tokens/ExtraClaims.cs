@@ -2,7 +2,6 @@ using System.Buffers.Text;
 using System.Text.Json;
 using Microsoft.IdentityModel.Tokens;
 using Npgsql;
-using TokenService.Clients;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Tokens;

@@ -2,8 +2,6 @@ using System.Collections.Frozen;
 using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Protocol;
-using TokenService.Tests.Limits;
-using TokenService.Tests.Revocation;
 using TokenService.Tokens;
 
 namespace TokenService.Tests.Tokens;

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
 

@@ -1,5 +1,4 @@
 using System.Net;
-using TokenService.Commands;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 using TokenService.Usage;

@@ -1,4 +1,3 @@
-using TokenService.Commands;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Usage;

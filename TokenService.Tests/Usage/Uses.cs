@@ -1,11 +1,7 @@
 using System.Diagnostics.Metrics;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
-using TokenService.Clients;
-using TokenService.Commands;
-using TokenService.Configuration;
 using TokenService.Secrets;
-using TokenService.Telemetry;
 using TokenService.Tests.Harness;
 using TokenService.Usage;
 

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text.Json;
-using TokenService.Clients;
 using TokenService.Protocol;
 
 namespace TokenService.Audit;

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using Microsoft.Extensions.Options;
 using TokenService.Caching;
 using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Secrets;

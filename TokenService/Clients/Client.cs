@@ -28,7 +28,7 @@ internal sealed record Client
     /// <summary>All its secrets, dead ones too.</summary>
     public required IReadOnlyList<ClientSecret> Secrets { get; init; }
 
-    /// <summary>What it may ask for.</summary>
+    /// <summary>The scopes it may ask for.</summary>
     public required IReadOnlyList<HeldScope> Scopes { get; init; }
 
     /// <summary>The resources it speaks for: it may ask what tokens for them are worth.</summary>
@@ -47,5 +47,5 @@ internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault)
 /// <summary>An API that takes our tokens.</summary>
 /// <param name="Id">The aud of its tokens: an absolute URI (RFC 8707 §2), or a plain name.</param>
 /// <param name="SigningAlgorithm">The algorithm that signs its tokens; null for the server's default.</param>
-/// <param name="MaxTokenLifetime">None of its tokens lives longer; null: there is no such limit.</param>
+/// <param name="MaxTokenLifetime">The longest that a token for it lives; null: there is no such limit.</param>
 internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);

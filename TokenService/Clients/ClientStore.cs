@@ -3,7 +3,6 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Secrets;
 
 namespace TokenService.Clients;
@@ -11,8 +10,8 @@ namespace TokenService.Clients;
 /// <summary>Clients as the database has them.</summary>
 internal sealed class ClientStore(NpgsqlDataSource postgres)
 {
-    // One round trip and one snapshot: of a change that is committed meanwhile, all is seen or nothing. What the database says has begun or
-    // ended has, whatever this replica's clock says.
+    // One round trip and one snapshot, so that a change which is committed meanwhile is seen whole or not at all. Whether a secret has begun
+    // or ended is decided by the database's clock, not by this replica's.
     private const string Find = """
         begin isolation level repeatable read read only;
 

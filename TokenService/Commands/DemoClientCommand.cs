@@ -1,6 +1,5 @@
 using Dapper;
 using Npgsql;
-using TokenService.Protocol;
 using TokenService.Secrets;
 
 namespace TokenService.Commands;

@@ -14,8 +14,8 @@ internal static class MigrateCommand
         if (report.NewerSchema is { } latest)
         {
             await output.WriteLineAsync(
-                $"The database has migrations up to {latest}, this build knows {DatabaseSchema.OfThisBuild.Migrations.Count}: its functions "
-                + "and rights are those of a newer build, and were left alone.");
+                $"The database has migrations up to {latest}, this build knows {DatabaseSchema.OfThisBuild.Migrations.Count}. "
+                + "Its functions and rights are those of a newer build, and were left alone.");
         }
         else if (report.Applied.Count == 0)
         {

@@ -1,5 +1,3 @@
-using TokenService.Configuration;
-
 namespace TokenService.Commands;
 
 /// <summary>What the program can do, for a person who asked for something else.</summary>

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
-using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Revocation;
 using TokenService.Tokens;

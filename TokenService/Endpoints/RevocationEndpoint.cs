@@ -1,4 +1,3 @@
-using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Revocation;
 

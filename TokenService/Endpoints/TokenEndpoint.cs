@@ -1,5 +1,4 @@
 using System.Text.Json;
-using TokenService.Clients;
 using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Tokens;

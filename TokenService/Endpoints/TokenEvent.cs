@@ -1,6 +1,4 @@
 using TokenService.Audit;
-using TokenService.Clients;
-using TokenService.Protocol;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;

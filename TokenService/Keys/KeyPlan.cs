@@ -1,5 +1,3 @@
-using TokenService.Configuration;
-
 namespace TokenService.Keys;
 
 /// <summary>One thing to do to the keys.</summary>

@@ -1,5 +1,4 @@
 using Npgsql;
-using TokenService.Protocol;
 
 namespace TokenService.Postgres;
 

@@ -5,7 +5,7 @@ using TokenService.Configuration;
 
 namespace TokenService.Postgres;
 
-/// <summary>What a migrator did.</summary>
+/// <summary>The changes that a migrator made.</summary>
 /// <param name="Applied">The migrations that were missing and the functions files that changed, by name.</param>
 /// <param name="NewerSchema">
 /// The number of the database's last migration where this build does not know it: functions and rights were left alone. Otherwise null.

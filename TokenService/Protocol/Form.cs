@@ -1,5 +1,4 @@
 using System.Buffers;
-using TokenService.Clients;
 
 namespace TokenService.Protocol;
 

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-
 namespace TokenService.Protocol;
 
 /// <summary>

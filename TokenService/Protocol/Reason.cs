@@ -1,5 +1,3 @@
-using TokenService.Postgres;
-
 namespace TokenService.Protocol;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using TokenService.Clients;
-
 namespace TokenService.Protocol;
 
 /// <summary>An access token request of the client credentials grant, RFC 6749 §4.4.2.</summary>

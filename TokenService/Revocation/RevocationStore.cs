@@ -1,6 +1,5 @@
 using Dapper;
 using Npgsql;
-using TokenService.Protocol;
 using TokenService.Tokens;
 
 namespace TokenService.Revocation;

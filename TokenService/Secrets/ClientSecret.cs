@@ -1,4 +1,3 @@
-using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Secrets;

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Options;
-using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Secrets;

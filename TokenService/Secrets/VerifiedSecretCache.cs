@@ -4,7 +4,6 @@ using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Options;
 using TokenService.Caching;
-using TokenService.Commands;
 
 namespace TokenService.Secrets;
 

@@ -1,13 +1,13 @@
 using System.Collections.Concurrent;
 using System.Net;
-using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Usage;
 
 /// <summary>
-/// Counts how often each credential and each scope is used, until the counts are written. Counting takes no lock and loses no use, even while
-/// the counts are being read. Its size is bounded by the number of credentials that were verified, and scopes that were granted, between two writes.
+/// Counts how often each credential and each scope is used, until the counts are written. Counting takes no lock and loses no
+/// use, even while the counts are being read. Its size is bounded by how many credentials are verified, and scopes granted,
+/// between two writes.
 /// </summary>
 internal sealed class UsageCounters(TimeProvider clock)
 {

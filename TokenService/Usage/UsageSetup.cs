@@ -1,5 +1,3 @@
-using TokenService.Commands;
-
 namespace TokenService.Usage;
 
 /// <summary>

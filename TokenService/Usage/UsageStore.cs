@@ -1,7 +1,6 @@
 using System.Net;
 using Dapper;
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Protocol;
 
 namespace TokenService.Usage;
@@ -71,7 +70,7 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
             scopeCounts = Column(usage.Scopes, count => count.Count),
             scopeFirstAt = Column(usage.Scopes, count => count.FirstAt.UtcDateTime),
             scopeLastAt = Column(usage.Scopes, count => count.LastAt.UtcDateTime),
-            secretIds = Column(usage.Credentials, count => count.Key).Where(key => key.Kind == CredentialId.Secret).Select(key => key.Id).ToArray(),
+            secretIds = Column([.. usage.Credentials.Where(count => count.Key.Kind == CredentialId.Secret)], count => count.Key.Id),
             endingBy = endingBy.UtcDateTime,
         }, cancellationToken: ct));
         return [.. ending.Select(row => new EndingSecret(row.SecretId, row.ClientId, row.EndsAt))];

@@ -1,14 +1,11 @@
-using TokenService.Clients;
-using TokenService.Commands;
 using TokenService.Postgres;
-using TokenService.Protocol;
 using TokenService.Telemetry;
 
 namespace TokenService.Usage;
 
 /// <summary>
-/// Writes every half minute, and when the server stops, how much credentials and scopes were used, and warns of secrets in use that will end.
-/// While the database is away the counts wait for the next time.
+/// Writes every half minute, and when the server stops, how much credentials and scopes were used, and warns of secrets in use
+/// that will end. While the database is away the counts wait for the next time.
 /// </summary>
 internal sealed partial class UsageWriter(
     UsageCounters counters, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
@@ -82,10 +79,12 @@ internal sealed partial class UsageWriter(
 
     private static partial class Log
     {
-        [LoggerMessage(1, LogLevel.Warning, "Client {ClientId} still uses secret {SecretId}, which ends at {EndsAt:u}: rotate it before then")]
+        [LoggerMessage(1, LogLevel.Warning,
+            "Client {ClientId} still uses secret {SecretId}, which ends at {EndsAt:u}: rotate it before then")]
         public static partial void Ending(ILogger logger, string clientId, string secretId, DateTimeOffset endsAt);
 
-        [LoggerMessage(2, LogLevel.Warning, "The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones")]
+        [LoggerMessage(2, LogLevel.Warning,
+            "The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones")]
         public static partial void Failed(ILogger logger, Exception e);
     }
 }

@@ -7,8 +7,9 @@ create or replace function token_service.audit_hash(p_entry token_service.audit_
 as $$
     select sha256(coalesce(p_previous, '') || convert_to(
         jsonb_build_array(
-            p_entry.id, p_entry.at, p_entry.user_name, p_entry.application_name, p_entry.client_address, p_entry.operation,
-            p_entry.table_name, p_entry.row_key, p_entry.client_id, p_entry.before, p_entry.after)::text,
+            p_entry.id, p_entry.at, p_entry.user_name, p_entry.application_name, p_entry.client_address,
+            p_entry.operation, p_entry.table_name, p_entry.row_key, p_entry.client_id, p_entry.before,
+            p_entry.after)::text,
         'UTF8'))
 $$;
 
@@ -54,9 +55,9 @@ begin
         return null;
     end if;
 
-    -- One transaction at a time may append, because the chain has one end. This runs as the last thing before a commit, so
-    -- others wait only for a moment, unless a session says "set constraints all immediate" and then stays idle. The lock is on
-    -- the table and not an advisory one, because a user without rights on the table cannot take it.
+    -- One transaction at a time may append, because the chain has one end. This runs as the last thing before a commit,
+    -- so others wait only for a moment, unless a session says "set constraints all immediate" and then stays idle. The
+    -- lock is on the table and not an advisory one, because a user without rights on the table cannot take it.
     lock table audit_log in share row exclusive mode;
     select * into v_last from audit_log order by id desc limit 1;
 
@@ -104,7 +105,8 @@ as $$
     where e.id <> e.previous_id + 1
        or e.hash <> token_service.audit_hash(e.entry, e.previous_hash)
     union all
-    -- The chain alone cannot show that its end was cut off, or that all of it was replaced. A row noted elsewhere shows it.
+    -- The chain alone cannot show that its end was cut off, or that all of it was replaced. A row noted elsewhere shows
+    -- it.
     select p_known_id, 'this row is not the one that was noted'
     where (p_known_id is not null or p_known_hash is not null)
       and not exists (select from audit_log l where l.id = p_known_id and encode(l.hash, 'hex') = lower(p_known_hash))
@@ -112,8 +114,8 @@ as $$
 $$;
 
 comment on function token_service.audit_findings(bigint, text) is
-    'What is wrong with the chain of the audit log: no rows, if it is whole. Compares it with a row noted earlier, if that '
-    'is given.';
+    'What is wrong with the chain of the audit log: no rows, if it is whole. Compares it with a row noted earlier, if '
+    'that is given.';
 
 revoke all on function token_service.audit_findings(bigint, text) from public;
 grant execute on function token_service.audit_findings(bigint, text) to token_service_admin;

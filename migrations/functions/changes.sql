@@ -1,7 +1,7 @@
--- What happens when a row changes: every replica is notified, and the audit log records it.
+-- Triggers: when a row changes, every replica is notified, and the audit log records the change.
 
--- The arguments of the trigger are the subject of the notification and the column with the id of what changed. Without that
--- column the notification has no id, and every replica assumes that anything of that subject may have changed.
+-- The arguments of the trigger are the subject of the notification and the column with the id of what changed. Without
+-- that column the notification has no id, and every replica assumes that anything of that subject may have changed.
 create or replace function token_service.notify_change() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
@@ -54,7 +54,8 @@ end
 $$;
 
 comment on function token_service.ensure_trigger(text, text, text) is
-    'Makes a trigger, unless it is there. The definition is what pg_get_triggerdef prints after the name, with %s for the table.';
+    'Makes a trigger, unless it is there. The definition is what pg_get_triggerdef prints after the name, with %s for '
+    'the table.';
 
 revoke all on function token_service.ensure_trigger(text, text, text) from public;
 
@@ -71,13 +72,15 @@ create or replace function token_service.attach_triggers(
 as $$
 declare
     v_notify text := concat_ws(', ', quote_literal(p_subject), quote_literal(p_id_column));
-    v_key    text := (select string_agg(quote_literal(name), ', ' order by n) from unnest(p_key) with ordinality as k (name, n));
+    v_key    text := (
+        select string_agg(quote_literal(name), ', ' order by n) from unnest(p_key) with ordinality as k (name, n));
 begin
     perform token_service.ensure_trigger(p_table, p_table || '_notify', format(
         'AFTER %s ON %%s FOR EACH ROW EXECUTE FUNCTION token_service.notify_change(%s)', p_notify_on, v_notify));
     if p_notify_on like '%DELETE%' then
         perform token_service.ensure_trigger(p_table, p_table || '_notify_truncate', format(
-            'AFTER TRUNCATE ON %%s FOR EACH STATEMENT EXECUTE FUNCTION token_service.notify_change(%s)', quote_literal(p_subject)));
+            'AFTER TRUNCATE ON %%s FOR EACH STATEMENT EXECUTE FUNCTION token_service.notify_change(%s)',
+            quote_literal(p_subject)));
     end if;
 
     if p_key is not null then
@@ -92,7 +95,7 @@ end
 $$;
 
 comment on function token_service.attach_triggers(text, text, text, text[], text) is
-    'Has each change of a table notified, under a subject and with the id in a column, and, where the columns of its primary key are '
-    'given, audited. Called once more, it changes nothing.';
+    'Has each change of a table notified, under a subject and with the id in a column, and, where the columns of its '
+    'primary key are given, audited. Called once more, it changes nothing.';
 
 revoke all on function token_service.attach_triggers(text, text, text, text[], text) from public;

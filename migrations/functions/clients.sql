@@ -1,13 +1,13 @@
--- Clients: making, changing, disabling and deleting them. A call that changes nothing when it is repeated may be repeated.
--- No message repeats a value that could be a secret pasted by mistake.
+-- Clients: making, changing, disabling and deleting them. A call that changes nothing when it is repeated may be
+-- repeated. No message repeats a value that could be a secret pasted by mistake.
 
 create or replace function token_service.require_client(p_client_id text, p_lock boolean default true) returns void
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    -- When two admins change one client at once, the second waits and sees what the first did. Counting usage need not wait:
-    -- the foreign key of credential_use takes a lock that this one lets through.
+    -- When two admins change one client at once, the second waits and sees what the first did. Counting usage need not
+    -- wait: the foreign key of credential_use takes a lock that this one lets through.
     if p_lock then
         perform from client where id = p_client_id for no key update;
     else
@@ -75,8 +75,12 @@ comment on function token_service.require_client_properties(text, text, text[]) 
 revoke all on function token_service.require_client_properties(text, text, text[]) from public;
 
 
-create or replace function token_service.require_token_lifetime(p_of text, p_lifetime interval, p_example text, p_zero text)
-    returns void
+create or replace function token_service.require_token_lifetime(
+    p_of       text,
+    p_lifetime interval,
+    p_example  text,
+    p_zero     text
+) returns void
     language plpgsql immutable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -143,11 +147,13 @@ begin
     if exists (select from resource where id = p_client_id) then
         raise exception 'There is already a resource "%".', p_client_id
             using errcode = 'unique_violation',
-            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. '
-                   'Choose another client_id, so that no API takes the one for the other.';
+            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the '
+                   'client_id. Choose another client_id, so that no API takes the one for the other.';
     end if;
 
-    insert into client (id, name, authentication_methods) values (p_client_id, p_name, p_methods) on conflict do nothing;
+    insert into client (id, name, authentication_methods)
+    values (p_client_id, p_name, p_methods)
+    on conflict do nothing;
     if not found then
         raise exception 'There is already a client "%".', p_client_id
             using errcode = 'unique_violation', hint = 'Choose another client_id.';
@@ -164,8 +170,9 @@ end
 $$;
 
 comment on function token_service.create_client(text, text, text, text[], text[], text[]) is
-    'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it can get '
-    'no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. Returns its client_id.';
+    'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it '
+    'can get no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. '
+    'Returns its client_id.';
 
 revoke all on function token_service.create_client(text, text, text, text[], text[], text[]) from public;
 grant execute on function token_service.create_client(text, text, text, text[], text[], text[]) to token_service_admin;
@@ -188,7 +195,8 @@ begin
     perform token_service.require_client(p_client_id);
     perform token_service.require_client_properties(p_client_id, p_name, p_methods);
     perform token_service.require_token_lifetime(
-        format('The token lifetime of client "%s"', p_client_id), p_token_lifetime, '10 minutes', 'the server''s default');
+        format('The token lifetime of client "%s"', p_client_id), p_token_lifetime,
+        p_example => '10 minutes', p_zero => 'the server''s default');
     v_seconds := nullif(extract(epoch from p_token_lifetime), 0);
 
     if p_tokens_per_minute <> 0 and not token_service.is_tokens_per_minute(p_tokens_per_minute) then
@@ -198,7 +206,8 @@ begin
 
     if not token_service.is_small_object(p_extra_claims) then
         raise exception 'The extra claims of client "%" are not a JSON object of at most 1024 bytes.', p_client_id
-            using errcode = 'check_violation', hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
+            using errcode = 'check_violation',
+            hint = 'Say something like ''{"tenant": "north"}''; ''{}'' removes them.';
     end if;
 
     if not token_service.is_shallow(p_extra_claims) then
@@ -211,7 +220,8 @@ begin
         raise exception 'The extra claims of client "%" include a reserved one: %.', p_client_id,
                 token_service.reserved_among(p_extra_claims)
             using errcode = 'check_violation',
-            hint = 'The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.';
+            hint = 'The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of '
+                   'your own.';
     end if;
 
     update client
@@ -226,11 +236,12 @@ end
 $$;
 
 comment on function token_service.update_client(text, text, interval, text[], jsonb, integer) is
-    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, 0 tokens per '
-    'minute are any number.';
+    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, 0 tokens '
+    'per minute are any number.';
 
 revoke all on function token_service.update_client(text, text, interval, text[], jsonb, integer) from public;
-grant execute on function token_service.update_client(text, text, interval, text[], jsonb, integer) to token_service_admin;
+grant execute on function token_service.update_client(text, text, interval, text[], jsonb, integer)
+    to token_service_admin;
 
 
 create or replace function token_service.set_client_enabled(p_client_id text, p_enabled boolean) returns void
@@ -248,8 +259,8 @@ end
 $$;
 
 comment on function token_service.set_client_enabled(text, boolean) is
-    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again, which brings no '
-    'token back; for 10 seconds after it was disabled it gets none.';
+    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again, which brings '
+    'no token back; for 10 seconds after it was disabled it gets none.';
 
 revoke all on function token_service.set_client_enabled(text, boolean) from public;
 grant execute on function token_service.set_client_enabled(text, boolean) to token_service_admin;
@@ -267,7 +278,8 @@ begin
             hint = 'Disable it with scripts/disable-client.sql, and delete it when nobody has missed it.';
     end if;
 
-    -- A replica that writes its counts locks these rows in this order. In another order the two could wait for each other.
+    -- A replica that writes its counts locks these rows in this order. In another order the two could wait for each
+    -- other.
     perform from credential_use where client_id = p_client_id order by kind, credential_id for update;
     delete from credential_use where client_id = p_client_id;
     perform from scope_use where client_id = p_client_id order by resource, scope for update;

@@ -1,5 +1,5 @@
--- What each kind of name and value may look like. Each grammar has one home here; the tables' constraints and the functions'
--- guards call it. This file uses no table, because it is applied before the tables exist.
+-- The grammars of names and values. Each has one home here; the tables' constraints and the
+-- functions' guards call it. This file uses no table, because it is applied before the tables exist.
 --
 -- Whether a value is missing is another question: all of these return null for null.
 
@@ -7,8 +7,8 @@ create or replace function token_service.is_client_id(p_id text) returns boolean
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Form-encoding leaves these characters alone, so a client cannot get its id wrong in HTTP Basic. An id that looks like a
-    -- secret is a secret that was pasted into the wrong place.
+    -- Form-encoding leaves these characters alone, so a client cannot get its id wrong in HTTP Basic. An id that looks
+    -- like a secret is a secret that was pasted into the wrong place.
     select p_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' and p_id !~ '^tsvc_'
 $$;
 
@@ -84,7 +84,8 @@ create or replace function token_service.is_shallow(p_claims jsonb) returns bool
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Every reader of JSON gives up at some depth, this server's at 64. It could then read neither the client nor its tokens.
+    -- Every reader of JSON gives up at some depth, this server's at 64. It could then read neither the client nor its
+    -- tokens.
     select not p_claims @? 'strict $.**{17 to last}'
 $$;
 
@@ -93,19 +94,19 @@ comment on function token_service.is_shallow(jsonb) is 'True for JSON of at most
 revoke all on function token_service.is_shallow(jsonb) from public;
 
 
--- The claims that this server sets, those of RFC 7519 §4.1, and those from which an API concludes who a person is or what they
--- may do: a client must not be able to pass for a person (RFC 9700 §4.15).
+-- The claims that this server sets, those of RFC 7519 §4.1, and those from which an API concludes who a person is or
+-- what they may do: a client must not be able to pass for a person (RFC 9700 §4.15).
 create or replace function token_service.reserved_claims() returns text[]
     language sql immutable parallel safe
     set search_path = pg_catalog
 as $$
     select array[
-        'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'scope', 'scp', 'cnf', 'act', 'may_act', 'azp', 'typ',
-        'nonce', 'at_hash', 'c_hash', 'auth_time', 'acr', 'amr', 'sid', 'events', 'authorization_details', 'sub_id', 'idp',
-        'htm', 'htu', 'ath', 'actort', 'tid', 'oid', 'upn', 'nameid', 'unique_name',
+        'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'scope', 'scp', 'cnf', 'act', 'may_act', 'azp',
+        'typ', 'nonce', 'at_hash', 'c_hash', 'auth_time', 'acr', 'amr', 'sid', 'events', 'authorization_details',
+        'sub_id', 'idp', 'htm', 'htu', 'ath', 'actort', 'tid', 'oid', 'upn', 'nameid', 'unique_name',
         'groups', 'group', 'roles', 'role', 'entitlements', 'permissions',
-        'name', 'given_name', 'family_name', 'middle_name', 'nickname', 'preferred_username', 'username', 'email', 'email_verified',
-        'phone_number', 'phone_number_verified'
+        'name', 'given_name', 'family_name', 'middle_name', 'nickname', 'preferred_username', 'username',
+        'email', 'email_verified', 'phone_number', 'phone_number_verified'
     ]
 $$;
 
@@ -137,7 +138,8 @@ as $$
     select p_id ~ '^(imported_)?[0-9A-Za-z]{12}$'
 $$;
 
-comment on function token_service.is_secret_id(text) is 'True for 12 letters and digits, with or without imported_ before them.';
+comment on function token_service.is_secret_id(text) is
+    'True for 12 letters and digits, with or without imported_ before them.';
 
 revoke all on function token_service.is_secret_id(text) from public;
 
@@ -165,7 +167,7 @@ create or replace function token_service.is_representable(p_at timestamptz) retu
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Not every reader knows infinity, and a year of five digits is a slip of the hand.
+    -- Some readers know no infinity, and a year of five digits is a slip of the hand.
     select p_at > '1900-01-01Z' and p_at < '9000-01-01Z'
 $$;
 
@@ -186,7 +188,8 @@ as $$
 $$;
 
 comment on function token_service.is_resource_id(text) is
-    'True for an absolute URI without a fragment and for a plain name, of up to 256 characters, not beginning with tsvc_.';
+    'True for an absolute URI without a fragment and for a plain name, of up to 256 characters, not beginning with '
+    'tsvc_.';
 
 revoke all on function token_service.is_resource_id(text) from public;
 
@@ -198,7 +201,8 @@ as $$
     select p_scope ~ '^[\x21\x23-\x5B\x5D-\x7E]{1,128}$'
 $$;
 
-comment on function token_service.is_scope_token(text) is 'True for a scope-token of RFC 6749 §3.3 of up to 128 characters.';
+comment on function token_service.is_scope_token(text) is
+    'True for a scope-token of RFC 6749 §3.3 of up to 128 characters.';
 
 revoke all on function token_service.is_scope_token(text) from public;
 
@@ -213,7 +217,7 @@ $$;
 comment on function token_service.is_signing_algorithm(text) is 'True for an algorithm that this server signs with.';
 
 revoke all on function token_service.is_signing_algorithm(text) from public;
--- The server writes signing keys, and a constraint of theirs calls this.
+-- The server writes signing keys, whose constraint calls this.
 grant execute on function token_service.is_signing_algorithm(text) to token_service_app;
 
 

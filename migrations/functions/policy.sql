@@ -53,11 +53,12 @@ end
 $$;
 
 comment on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) is
-    'Changes what is given of the policy, and leaves what is null. A maximum secret age of 0 is none. Refuses to end live '
-    'secrets within 7 days, unless p_at_once is true.';
+    'Changes what is given of the policy, and leaves what is null. A maximum secret age of 0 is none. Refuses to end '
+    'live secrets within 7 days, unless p_at_once is true.';
 
 revoke all on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) from public;
-grant execute on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) to token_service_admin;
+grant execute on function token_service.set_policy(interval, interval, integer, boolean, timestamptz)
+    to token_service_admin;
 
 
 select token_service.attach_triggers('policy', 'client', null, array['id']);

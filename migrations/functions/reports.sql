@@ -81,8 +81,8 @@ end
 $$;
 
 comment on function token_service.secrets_report(text, interval, interval, timestamptz) is
-    'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was used, '
-    'and what is to do.';
+    'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was '
+    'used, and what is to do.';
 
 revoke all on function token_service.secrets_report(text, interval, interval, timestamptz) from public;
 grant execute on function token_service.secrets_report(text, interval, interval, timestamptz) to token_service_admin;
@@ -145,7 +145,10 @@ begin
         from (
             select is_default,
                    -- A name that the client holds at several resources says nothing without the resource.
-                   case when count(*) over (partition by scope) > 1 then format('%s (%s)', scope, resource) else scope end as shown
+                   case
+                       when count(*) over (partition by scope) > 1 then format('%s (%s)', scope, resource)
+                       else scope
+                   end as shown
             from client_scope
             where client_id = c.id
         ) held
@@ -162,13 +165,17 @@ end
 $$;
 
 comment on function token_service.clients_report(text, timestamptz) is
-    'One client or all, with what each has. A scope whose name the client holds at several resources has the resource beside it.';
+    'One client or all, with what each has. A scope whose name the client holds at several resources has the resource '
+    'beside it.';
 
 revoke all on function token_service.clients_report(text, timestamptz) from public;
 grant execute on function token_service.clients_report(text, timestamptz) to token_service_admin;
 
 
-create or replace function token_service.access_report(p_idle interval default '90 days', p_now timestamptz default now())
+create or replace function token_service.access_report(
+    p_idle interval    default '90 days',
+    p_now  timestamptz default now()
+)
     returns table (
         client_id    text,
         name         text,
@@ -209,7 +216,8 @@ end
 $$;
 
 comment on function token_service.access_report(interval, timestamptz) is
-    'The enabled clients that were not used for a time, and the scopes that clients hold and did not ask for in that time.';
+    'The enabled clients that were not used for a time, and the scopes that clients hold and did not ask for in that '
+    'time.';
 
 revoke all on function token_service.access_report(interval, timestamptz) from public;
 grant execute on function token_service.access_report(interval, timestamptz) to token_service_admin;

@@ -34,7 +34,8 @@ begin
     if token_service.is_resource_id(p_resource) is not true then
         raise exception 'The resource is neither an absolute URI without a fragment nor a plain name.'
             using errcode = 'check_violation',
-            hint = 'Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud.';
+            hint = 'Use the identifier of the API, such as https://api.example.com, or the name it already expects as '
+                   'aud.';
     end if;
 
     if p_signing_alg <> 'default' and not token_service.is_signing_algorithm(p_signing_alg) then
@@ -43,15 +44,15 @@ begin
     end if;
 
     perform token_service.require_token_lifetime(
-        'The maximum token lifetime', p_max_token_lifetime, '5 minutes', 'no maximum');
+        'The maximum token lifetime', p_max_token_lifetime, p_example => '5 minutes', p_zero => 'no maximum');
     v_seconds := nullif(extract(epoch from p_max_token_lifetime), 0);
 
     perform token_service.lock_name(p_resource);
     if exists (select from client where id = p_resource) then
         raise exception 'There is already a client "%".', p_resource
             using errcode = 'unique_violation',
-            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. '
-                   'Choose another name, or a URI, so that no API takes the one for the other.';
+            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the '
+                   'client_id. Choose another name, or a URI, so that no API takes the one for the other.';
     end if;
 
     insert into resource (id) values (p_resource) on conflict do nothing;
@@ -71,8 +72,8 @@ end
 $$;
 
 comment on function token_service.create_resource(text, text[], text, interval) is
-    'Makes a resource. Where it exists, adds the scopes it lacks, and sets its signing algorithm and the maximum lifetime of '
-    'its tokens if they are given. A maximum of 0 is none. Returns its id.';
+    'Makes a resource. Where it exists, adds the scopes it lacks, and sets its signing algorithm and the maximum '
+    'lifetime of its tokens if they are given. A maximum of 0 is none. Returns its id.';
 
 revoke all on function token_service.create_resource(text, text[], text, interval) from public;
 grant execute on function token_service.create_resource(text, text[], text, interval) to token_service_admin;

@@ -16,22 +16,24 @@ comment on function token_service.end_tokens_of(text, timestamptz) is
 revoke all on function token_service.end_tokens_of(text, timestamptz) from public;
 
 
--- An API that verifies offline learns of the withdrawal too, through the list of revoked tokens. And a client that comes back
--- brings none of its tokens back.
+-- An API that verifies offline learns of the withdrawal too, through the list of revoked tokens. And a client that
+-- comes back brings none of its tokens back.
 create or replace function token_service.end_tokens_of_withdrawn_client() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
     v_now      timestamptz := clock_timestamp(); -- not now(), which is when a long transaction began
-    -- A replica may learn of the change up to 5 seconds late, and issues tokens until then; another 5 are for clocks that differ.
+    -- A replica may learn of the change up to 5 seconds late, and issues tokens until then; another 5 are for clocks
+    -- that differ.
     v_heard_by timestamptz := v_now + interval '10 seconds';
 begin
     if tg_op = 'TRUNCATE' then
         perform token_service.end_tokens_of(id, v_heard_by) from client;
     elsif tg_op = 'DELETE' or (old.enabled and not new.enabled) then
         perform token_service.end_tokens_of(old.id, v_heard_by);
-    -- When the client comes back: a replica that could not reach the database has issued tokens for longer than 10 seconds.
+    -- When the client comes back: a replica that could not reach the database has issued tokens for longer than 10
+    -- seconds.
     elsif tg_op = 'INSERT' then
         update tokens_not_before set not_before = v_now where client_id = new.id and not_before < v_now;
     elsif new.enabled and not old.enabled then
@@ -42,8 +44,8 @@ end
 $$;
 
 comment on function token_service.end_tokens_of_withdrawn_client() is
-    'Ends the tokens of a client that is disabled or deleted, those of the following 10 seconds too. When the client is '
-    'enabled again, or another is made with its id, ends those issued since.';
+    'Ends the tokens of a client that is disabled or deleted, those of the following 10 seconds too. When the client '
+    'is enabled again, or another is made with its id, ends those issued since.';
 
 revoke all on function token_service.end_tokens_of_withdrawn_client() from public;
 
@@ -57,22 +59,22 @@ begin
     if not exists (select from tokens_not_before where client_id = p_client_id) then
         perform token_service.require_client(p_client_id, p_lock => false);
     end if;
-    -- Not now(), which is when the transaction began: tokens issued since then end too.
+    -- The instant is not now(), which is when the transaction began: tokens issued since then end too.
     perform token_service.end_tokens_of(p_client_id, clock_timestamp());
     return (select not_before from tokens_not_before where client_id = p_client_id);
 end
 $$;
 
 comment on function token_service.revoke_client_tokens(text) is
-    'Ends every token that a client got until now, and returns that instant. The client may get new ones. It may be disabled, '
-    'or deleted within the last day.';
+    'Ends every token that a client got until now, and returns that instant. The client may get new ones. It may be '
+    'disabled, or deleted within the last day.';
 
 revoke all on function token_service.revoke_client_tokens(text) from public;
 grant execute on function token_service.revoke_client_tokens(text) to token_service_admin;
 
 
--- The server calls this. It cannot delete a revocation that still counts, because the clock is the database's and the limit is
--- small. The hour is for clocks that differ, and for the minute that verifiers forgive.
+-- The server calls this. It cannot delete a revocation that still counts, because the clock is the database's and the
+-- limit is small. The hour is for clocks that differ, and for the minute that verifiers forgive.
 create or replace function token_service.delete_expired(p_limit integer) returns integer
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
@@ -87,7 +89,8 @@ begin
             hint = 'Where as many were deleted as were asked for, ask again: there may be more.';
     end if;
 
-    -- The array makes sure that the rows are chosen once. A plan may run a subquery of IN again, and then it finds the next ones.
+    -- The array makes sure that the rows are chosen once. A plan may run a subquery of IN again, and then it finds the
+    -- next ones.
     delete from revoked_token
     where jti = any (array(
         select jti
@@ -114,18 +117,19 @@ end
 $$;
 
 comment on function token_service.delete_expired(integer) is
-    'Deletes up to p_limit revocations, at most 1000, whose tokens have expired. It skips those that another replica is '
-    'deleting. Returns how many; as many as p_limit means that there may be more.';
+    'Deletes up to p_limit revocations, at most 1000, whose tokens have expired. It skips those that another replica '
+    'is deleting. Returns how many; as many as p_limit means that there may be more.';
 
 revoke all on function token_service.delete_expired(integer) from public;
 grant execute on function token_service.delete_expired(integer) to token_service_app;
 
 
 select token_service.ensure_trigger('client', 'client_end_tokens',
-    'AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
+    'AFTER INSERT OR DELETE OR UPDATE ON %s '
+    'FOR EACH ROW EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
 select token_service.ensure_trigger('client', 'client_end_tokens_truncate',
     'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
--- A row of revoked_token is deleted when its token has expired, which nobody needs to know. And clients write it, not admins, so
--- it is not audited.
+-- A row of revoked_token is deleted when its token has expired, which nobody needs to know. And clients write it, not
+-- admins, so it is not audited.
 select token_service.attach_triggers('revoked_token', 'token', 'jti', null, 'INSERT OR UPDATE');
 select token_service.attach_triggers('tokens_not_before', 'client', 'client_id', array['client_id']);

@@ -1,6 +1,6 @@
--- The two roles. token_service_admin is for people at psql: it reads, and changes through functions. token_service_app is for
--- the server: it reads what a request needs, and writes signing keys, revocations and counts of usage. Both are groups; the
--- logins of people and servers are members of them.
+-- The two roles. token_service_admin is for people at psql: it reads, and changes through functions. token_service_app
+-- is for the server: it reads what a request needs, and writes signing keys, revocations and counts of usage. Both are
+-- groups; the logins of people and servers are members of them.
 --
 -- This file is applied before the tables exist, and again on every migrate.
 
@@ -18,7 +18,8 @@ begin
                 when insufficient_privilege then
                     raise exception 'There is no role %, and the migrating user may not create it.', v_role
                         using errcode = 'insufficient_privilege',
-                        hint = 'Have a superuser run: create role token_service_admin nologin; create role token_service_app nologin;';
+                        hint = 'Have a superuser run: create role token_service_admin nologin; '
+                               'create role token_service_app nologin;';
             end;
         end if;
     end loop;

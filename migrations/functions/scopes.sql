@@ -53,18 +53,18 @@ begin
             hint = 'Check its spelling, or make it with scripts/create-resource.sql: a scope belongs to a resource.';
     end if;
     if cardinality(v_resources) > 1 then
-        raise exception 'There is a scope "%" of each of these resources: %.', p_scope, array_to_string(v_resources, ', ')
-            using errcode = 'cardinality_violation',
-            hint = 'Say which one is meant, with -v resource=….';
+        raise exception 'There is a scope "%" of each of these resources: %.',
+                p_scope, array_to_string(v_resources, ', ')
+            using errcode = 'cardinality_violation', hint = 'Say which one is meant, with -v resource=….';
     end if;
     return v_resources[1];
 end
 $$;
 
 comment on function token_service.resource_of_scope(text, text, text) is
-    'The resource whose scope is meant: the one that is given, or else the only one with a scope of that name, among the '
-    'scopes that a client holds or, where it holds none of that name, among all. Refuses a scope that does not exist, and a '
-    'name that several resources have.';
+    'The resource whose scope is meant: the one that is given, or else the only one with a scope of that name, among '
+    'the scopes that a client holds or, where it holds none of that name, among all. Refuses a scope that does not '
+    'exist, and a name that several resources have.';
 
 revoke all on function token_service.resource_of_scope(text, text, text) from public;
 
@@ -93,8 +93,8 @@ end
 $$;
 
 comment on function token_service.grant_scope(text, text, boolean, text) is
-    'Lets a client ask for a scope. A request that names no scope gets it if it is a default; null leaves that as it is, and '
-    'a new grant is no default. The resource may be left out where only one has a scope of that name.';
+    'Lets a client ask for a scope. A request that names no scope gets it if it is a default; null leaves that as it '
+    'is, and a new grant is no default. The resource may be left out where only one has a scope of that name.';
 
 revoke all on function token_service.grant_scope(text, text, boolean, text) from public;
 grant execute on function token_service.grant_scope(text, text, boolean, text) to token_service_admin;
@@ -120,8 +120,8 @@ end
 $$;
 
 comment on function token_service.revoke_scope(text, text, text) is
-    'Takes a scope from a client. An API that verifies offline takes the tokens that have it until they expire. The resource '
-    'may be left out where the client holds only one scope of that name.';
+    'Takes a scope from a client. An API that verifies offline takes the tokens that have it until they expire. The '
+    'resource may be left out where the client holds only one scope of that name.';
 
 revoke all on function token_service.revoke_scope(text, text, text) from public;
 grant execute on function token_service.revoke_scope(text, text, text) to token_service_admin;

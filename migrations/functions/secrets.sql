@@ -1,5 +1,5 @@
--- Client secrets: adding, rotating, revoking and retiring them. A call that changes nothing when it is repeated may be repeated.
--- No message repeats a value that could be a secret pasted by mistake. The arguments p_now are for tests.
+-- Client secrets: adding, rotating, revoking and retiring them. A call that changes nothing when it is repeated may be
+-- repeated. No message repeats a value that could be a secret pasted by mistake. The arguments p_now are for tests.
 
 create or replace function token_service.secret_ends_at(p_created_at timestamptz, p_expires_at timestamptz)
     returns timestamptz
@@ -34,7 +34,8 @@ comment on function token_service.require_dates(timestamptz, timestamptz) is
 revoke all on function token_service.require_dates(timestamptz, timestamptz) from public;
 
 
-create or replace function token_service.require_new_secret(p_client_id text, p_secret_id text, p_digest text) returns void
+create or replace function token_service.require_new_secret(p_client_id text, p_secret_id text, p_digest text)
+    returns void
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -43,7 +44,8 @@ begin
         raise exception 'The digest of client "%" is not an Argon2id digest.', p_client_id
             using errcode = 'check_violation',
             hint = 'Make one with "TokenService secret new", or digest a secret you already have with '
-                   '"TokenService secret hash". Never store a secret itself: if one was pasted here, treat it as leaked.';
+                   '"TokenService secret hash". Never store a secret itself: if one was pasted here, treat it as '
+                   'leaked.';
     end if;
 
     if p_secret_id is null then
@@ -90,7 +92,8 @@ declare
 begin
     perform token_service.require_client(p_client_id);
 
-    -- Not now(), which is when the transaction began. The order of a client's secrets is that in which admins got its lock.
+    -- The instant is not now(), which is when the transaction began. The order of a client's secrets is that in which admins got its
+    -- lock.
     v_made_at := clock_timestamp();
     v_ends_at := token_service.secret_ends_at(v_made_at, null);
 
@@ -113,7 +116,8 @@ begin
     if v_not_before >= v_ends_at then
         raise exception 'The secret would be too old before it could be used.'
             using errcode = 'check_violation',
-            hint = 'The policy''s max_secret_age counts from now on. Add the secret later, or with an earlier not_before.';
+            hint = 'The policy''s max_secret_age counts from now on. Add the secret later, or with an earlier '
+                   'not_before.';
     end if;
 
     -- An imported secret does not name its row, so a wrong guess costs one hash for each that the client has.
@@ -145,7 +149,8 @@ comment on function token_service.add_secret(text, text, text, text, timestamptz
     'Adds a secret to a client by its digest, and leaves its other secrets alone. Returns the secret''s id.';
 
 revoke all on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz) from public;
-grant execute on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz) to token_service_admin;
+grant execute on function token_service.add_secret(text, text, text, text, timestamptz, timestamptz)
+    to token_service_admin;
 
 
 create or replace function token_service.newest_secret_id(p_client_id text) returns text
@@ -202,8 +207,8 @@ begin
     if p_newest_secret_id <> coalesce(token_service.newest_secret_id(p_client_id), '') then
         raise exception 'Somebody else has just changed the secrets of client "%".', p_client_id
             using errcode = 'serialization_failure',
-            hint = 'Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their '
-                   'new secret too.';
+            hint = 'Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end '
+                   'their new secret too.';
     end if;
 
     perform token_service.require_dates(p_not_before, p_expires_at);
@@ -226,11 +231,12 @@ $$;
 
 comment on function
     token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) is
-    'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. Where p_newest_secret_id is '
-    'given and no longer the newest, another admin was faster, and nothing changes.';
+    'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. Where '
+    'p_newest_secret_id is given and no longer the newest, another admin was faster, and nothing changes.';
 
 revoke all on function
-    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) from public;
+    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
+    from public;
 grant execute on function
     token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
     to token_service_admin;
@@ -307,7 +313,8 @@ begin
 end
 $$;
 
-comment on function token_service.require_idle_time(interval) is 'Refuses an idle time that is too short to mean anything.';
+comment on function token_service.require_idle_time(interval) is
+    'Refuses an idle time that is too short to mean anything.';
 
 revoke all on function token_service.require_idle_time(interval) from public;
 
@@ -384,8 +391,8 @@ end
 $$;
 
 comment on function token_service.retire_unused_secrets(interval, boolean, timestamptz) is
-    'Revokes the live secrets that were not used for a time and whose client has a newer live secret, and returns them. '
-    'A dry run only returns them.';
+    'Revokes the live secrets that were not used for a time and whose client has a newer live secret, and returns '
+    'them. A dry run only returns them.';
 
 revoke all on function token_service.retire_unused_secrets(interval, boolean, timestamptz) from public;
 grant execute on function token_service.retire_unused_secrets(interval, boolean, timestamptz) to token_service_admin;

@@ -1,5 +1,5 @@
--- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does all else. The
--- arguments p_now are for tests.
+-- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does all
+-- else. The arguments p_now are for tests.
 
 -- The one place that decides when a key is gone, for every change of its dates.
 create or replace function token_service.set_signing_key_gone_after() returns trigger
@@ -61,8 +61,8 @@ end
 $$;
 
 comment on function token_service.rotate_signing_key(text, timestamptz) is
-    'Lets the next key of an algorithm, or of each algorithm, sign as soon as all verifiers have it. Returns these keys, and '
-    'from when they sign.';
+    'Lets the next key of an algorithm, or of each algorithm, sign as soon as all verifiers have it. Returns these '
+    'keys, and from when they sign.';
 
 revoke all on function token_service.rotate_signing_key(text, timestamptz) from public;
 grant execute on function token_service.rotate_signing_key(text, timestamptz) to token_service_admin;
@@ -91,8 +91,8 @@ begin
     set withdrawn_at = p_now, sealed_private_key = null
     where kid = p_kid;
 
-    -- If this was the next key, the one before it signs until there is another. If this key was signing, the server lets the next
-    -- one sign as soon as it learns of the withdrawal.
+    -- If this was the next key, the one before it signs until there is another. If this key was signing, the server
+    -- lets the next one sign as soon as it learns of the withdrawal.
     update signing_key
     set signs_until = null
     where alg = v_key.alg
@@ -103,7 +103,8 @@ end
 $$;
 
 comment on function token_service.withdraw_signing_key(text, timestamptz) is
-    'Withdraws a compromised key: it leaves the JWKS at once, its private half is destroyed, and the next key signs at once.';
+    'Withdraws a compromised key: it leaves the JWKS at once, its private half is destroyed, and the next key signs '
+    'at once.';
 
 revoke all on function token_service.withdraw_signing_key(text, timestamptz) from public;
 grant execute on function token_service.withdraw_signing_key(text, timestamptz) to token_service_admin;

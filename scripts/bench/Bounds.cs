@@ -6,9 +6,6 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Npgsql;
-using TokenService.Clients;
-using TokenService.Commands;
-using TokenService.Protocol;
 
 namespace TokenService.Bench;
 

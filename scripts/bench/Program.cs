@@ -1,6 +1,5 @@
 using System.Globalization;
 using TokenService.Bench;
-using TokenService.Commands;
 
 return args switch
 {

@@ -3,9 +3,6 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Npgsql;
-using TokenService.Commands;
-using TokenService.Keys;
-using TokenService.Protocol;
 using TokenService.Secrets;
 
 namespace TokenService.Bench;

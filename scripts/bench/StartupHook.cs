@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
-using TokenService.Bench;
 
 // In the global namespace and of this name, as the runtime wants it: DOTNET_STARTUP_HOOKS runs it in the server's own process, which needs
 // to know nothing of it.

@@ -1,8 +1,5 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
-using TokenService.Configuration;
-using TokenService.Keys;
-using TokenService.Protocol;
 
 namespace TokenService.Bench;
 

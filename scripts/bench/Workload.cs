@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
 using Npgsql;
-using TokenService.Commands;
 using TokenService.Secrets;
 
 namespace TokenService.Bench;
