@@ -5,7 +5,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>A key is published for as long as the longest token it signed, and its private half is kept no longer than that.</summary>
+/// <summary>
+/// A key is published until the longest token that it signed has expired. Its private half is destroyed an hour later.
+/// </summary>
 [TestFixture]
 public sealed class EndOfAKey
 {
@@ -15,14 +17,14 @@ public sealed class EndOfAKey
     private TestClient client = null!;
     private TestServer server = null!;
 
-    private SigningKey First => server.Services.GetRequiredService<SigningKeys>().Ring.Keys[0];
+    private SigningKey FirstKey => server.Services.GetRequiredService<SigningKeys>().Ring.Keys[0];
 
     [SetUp]
     public async Task StartServer()
     {
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
-        // All of it lies in the past of the database, whose clock must agree before anything is destroyed.
+        // The server destroys a private key only when the database's clock agrees, so this test runs in the past.
         await database.ExecuteAsync("update token_service.client_secret set not_before = not_before - interval '90 days'");
         server = await TestServer.StartAsync(database.ConnectionString, new FakeClock(TimeSpan.FromDays(-90)));
     }
@@ -35,23 +37,25 @@ public sealed class EndOfAKey
     }
 
     [Test]
-    public async Task The_mark_of_the_longest_token_is_raised_before_a_longer_one_and_never_else()
+    public async Task The_longest_token_lifetime_of_a_key_is_raised_only_before_a_longer_token_is_issued()
     {
-        var kid = First.Kid;
+        var kid = FirstKey.Kid;
         await IssueAsync();
         Assert.That(await ReadAsync<int>("max_token_lifetime_seconds", kid), Is.EqualTo(600));
 
         var version = await ReadAsync<string>("xmin", kid);
         for (var i = 0; i < 20; i++)
             await IssueAsync();
-        Assert.That(await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "no token writes anything");
+        Assert.That(
+            await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "issuing a token does not write to the row");
 
-        await LetTokensLiveAsync(seconds: 300);
+        await SetTokenLifetimeAsync(seconds: 300);
         await IssueAsync();
-        Assert.That(await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "a shorter one neither");
+        Assert.That(
+            await ReadAsync<string>("xmin", kid), Is.EqualTo(version), "a shorter token does not write to the row");
 
-        // Whoever cannot raise the mark issues no token that would need it.
-        await LetTokensLiveAsync(seconds: 3600);
+        // A server that cannot raise the longest lifetime issues no token that would need it.
+        await SetTokenLifetimeAsync(seconds: 3600);
         await database.ExecuteAsync(
             "alter table token_service.signing_key add constraint held check (max_token_lifetime_seconds <= 600)");
         Assert.That((await TokenRequestBuilder.For(client).SendAsync(server)).Status, Is.EqualTo(500));
@@ -61,22 +65,23 @@ public sealed class EndOfAKey
     }
 
     [Test]
-    public async Task A_key_that_ends_soon_stays_published_until_a_token_of_a_day_is_dead_and_openable_an_hour_longer()
+    public async Task A_key_is_published_until_its_longest_token_has_expired_and_its_private_half_lives_an_hour_longer()
     {
-        var key = First;
+        var key = FirstKey;
         await MoveToAsync(key.SignsUntil!.Value - Second);
-        await LetTokensLiveAsync(seconds: 86400);
+        await SetTokenLifetimeAsync(seconds: 86400);
         var token = await IssueAsync();
         Assert.That(token.Kid, Is.EqualTo(key.Kid));
 
         await MoveToAsync(token.ValidTo);
-        Assert.That((await PublishedKey.ReadAllAsync(server)).Single(published => published.Kid == key.Kid).Verifies(token.EncodedToken));
+        var published = (await PublishedKey.ReadAllAsync(server)).Single(published => published.Kid == key.Kid);
+        Assert.That(published.Verifies(token.EncodedToken));
 
         var goneAfter = key.SignsUntil.Value + TimeSpan.FromDays(1) + TimeSpan.FromMinutes(15);
         await MoveToAsync(goneAfter - Second);
-        Assert.That(await PublishedAsync(), Does.Contain(key.Kid));
+        Assert.That(await PublishedKidsAsync(), Does.Contain(key.Kid));
         await MoveToAsync(goneAfter);
-        Assert.That(await PublishedAsync(), Does.Not.Contain(key.Kid));
+        Assert.That(await PublishedKidsAsync(), Does.Not.Contain(key.Kid));
 
         await MoveToAsync(goneAfter + TimeSpan.FromHours(1));
         Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.False);
@@ -84,21 +89,21 @@ public sealed class EndOfAKey
         Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.True);
         Assert.That(
             await database.ReadAsync<int>("select count(*) from token_service.signing_key where sealed_private_key is null"),
-            Is.EqualTo(1), "its successors keep theirs");
+            Is.EqualTo(1), "the successors keep their private halves");
     }
 
     [Test]
-    public async Task A_clock_that_is_ahead_of_the_database_destroys_nothing()
+    public async Task A_server_whose_clock_is_ahead_of_the_database_destroys_no_private_key()
     {
         await database.ExecuteAsync("delete from token_service.signing_key");
         await server.DisposeAsync();
         server = await TestServer.StartAsync(database);
 
-        var key = First;
+        var key = FirstKey;
         await MoveToAsync(key.SignsUntil!.Value);
         await MoveToAsync(key.GoneAfter!.Value + TimeSpan.FromHours(2));
 
-        Assert.That(await PublishedAsync(), Does.Not.Contain(key.Kid));
+        Assert.That(await PublishedKidsAsync(), Does.Not.Contain(key.Kid));
         Assert.That(await ReadAsync<bool>("sealed_private_key is null", key.Kid), Is.False);
     }
 
@@ -109,7 +114,7 @@ public sealed class EndOfAKey
         return answer.Token;
     }
 
-    private async Task LetTokensLiveAsync(int seconds)
+    private async Task SetTokenLifetimeAsync(int seconds)
     {
         await database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @seconds", new { seconds });
         await server.HasHeardAsync();
@@ -121,8 +126,9 @@ public sealed class EndOfAKey
         await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
     }
 
-    private async Task<IEnumerable<string>> PublishedAsync() => (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid);
+    private async Task<IEnumerable<string>> PublishedKidsAsync() =>
+        (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid);
 
-    private Task<T?> ReadAsync<T>(string what, string kid) =>
-        database.ReadAsync<T>($"select {what} from token_service.signing_key where kid = @kid", new { kid });
+    private Task<T?> ReadAsync<T>(string column, string kid) =>
+        database.ReadAsync<T>($"select {column} from token_service.signing_key where kid = @kid", new { kid });
 }

@@ -6,12 +6,19 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>What tokens are signed with: as the server is told, and as a resource asks.</summary>
+/// <summary>Tokens are signed with the configured algorithm, or with the one that a resource has of its own.</summary>
 [TestFixture]
 public sealed class KeyAlgorithms
 {
     private const string EllipticCurve = "alg crv kid kty use x y";
     private const string Rsa = "alg e kid kty n use";
+
+    // The modulus of the example in RFC 7638 §3.1.
+    private const string ExampleModulus =
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc"
+        + "_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQ"
+        + "R0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bF"
+        + "TWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
 
     private Database database = null!;
     private TestClient client = null!;
@@ -31,7 +38,7 @@ public sealed class KeyAlgorithms
     [TestCase("RS256", "RSA", Rsa, 3072)]
     [TestCase("PS256", "RSA", Rsa, 2048, "Keys:RsaKeySize=2048")]
     [Rfc(9068, "2.1b"), Rfc(7518, "3.3"), Rfc(7518, "3.4"), Rfc(7517, "4.2/4.5")]
-    public async Task Tokens_are_signed_with_the_algorithm_that_is_set_and_verify_with_its_JWK(
+    public async Task Tokens_are_signed_with_the_configured_algorithm_and_verify_with_its_JWK(
         string algorithm, string type, string members, int bits, params string[] settings)
     {
         await using var server = await TestServer.StartAsync(database, [$"Keys:Algorithm={algorithm}", .. settings]);
@@ -48,33 +55,35 @@ public sealed class KeyAlgorithms
                 Assert.That(Bits(key), Is.EqualTo(bits));
             }
 
-            Assert.That((token.Alg, token.Kid), Is.EqualTo((algorithm, keys[0].Kid)), "the first of two signs");
+            Assert.That(
+                (token.Alg, token.Kid), Is.EqualTo((algorithm, keys[0].Kid)), "the first of the two keys signs");
             Assert.That(keys.Select(key => key.Verifies(token.EncodedToken)), Is.EqualTo([true, false]));
         }
     }
 
     // The example of RFC 7638 §3.1.
     [Test]
-    public void The_thumbprint_of_an_RSA_key_is_computed_rightly() =>
+    public void The_thumbprint_of_an_RSA_key_is_that_of_the_example_in_RFC_7638() =>
         Assert.That(
-            new PublishedKey(JsonElement.Parse("""
-                {"kty":"RSA","e":"AQAB","alg":"RS256","kid":"2011-04-29",
-                 "n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}
-                """)).Thumbprint,
+            new PublishedKey(JsonElement.Parse(
+                $$"""{"kty":"RSA","e":"AQAB","alg":"RS256","kid":"2011-04-29","n":"{{ExampleModulus}}"}""")).Thumbprint,
             Is.EqualTo("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"));
 
     [Test, Rfc(9068, "2.1b")]
-    public async Task A_resource_that_asks_for_another_algorithm_gets_it_once_every_verifier_knows_its_key()
+    public async Task A_resource_with_its_own_algorithm_gets_it_once_every_verifier_knows_the_key()
     {
-        var carrier = await database.CreateClientAsync("carrier", "parcels:read", "parcels:read", "https://parcels.example.com");
+        var carrier = await database.CreateClientAsync(
+            "carrier", "parcels:read", "parcels:read", "https://parcels.example.com");
         await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
         await database.ExecuteAsync(
             "update token_service.resource set signing_alg = 'RS256' where id = 'https://parcels.example.com'");
 
         await StepAsync(server);
         var first = server.Services.GetRequiredService<SigningKeys>().Ring.Keys.First(key => key.Algorithm == "RS256");
-        Assert.That((await PublishedKey.ReadAllAsync(server)).Select(key => key.Member("alg")), Is.EquivalentTo(["ES256", "ES256", "RS256"]));
-        Assert.That(first.SignsFrom - server.Clock.GetUtcNow(), Is.GreaterThan(TimeSpan.FromMinutes(5)), "the JWKS's max-age");
+        Assert.That(await PublishedAlgorithmsAsync(server), Is.EquivalentTo(["ES256", "ES256", "RS256"]));
+        Assert.That(
+            first.SignsFrom - server.Clock.GetUtcNow(), Is.GreaterThan(TimeSpan.FromMinutes(5)),
+            "longer than the max-age of the JWKS");
 
         server.Clock.Advance(first.SignsFrom - server.Clock.GetUtcNow() - TimeSpan.FromSeconds(1));
         await StepAsync(server);
@@ -84,7 +93,7 @@ public sealed class KeyAlgorithms
         await StepAsync(server);
         await IsSignedWithAsync("RS256", carrier, server);
         await IsSignedWithAsync("ES256", client, server);
-        Assert.That((await PublishedKey.ReadAllAsync(server)).Select(key => key.Member("alg")).Distinct(), Is.EquivalentTo(["ES256", "RS256"]));
+        Assert.That((await PublishedAlgorithmsAsync(server)).Distinct(), Is.EquivalentTo(["ES256", "RS256"]));
     }
 
     private static async Task IsSignedWithAsync(string algorithm, TestClient client, TestServer server)
@@ -98,10 +107,13 @@ public sealed class KeyAlgorithms
         }
     }
 
+    private static async Task<IEnumerable<string>> PublishedAlgorithmsAsync(TestServer server) =>
+        (await PublishedKey.ReadAllAsync(server)).Select(key => key.Member("alg"));
+
     private static Task<string?> StepAsync(TestServer server) =>
         server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
 
-    // RFC 7518 §6.3.1.1: no leading zeros; §6.2.1.2: as long as the curve's field.
+    // RFC 7518 §6.3.1.1: n has no leading zeros. RFC 7518 §6.2.1.2: x is as long as the curve's field.
     private static int Bits(PublishedKey key) =>
         8 * Base64Url.DecodeFromChars(key.Member(key.Member("kty") == "EC" ? "x" : "n")).Length;
 }

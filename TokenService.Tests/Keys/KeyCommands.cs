@@ -3,11 +3,13 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>What an operator sees of signing keys and does to them, by the program as it was built and by psql.</summary>
+/// <summary>
+/// An operator lists, rotates, reseals and withdraws signing keys, with the built program and with psql.
+/// </summary>
 [TestFixture]
 public sealed class KeyCommands
 {
-    private const string SealingKey = "c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU="; // the harness's
+    private const string SealingKey = "c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU="; // as in the harness
     private const string NewSealingKey = "YW5vdGhlci1zZWFsaW5nLWtleS1vZi10ZXN0cy0zMmI=";
     private const string Unknown = "HINT:  TokenService keys list shows the keys there are.\n";
 
@@ -20,7 +22,7 @@ public sealed class KeyCommands
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [Test]
-    public async Task List_shows_where_each_key_is_in_its_life()
+    public async Task Keys_list_shows_the_state_and_dates_of_each_key()
     {
         var hour = DateTime.UtcNow.Date.AddHours(DateTime.UtcNow.Hour);
         await InsertAsync("forgotten", "ES256", hour.AddDays(-60), until: hour.AddDays(-40), privateHalf: null);
@@ -30,41 +32,48 @@ public sealed class KeyCommands
         await InsertAsync("withdrawn", "RS256", hour.AddHours(-1), withdrawn: hour, privateHalf: null);
         await InsertAsync("next-srxYPoL00wspR6G-mxfXoL8UbuG8j1GAfmjt3x", "ES384", hour.AddDays(10));
 
-        // Without any sealing key: they are not needed to look.
+        // Listing needs no sealing key, so none is configured here.
         var tool = await KeysAsync("list");
 
         Assert.That((tool.ExitCode, tool.Error), Is.EqualTo((0, "")));
         Assert.That(tool.Output.TrimEnd('\n').Split('\n'), Is.EqualTo(
         [
-            "kid                                          algorithm  state      signs from            signs until           gone after            sealed by",
+            "kid                                          algorithm  state      "
+                + "signs from            signs until           gone after            sealed by",
             $"gone                                         ES256      gone       {At(-40)}  {At(-20)}  {At(-20, 12.25)}  -",
             $"retiring                                     ES256      retiring   {At(-20)}  {At(0, -2)}  {At(0, 10.25)}  test",
             $"signing                                      ES256      signing    {At(0, -2)}  {At(10)}  {At(10, 12.25)}  test",
             $"withdrawn                                    RS256      withdrawn  {At(0, -1)}  -                     {At(0)}  -",
-            $"next-srxYPoL00wspR6G-mxfXoL8UbuG8j1GAfmjt3x  ES384      next       {At(10)}  -                     -                     test",
+            $"next-srxYPoL00wspR6G-mxfXoL8UbuG8j1GAfmjt3x  ES384      next       "
+                + $"{At(10)}  -                     -                     test",
         ]));
 
         string At(int days, double hours = 0) => Date(hour.AddDays(days).AddHours(hours));
     }
 
     [Test]
-    public async Task Rotate_says_which_keys_sign_next_and_from_when()
+    public async Task Keys_rotate_prints_which_keys_sign_next_and_from_when()
     {
         await StartOnceAsync();
-        var (kid, knownFrom) = (await NextAsync(), await database.ReadAsync<DateTime>("select max(known_from) from token_service.signing_key"));
+        var kid = await NextAsync();
+        var knownFrom = await database.ReadAsync<DateTime>("select max(known_from) from token_service.signing_key");
 
-        // Twice is as good as once.
+        // A second call changes nothing and prints the same.
         for (var call = 0; call < 2; call++)
         {
             var tool = await KeysAsync("rotate");
-            Assert.That((tool.ExitCode, tool.Error, tool.Output), Is.EqualTo((0, "", $"{kid} (ES256) signs from {Date(knownFrom)}\n")));
+            Assert.That(
+                (tool.ExitCode, tool.Error, tool.Output),
+                Is.EqualTo((0, "", $"{kid} (ES256) signs from {Date(knownFrom)}\n")));
         }
 
-        Assert.That(await database.ReadAsync<DateTime>("select max(signs_from) from token_service.signing_key"), Is.EqualTo(knownFrom));
+        Assert.That(
+            await database.ReadAsync<DateTime>("select max(signs_from) from token_service.signing_key"),
+            Is.EqualTo(knownFrom));
     }
 
     [Test]
-    public async Task Rotate_without_a_key_says_where_to_look()
+    public async Task Keys_rotate_fails_when_there_is_no_key()
     {
         var tool = await KeysAsync("rotate");
 
@@ -73,7 +82,7 @@ public sealed class KeyCommands
     }
 
     [Test]
-    public async Task Reseal_seals_all_with_the_current_sealing_key_and_the_old_one_can_go()
+    public async Task Keys_reseal_seals_every_key_with_the_current_sealing_key_and_the_old_one_can_be_removed()
     {
         await StartOnceAsync();
         (string, string)[] both =
@@ -92,14 +101,14 @@ public sealed class KeyCommands
             Assert.That((second.ExitCode, second.Error, second.Output), Is.EqualTo((0, "", "all keys are sealed with new\n")));
         }
 
-        // Under the old id is now a key that sealed nothing.
+        // The old id now names a key that sealed nothing: the server starts only if it does not need the old key.
         await using var server = await TestServer.StartAsync(
             database, $"Keys:SealingKeys:new={NewSealingKey}", "Keys:SealingKeyId=new", $"Keys:SealingKeys:test={NewSealingKey}");
         Assert.That((await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid), Is.EquivalentTo(await KidsAsync()));
     }
 
     [Test]
-    public async Task Reseal_without_the_old_sealing_key_names_it_and_changes_nothing()
+    public async Task Keys_reseal_without_the_old_sealing_key_names_that_key_and_changes_nothing()
     {
         await StartOnceAsync();
 
@@ -116,7 +125,7 @@ public sealed class KeyCommands
 
     [TestCase("")]
     [TestCase("alg=ES256")]
-    public async Task The_rotation_script_shows_what_signs_next(string variable)
+    public async Task The_rotation_script_shows_the_key_that_signs_next(string variable)
     {
         await StartOnceAsync();
 
@@ -127,7 +136,10 @@ public sealed class KeyCommands
         {
             Assert.That((psql.ExitCode, psql.Error), Is.EqualTo((0, "")));
             Assert.That(psql.Output, Does.StartWith($"{await NextAsync()}|ES256|").And.Length.LessThan(90));
-            Assert.That(await database.ReadAsync<bool>("select max(signs_from) = max(known_from) from token_service.signing_key"), Is.True);
+            Assert.That(
+                await database.ReadAsync<bool>(
+                    "select max(signs_from) = max(known_from) from token_service.signing_key"),
+                Is.True);
         }
     }
 
@@ -142,17 +154,20 @@ public sealed class KeyCommands
     }
 
     [Test]
-    public async Task The_withdrawal_script_takes_a_key_out_and_shows_the_others()
+    public async Task The_withdrawal_script_withdraws_a_key_and_shows_the_others()
     {
         await StartOnceAsync();
         var (withdrawn, next) = ((await KidsAsync())[0], await NextAsync());
 
-        var psql = await Psql.ScriptAsync(database, "withdraw-signing-key.sql", [$"kid={withdrawn}"], "--tuples-only", "--no-align");
+        var psql = await Psql.ScriptAsync(
+            database, "withdraw-signing-key.sql", [$"kid={withdrawn}"], "--tuples-only", "--no-align");
 
         using (Assert.EnterMultipleScope())
         {
             Assert.That((psql.ExitCode, psql.Error), Is.EqualTo((0, "")));
-            Assert.That(psql.Output.TrimEnd('\n').Split('\n').Select(line => line.Split('|')[0]), Is.EquivalentTo([withdrawn, next]));
+            Assert.That(
+                psql.Output.TrimEnd('\n').Split('\n').Select(line => line.Split('|')[0]),
+                Is.EquivalentTo([withdrawn, next]));
             Assert.That(
                 await database.ReadAsync<string>("select kid from token_service.signing_key where withdrawn_at is not null"),
                 Is.EqualTo(withdrawn));
@@ -162,7 +177,7 @@ public sealed class KeyCommands
     [TestCase("kid=unknown")]
     [TestCase("kid='; drop schema token_service cascade; --")]
     [TestCase("")]
-    public async Task The_withdrawal_script_refuses_a_kid_nobody_knows(string variable) =>
+    public async Task The_withdrawal_script_refuses_an_unknown_kid(string variable) =>
         IsRefused(
             await Psql.ScriptAsync(database, "withdraw-signing-key.sql", variable.Length > 0 ? [variable] : []),
             $"ERROR:  There is no signing key of that kid.\n{Unknown}");
@@ -176,21 +191,22 @@ public sealed class KeyCommands
         }
     }
 
-    // A server that has made its two keys, on a clock a minute ahead of that of the programs.
+    // Starts a server, which makes its two keys, and stops it. Its clock is a minute ahead of the programs' clock.
     private async Task StartOnceAsync()
     {
         await using var server = await TestServer.StartAsync(database);
     }
 
-    private Task<Tool> KeysAsync(string what, params (string, string)[] settings) =>
-        Tool.TokenServiceAsync(["keys", what], environment: [("ConnectionStrings__TokenService", database.ConnectionString), .. settings]);
+    private Task<Tool> KeysAsync(string command, params (string, string)[] settings) => Tool.TokenServiceAsync(
+        ["keys", command], environment: [("ConnectionStrings__TokenService", database.ConnectionString), .. settings]);
 
-    private Task<string?> NextAsync() => database.ReadAsync<string>("select kid from token_service.signing_key where signs_until is null");
+    private Task<string?> NextAsync() =>
+        database.ReadAsync<string>("select kid from token_service.signing_key where signs_until is null");
 
     private async Task<string[]> KidsAsync() =>
         (await database.ReadAsync<string[]>("select array_agg(kid order by signs_from) from token_service.signing_key"))!;
 
-    // Its longest token lives 12 hours.
+    // The longest token of the inserted key lives 12 hours.
     private Task InsertAsync(
         string kid, string algorithm, DateTime from, DateTime? until = null, DateTime? withdrawn = null, string? privateHalf = "sealed") =>
         database.ExecuteAsync(

@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>The dates of a key's life, as the database keeps them whoever writes them.</summary>
+/// <summary>The database keeps the dates of a key consistent, also when an admin writes them by hand.</summary>
 [TestFixture]
 public sealed class KeyDates
 {
@@ -19,9 +19,9 @@ public sealed class KeyDates
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [SetUp]
-    public Task ForgetKeys() => database.ExecuteAsync("delete from token_service.signing_key");
+    public Task DeleteKeys() => database.ExecuteAsync("delete from token_service.signing_key");
 
-    // In minutes: until when it signs, its longest token, when it was withdrawn; and after when it is gone.
+    // All figures are minutes: signs_until, the longest token, withdrawn_at, and the expected gone_after.
     [TestCase(null, 60, null, null)]
     [TestCase(100, 0, null, 115)]
     [TestCase(100, 60, null, 175)]
@@ -37,7 +37,7 @@ public sealed class KeyDates
     }
 
     [Test]
-    public async Task Whoever_writes_the_end_of_a_key_by_hand_is_overruled([Values(null, 0, 5000)] int? written)
+    public async Task The_database_overrules_a_gone_after_that_is_written_by_hand([Values(null, 0, 5000)] int? written)
     {
         await InsertAsync("key", signsFrom: 0, signsUntil: 100, longestToken: 60);
         await database.ExecuteAsync("update token_service.signing_key set gone_after = @goneAfter", new { goneAfter = At(written) });
@@ -46,7 +46,7 @@ public sealed class KeyDates
     }
 
     [Test]
-    public async Task The_next_key_is_brought_forward_to_when_every_verifier_has_it_and_no_further()
+    public async Task Rotation_brings_the_next_key_forward_to_when_every_verifier_knows_it_and_no_further()
     {
         await InsertAsync("old", signsFrom: 0, signsUntil: 1000);
         await InsertAsync("next", signsFrom: 1000, knownFrom: 117);
@@ -54,17 +54,21 @@ public sealed class KeyDates
 
         for (var call = 0; call < 2; call++)
         {
-            Assert.That(await RotateAsync("ES256", now: 100 + call), Is.EqualTo([("next", "ES256", At(117))]), "twice is as good as once");
+            Assert.That(
+                await RotateAsync("ES256", now: 100 + call), Is.EqualTo([("next", "ES256", At(117))]),
+                "a second call changes nothing");
             Assert.That(await DateAsync("old", "signs_until"), Is.EqualTo(At(117)));
             Assert.That(await DateAsync("next", "signs_from"), Is.EqualTo(At(117)));
             Assert.That(await DateAsync("other", "signs_from"), Is.EqualTo(At(1000)));
         }
 
-        Assert.That(await RotateAsync(null, now: 300), Is.EqualTo([("other", "RS256", At(300))]), "the first has begun, so it is not next");
+        Assert.That(
+            await RotateAsync(null, now: 300), Is.EqualTo([("other", "RS256", At(300))]),
+            "the ES256 key has begun to sign, so it is not the next key");
     }
 
     [Test]
-    public async Task There_is_nothing_to_rotate_of_an_algorithm_without_keys()
+    public async Task Rotation_of_an_algorithm_without_keys_is_refused()
     {
         var nothing = ("There is no signing key of that algorithm.", "TokenService keys list shows the keys there are.");
         await IsRefusedAsync(nothing, () => RotateAsync(null, now: 0));
@@ -74,11 +78,12 @@ public sealed class KeyDates
         await IsRefusedAsync(nothing, () => RotateAsync("none", now: 0));
     }
 
-    // Of keys that retire, sign and are next: one is withdrawn, at 500.
+    // At minute 500 one of three keys is withdrawn. The signing key loses its end with its successor.
     [TestCase("retiring", 1000, 1000)]
     [TestCase("signing", 1000, 1000)]
     [TestCase("next", null, 1000)]
-    public async Task A_withdrawn_key_leaves_its_place_to_the_others(string withdrawn, int? signingUntil, int nextFrom)
+    public async Task Withdrawal_ends_a_key_at_once_and_destroys_only_its_private_half(
+        string withdrawn, int? signingUntil, int nextFrom)
     {
         await InsertThreeAsync();
         await WithdrawAsync(withdrawn, now: 500);
@@ -90,10 +95,11 @@ public sealed class KeyDates
             Assert.That(await DateAsync("retiring", "signs_until"), Is.EqualTo(At(400)));
             Assert.That(await DateAsync("signing", "signs_until"), Is.EqualTo(At(signingUntil)));
             Assert.That(await DateAsync("next", "signs_from"), Is.EqualTo(At(nextFrom)));
-            Assert.That(await DateAsync("other", "signs_from"), Is.EqualTo(At(1000)), "of another algorithm");
+            Assert.That(await DateAsync("other", "signs_from"), Is.EqualTo(At(1000)), "the key of another algorithm");
             Assert.That(
-                await database.ReadAsync<string>("select string_agg(kid, '') from token_service.signing_key where sealed_private_key is null"),
-                Is.EqualTo(withdrawn), "its private half is destroyed");
+                await database.ReadAsync<string>(
+                    "select string_agg(kid, '') from token_service.signing_key where sealed_private_key is null"),
+                Is.EqualTo(withdrawn), "only the private half of the withdrawn key is destroyed");
         }
     }
 
@@ -126,9 +132,11 @@ public sealed class KeyDates
         string algorithm = "ES256") => database.ExecuteAsync(
         """
         insert into token_service.signing_key (
-            kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, signs_until, withdrawn_at,
-            jwks_max_age_seconds, max_token_lifetime_seconds)
-        values (@kid, @algorithm, '{}', '', 'test', @publishedAt, @knownFrom, @signsFrom, @signsUntil, @withdrawnAt, 300, @longestToken * 60)
+            kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, signs_until,
+            withdrawn_at, jwks_max_age_seconds, max_token_lifetime_seconds)
+        values (
+            @kid, @algorithm, '{}', '', 'test', @publishedAt, @knownFrom, @signsFrom, @signsUntil,
+            @withdrawnAt, 300, @longestToken * 60)
         """,
         new
         {

@@ -9,14 +9,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>Whoever gets hold of a dump of the database gets nothing to sign with.</summary>
+/// <summary>A stolen dump of the database does not let the thief sign tokens.</summary>
 [TestFixture]
 public sealed class KeyDump : ServerFixture
 {
     private static readonly string[] Rsa = ["d", "p", "q", "dp", "dq", "qi"];
 
-    // How text can have a number. Raw bytes it cannot: a dump shows them as hexadecimal or escaped.
-    private static readonly Dictionary<string, Func<byte[], string>> Writings = new()
+    // The ways in which text can hold a number. A dump is text, so it shows raw bytes as hexadecimal or escaped.
+    private static readonly Dictionary<string, Func<byte[], string>> Encodings = new()
     {
         ["hexadecimal"] = Convert.ToHexStringLower,
         ["upper case hexadecimal"] = Convert.ToHexString,
@@ -33,9 +33,9 @@ public sealed class KeyDump : ServerFixture
     private protected override string[] Settings => ["Keys:RsaKeySize=2048", "Keys:SigningPeriod=01:00:00"];
 
     [Test]
-    public async Task No_private_key_is_in_it()
+    public async Task A_database_dump_contains_no_private_key()
     {
-        // Keys of every algorithm, and of each some that signed and some that will.
+        // There are keys of every algorithm; of each algorithm one has signed and one is to sign.
         await Database.ExecuteAsync(
             """
             insert into token_service.resource (id, signing_alg)
@@ -53,24 +53,31 @@ public sealed class KeyDump : ServerFixture
             Assert.That(secrets.CountBy(secret => secret.Name).Where(count => count.Value > 1).Select(count => count.Key),
                 Is.EquivalentTo([.. Names("ES256", "d"), .. Names("ES384", "d"), .. Names("RS256", Rsa), .. Names("PS256", Rsa)]));
             Assert.That(dump, Does.Contain("COPY token_service.signing_key "));
-            Assert.That(secrets.SelectMany(secret => Found(secret.Name, secret.Value, dump)), Is.Empty);
+            Assert.That(secrets.SelectMany(secret => FindIn(secret.Name, secret.Value, dump)), Is.Empty);
         }
     }
 
     [Test]
-    public async Task One_that_was_in_it_would_be_found_however_it_is_written()
+    public async Task The_search_finds_a_private_key_in_a_dump_in_every_encoding()
     {
         var secret = (await SecretsAsync())[0].Value;
         await using var database = await Database.CreateEmptyAsync();
         await database.ExecuteAsync("create table scratch (bytes bytea, text text)");
         await database.ExecuteAsync("insert into scratch (bytes) values (@secret)", new { secret });
-        Assert.That(Found("it", secret, await DumpAsync(database)), Is.EqualTo(["it in hexadecimal"]));
+        Assert.That(FindIn("it", secret, await DumpAsync(database)), Is.EqualTo(["it in hexadecimal"]));
 
-        // As in a PEM file, the lines broken.
+        var texts = Encodings.Where(encoding => encoding.Key != "escaped bytes")
+            .Select(encoding => encoding.Value(secret));
+        // The lines are broken as in a PEM file.
         await database.ExecuteAsync(
-            "insert into scratch (text) values (encode(@secret, 'escape')), (regexp_replace(@texts, '(.{64})', E'\\\\1\\n', 'g'))",
-            new { secret, texts = string.Join('|', Writings.Where(writing => writing.Key != "escaped bytes").Select(writing => writing.Value(secret))) });
-        Assert.That(Found("it", secret, await DumpAsync(database)), Is.EqualTo(Writings.Keys.Select(writing => $"it in {writing}")));
+            """
+            insert into scratch (text)
+            values (encode(@secret, 'escape')), (regexp_replace(@texts, '(.{64})', E'\\1\n', 'g'))
+            """,
+            new { secret, texts = string.Join('|', texts) });
+        Assert.That(
+            FindIn("it", secret, await DumpAsync(database)),
+            Is.EqualTo(Encodings.Keys.Select(encoding => $"it in {encoding}")));
     }
 
     private static IEnumerable<string> Names(string algorithm, params string[] members) =>
@@ -86,7 +93,8 @@ public sealed class KeyDump : ServerFixture
     }
 
     private static IEnumerable<(string Name, byte[] Value)> Secrets(string algorithm, byte[] pkcs8) =>
-        Names(algorithm, algorithm.StartsWith("ES", StringComparison.Ordinal) ? ["d"] : Rsa).Zip([.. Integers(algorithm, pkcs8), pkcs8]);
+        Names(algorithm, algorithm.StartsWith("ES", StringComparison.Ordinal) ? ["d"] : Rsa)
+            .Zip([.. Integers(algorithm, pkcs8), pkcs8]);
 
     private static IEnumerable<byte[]> Integers(string algorithm, byte[] pkcs8)
     {
@@ -98,14 +106,16 @@ public sealed class KeyDump : ServerFixture
         return [rsa.D!, rsa.P!, rsa.Q!, rsa.DP!, rsa.DQ!, rsa.InverseQ!];
     }
 
-    // What COPY escaped as it was, without line breaks: a PEM file has many.
+    // Undoes the escapes of COPY and removes line breaks, because a PEM file breaks the number into lines.
     private static async Task<string> DumpAsync(Database database) =>
         Regex.Replace(await Psql.DumpAsync(database), @"\\(.)", escaped => escaped.Value == @"\\" ? @"\" : "");
 
-    private static IEnumerable<string> Found(string name, byte[] secret, string dump) =>
-        Writings.Where(writing => dump.Contains(writing.Value(secret), StringComparison.Ordinal)).Select(writing => $"{name} in {writing.Key}");
+    private static IEnumerable<string> FindIn(string name, byte[] secret, string dump) =>
+        Encodings.Where(encoding => dump.Contains(encoding.Value(secret), StringComparison.Ordinal))
+            .Select(encoding => $"{name} in {encoding.Key}");
 
-    // Base64 depends on how far from the beginning something is; without the characters that its neighbours have a part in.
+    // The Base64 of a number depends on its distance from the beginning. The first and last characters are cut off
+    // where they also encode neighbouring bytes.
     private static string Base64(byte[] bytes, int distance)
     {
         var text = Convert.ToBase64String([.. new byte[distance], .. bytes]);
@@ -117,7 +127,7 @@ public sealed class KeyDump : ServerFixture
     private static string Escape(byte value) => value switch
     {
         (byte)'\\' => @"\\",
-        >= (byte)'\b' and <= (byte)'\r' => "", // with the line breaks
+        >= (byte)'\b' and <= (byte)'\r' => "", // removed with the line breaks
         0 or > 127 => $@"\{Convert.ToString(value, 8).PadLeft(3, '0')}",
         _ => $"{(char)value}",
     };

@@ -6,37 +6,40 @@ using TokenService.Keys;
 namespace TokenService.Tests.Keys;
 
 /// <summary>
-/// Replicas, verifiers and an admin in a world of random settings, clocks and events, with the keys as pure state: whatever
-/// happens, each replica can sign, and each token verifies with the JWKS that a verifier keeps for as long as it may.
+/// A model of replicas, verifiers and an admin, with random settings, clocks and events, and with the keys as pure
+/// state. In every history each replica can sign, and each token verifies with the JWKS that a verifier keeps for as
+/// long as it may.
 /// </summary>
 [TestFixture]
 public sealed class KeyLife
 {
     [Test]
-    public void No_instant_lacks_a_usable_key_and_no_token_outlives_the_publication_of_its_key()
+    public void A_replica_always_has_a_signing_key_and_every_key_is_published_until_its_last_token_expires()
     {
-        var happening = Gen.OneOf(
-            Gen.Choose(1, 300).Select(minutes => (Happening)new Happening.Run(TimeSpan.FromMinutes(minutes))),
-            Gen.Choose(1, 30).Select(hours => (Happening)new Happening.Down(TimeSpan.FromHours(hours))),
+        var worldEvent = Gen.OneOf(
+            Gen.Choose(1, 300).Select(minutes => (WorldEvent)new WorldEvent.Run(TimeSpan.FromMinutes(minutes))),
+            Gen.Choose(1, 30).Select(hours => (WorldEvent)new WorldEvent.Down(TimeSpan.FromHours(hours))),
             Gen.Choose(0, 1).SelectMany(_ => Gen.Choose(-30, 30), (replica, offset) =>
-                (Happening)new Happening.Clock(replica, TimeSpan.FromSeconds(offset))),
-            Gen.Choose(0, 1).SelectMany(_ => Settings, (replica, plan) => (Happening)new Happening.Configure(replica, plan)),
-            Gen.Choose(0, 1).Select(replica => (Happening)new Happening.Restart(replica)),
-            Gen.Choose(1, 1440).Select(minutes => (Happening)new Happening.LongerTokens(TimeSpan.FromMinutes(minutes))),
-            Gen.Constant((Happening)new Happening.Rotate()),
-            Gen.Constant((Happening)new Happening.Withdraw()));
+                (WorldEvent)new WorldEvent.Clock(replica, TimeSpan.FromSeconds(offset))),
+            Gen.Choose(0, 1).SelectMany(
+                _ => Settings, (replica, plan) => (WorldEvent)new WorldEvent.Configure(replica, plan)),
+            Gen.Choose(0, 1).Select(replica => (WorldEvent)new WorldEvent.Restart(replica)),
+            Gen.Choose(1, 1440).Select(
+                minutes => (WorldEvent)new WorldEvent.LongerTokens(TimeSpan.FromMinutes(minutes))),
+            Gen.Constant((WorldEvent)new WorldEvent.Rotate()),
+            Gen.Constant((WorldEvent)new WorldEvent.Withdraw()));
         var histories = Arb.From(
-            Gen.ArrayOf(happening, 30),
+            Gen.ArrayOf(worldEvent, 30),
             history => history.Select((_, i) => history.Where((_, j) => j != i).ToArray()));
 
-        Prop.ForAll(histories, history => new World().Live(history)).QuickCheckThrowOnFailure();
+        Prop.ForAll(histories, history => new World().LiveThrough(history)).QuickCheckThrowOnFailure();
     }
 
     [Test]
-    public void A_clock_that_goes_back_before_every_key_still_finds_one_to_sign_with()
+    public void A_replica_whose_clock_goes_back_before_every_key_still_has_a_signing_key()
     {
         var world = new World();
-        world.Live([new Happening.Run(TimeSpan.FromHours(10))]);
+        world.LiveThrough([new WorldEvent.Run(TimeSpan.FromHours(10))]);
 
         Assert.That(world.Ring.SigningAt(World.Beginning - TimeSpan.FromDays(1), "ES256", "ES256"), Is.Not.Null);
     }
@@ -49,28 +52,27 @@ public sealed class KeyLife
         select new KeyPlan(
             algorithm, [algorithm, .. new[] { resource }.Except([algorithm])], TimeSpan.FromHours(hours), TimeSpan.FromSeconds(seconds));
 
-    private abstract record Happening
+    private abstract record WorldEvent
     {
-        /// <summary>Tokens are asked for and verified all the time.</summary>
-        public sealed record Run(TimeSpan Time) : Happening;
+        /// <summary>All replicas run: they issue tokens and the verifiers check them all the time.</summary>
+        public sealed record Run(TimeSpan Time) : WorldEvent;
 
-        /// <summary>Nothing runs; then everything starts.</summary>
-        public sealed record Down(TimeSpan Time) : Happening;
+        /// <summary>No replica runs for a while; then all of them start.</summary>
+        public sealed record Down(TimeSpan Time) : WorldEvent;
 
-        public sealed record Clock(int Replica, TimeSpan Offset) : Happening;
+        public sealed record Clock(int Replica, TimeSpan Offset) : WorldEvent;
 
-        public sealed record Configure(int Replica, KeyPlan Plan) : Happening;
+        public sealed record Configure(int Replica, KeyPlan Plan) : WorldEvent;
 
-        public sealed record Restart(int Replica) : Happening;
+        public sealed record Restart(int Replica) : WorldEvent;
 
-        public sealed record LongerTokens(TimeSpan Lifetime) : Happening;
+        public sealed record LongerTokens(TimeSpan Lifetime) : WorldEvent;
 
-        public sealed record Rotate : Happening;
+        public sealed record Rotate : WorldEvent;
 
-        public sealed record Withdraw : Happening;
+        public sealed record Withdraw : WorldEvent;
     }
 
-    /// <param name="plan">Its settings.</param>
     private sealed class Replica(KeyPlan plan)
     {
         public KeyPlan Plan { get; set; } = plan;
@@ -82,7 +84,7 @@ public sealed class KeyLife
         public DateTimeOffset LearnedAt { get; set; }
     }
 
-    /// <summary>Keeps what it fetched for as long as it may, and never fetches earlier.</summary>
+    /// <summary>A verifier that keeps the JWKS for as long as it may and never fetches earlier.</summary>
     private sealed class Verifier
     {
         public HashSet<string> Kids { get; set; } = [];
@@ -94,8 +96,8 @@ public sealed class KeyLife
     {
         public static readonly DateTimeOffset Beginning = new(2030, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-        // As the trigger signing_key_gone_after has it.
-        private static readonly TimeSpan GoneMargin = TimeSpan.FromMinutes(15);
+        // The same margin as in the trigger signing_key_gone_after.
+        private static readonly TimeSpan PublicationMargin = TimeSpan.FromMinutes(15);
 
         private static readonly TimeSpan Tick = TimeSpan.FromSeconds(55);
 
@@ -114,46 +116,46 @@ public sealed class KeyLife
 
         private static KeyPlan Initial => new("ES256", ["ES256"], TimeSpan.FromHours(2), TimeSpan.FromMinutes(5));
 
-        public void Live(IEnumerable<Happening> history)
+        public void LiveThrough(IEnumerable<WorldEvent> history)
         {
             StartAll();
-            foreach (var happening in history)
-                Happen(happening);
+            foreach (var worldEvent in history)
+                Apply(worldEvent);
             Run(TimeSpan.FromHours(1));
         }
 
-        private void Happen(Happening happening)
+        private void Apply(WorldEvent worldEvent)
         {
-            switch (happening)
+            switch (worldEvent)
             {
-                case Happening.Run run:
+                case WorldEvent.Run run:
                     Run(run.Time);
                     break;
-                case Happening.Down down:
+                case WorldEvent.Down down:
                     now += down.Time;
                     StartAll();
                     break;
-                case Happening.Clock clock:
+                case WorldEvent.Clock clock:
                     replicas[clock.Replica].Offset = clock.Offset;
                     break;
-                case Happening.Configure configure:
+                case WorldEvent.Configure configure:
                     replicas[configure.Replica].Plan = configure.Plan;
                     Step(replicas[configure.Replica]);
                     break;
-                case Happening.Restart restart:
+                case WorldEvent.Restart restart:
                     Step(replicas[restart.Replica]);
                     break;
-                case Happening.LongerTokens longer:
+                case WorldEvent.LongerTokens longer:
                     lifetime = longer.Lifetime;
                     break;
-                case Happening.Rotate:
+                case WorldEvent.Rotate:
                     Rotate();
                     break;
-                case Happening.Withdraw:
+                case WorldEvent.Withdraw:
                     Withdraw();
                     break;
                 default:
-                    throw new InvalidOperationException($"{happening} cannot happen.");
+                    throw new InvalidOperationException($"{worldEvent} is not a known event.");
             }
         }
 
@@ -169,7 +171,7 @@ public sealed class KeyLife
             {
                 foreach (var replica in replicas)
                 {
-                    // Mostly it learns soon; now and then as late as it may.
+                    // A replica mostly learns of a change soon, and now and then as late as it may.
                     if (now - replica.LearnedAt >= KeyPlan.LearningTime - Tick || random.Next(4) == 0)
                         Step(replica);
                     Sign(replica);
@@ -185,7 +187,7 @@ public sealed class KeyLife
             var clock = now + replica.Offset;
             for (var i = 0; replica.Plan.StepsAt(clock, Ring) is { Count: > 0 } steps; i++)
             {
-                Hold(i < 20, "a plan does not end");
+                Require(i < 20, "the steps of a plan do not end");
                 foreach (var step in steps)
                     Take(step);
             }
@@ -222,7 +224,7 @@ public sealed class KeyLife
                     });
                     break;
                 default:
-                    throw new InvalidOperationException($"{step} cannot be taken.");
+                    throw new InvalidOperationException($"{step} is not a known step.");
             }
         }
 
@@ -230,10 +232,13 @@ public sealed class KeyLife
         {
             var i = database.FindIndex(key => key.Kid == kid);
             var changed = change(database[i]);
-            database[i] = changed with { GoneAfter = changed.SignsUntil + changed.MaxTokenLifetime + GoneMargin };
+            database[i] = changed with
+            {
+                GoneAfter = changed.SignsUntil + changed.MaxTokenLifetime + PublicationMargin,
+            };
         }
 
-        // What the function rotate_signing_key does.
+        // Models the function rotate_signing_key.
         private void Rotate()
         {
             foreach (var next in database.Where(key => key.SignsFrom > now && key.SignsUntil is null).ToList())
@@ -246,7 +251,8 @@ public sealed class KeyLife
             }
         }
 
-        // What the function withdraw_signing_key does, to a key whose successor every verifier has. Its own tokens are lost, no other's.
+        // Models the function withdraw_signing_key, for a key whose successor every verifier knows. Only tokens that
+        // the withdrawn key signed stop verifying.
         private void Withdraw()
         {
             var signing = Ring.SigningOf("ES256", now);
@@ -255,7 +261,7 @@ public sealed class KeyLife
 
             Change(signing.Kid, key => key with { WithdrawnAt = now });
             lastExpiry.Remove(signing.Kid);
-            StartAll(); // they are notified
+            StartAll(); // the replicas are notified
         }
 
         private void Sign(Replica replica)
@@ -264,8 +270,8 @@ public sealed class KeyLife
             foreach (var algorithm in replica.Plan.Wanted)
             {
                 var key = replica.Ring.SigningAt(clock, algorithm, replica.Plan.Default);
-                Hold(key is not null, $"nothing signs at {clock:u}");
-                Hold(key!.IsPublishedAt(clock), $"{key.Kid} signs unpublished at {clock:u}");
+                Require(key is not null, $"no key signs at {clock:u}");
+                Require(key!.IsPublishedAt(clock), $"{key.Kid} signs at {clock:u} and is not published");
 
                 if (lifetime > key.MaxTokenLifetime)
                 {
@@ -287,14 +293,17 @@ public sealed class KeyLife
             }
 
             foreach (var (kid, expiry) in lastExpiry.Where(entry => entry.Value > now))
-                Hold(verifier.Kids.Contains(kid), $"at {now:u} a token of {kid} that lives until {expiry:u} does not verify");
+                Require(
+                    verifier.Kids.Contains(kid),
+                    $"at {now:u} a token of {kid} that expires at {expiry:u} does not verify");
         }
 
-        // An exception, since NUnit would count each assertion that fails while FsCheck looks for a smaller history.
-        private static void Hold(bool holds, string otherwise)
+        // Throws rather than asserts: NUnit would count each assertion that fails while FsCheck looks for a smaller
+        // history.
+        private static void Require(bool holds, string failure)
         {
             if (!holds)
-                throw new InvalidOperationException(otherwise);
+                throw new InvalidOperationException(failure);
         }
 
         private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;

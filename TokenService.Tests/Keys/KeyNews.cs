@@ -6,7 +6,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>How a server learns what became of its keys, and what it says of them.</summary>
+/// <summary>How a server learns of changes to its keys, and how it reports them.</summary>
 [TestFixture]
 public sealed class KeyNews
 {
@@ -32,20 +32,21 @@ public sealed class KeyNews
     }
 
     [Test]
-    public async Task Every_server_hears_of_a_withdrawn_key_while_its_clock_stands_still()
+    public async Task Every_server_is_notified_of_a_withdrawn_key()
     {
+        // The clocks stand still, so no server polls.
         await using var other = await TestServer.StartAsync(database);
         await server.HearsAsync();
         await other.HearsAsync();
 
         var withdrawn = await WithdrawAsync();
 
-        await LosesAsync(withdrawn, server);
-        await LosesAsync(withdrawn, other);
+        await StopsPublishingAsync(withdrawn, server);
+        await StopsPublishingAsync(withdrawn, other);
     }
 
     [Test]
-    public async Task A_server_whose_connection_was_cut_hears_again()
+    public async Task A_server_whose_notification_connection_was_cut_listens_again()
     {
         await server.HearsAsync();
         await database.ExecuteAsync(
@@ -53,27 +54,27 @@ public sealed class KeyNews
             select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and application_name = 'TokenService'
             """);
-        await Soon.IsAsync("the log says that it is deaf", () => server.Log.Lines.Any(line => line.StartsWith(
+        await Soon.IsAsync("the log says that the server polls", () => server.Log.Lines.Any(line => line.StartsWith(
             "Warning TokenService.Postgres.ChangeNotifications: Not listening for changes, polling instead: ", StringComparison.Ordinal)));
         await server.HearsAsync(whileWaiting: () => server.Clock.Advance(Second));
 
-        await LosesAsync(await WithdrawAsync(), server);
+        await StopsPublishingAsync(await WithdrawAsync(), server);
     }
 
     [Test]
-    public async Task A_server_that_hears_nothing_looks_every_five_seconds()
+    public async Task A_server_without_notifications_polls_every_five_seconds()
     {
-        await DeafenAsync();
+        await DropNotificationTriggerAsync();
         var withdrawn = await WithdrawAsync();
         server.Clock.Advance(4 * Second);
         Assert.That(await KidsAsync(server), Does.Contain(withdrawn));
 
         server.Clock.Advance(Second);
-        await LosesAsync(withdrawn, server);
+        await StopsPublishingAsync(withdrawn, server);
     }
 
     [Test]
-    public async Task What_changes_nothing_wakes_nobody()
+    public async Task An_update_that_changes_nothing_sends_no_notification()
     {
         await using var listener = await database.Source.OpenConnectionAsync();
         List<string> heard = [];
@@ -90,27 +91,30 @@ public sealed class KeyNews
     }
 
     [Test]
-    public async Task Each_step_of_a_key_has_a_line_in_the_log()
+    public async Task Each_state_change_of_a_key_is_logged_once()
     {
         var (first, second) = (Ring.Keys[0], Ring.Keys[1]);
         var (firstEnds, firstIsGone) = ($"{second.SignsFrom:u}", $"{second.SignsFrom + TimeSpan.FromMinutes(15):u}");
-        await SaysAsync(first, "Signing", firstEnds, firstIsGone);
-        await SaysAsync(second, "Next", "(null)", "(null)");
+        await IsLoggedAsync(first, "Signing", firstEnds, firstIsGone);
+        await IsLoggedAsync(second, "Next", "(null)", "(null)");
 
         server.Clock.Advance(second.SignsFrom - server.Clock.GetUtcNow());
-        await SaysAsync(first, "Retiring", firstEnds, firstIsGone);
-        await SaysAsync(second, "Signing"); // its end is known as soon as it has a successor, a moment before or after
+        await IsLoggedAsync(first, "Retiring", firstEnds, firstIsGone);
+        // The dates are not compared: the end of this key appears with its successor, at about this time.
+        await IsLoggedAsync(second, "Signing");
 
         server.Clock.Advance(TimeSpan.FromMinutes(15));
-        await SaysAsync(first, "Gone", firstEnds, firstIsGone);
+        await IsLoggedAsync(first, "Gone", firstEnds, firstIsGone);
 
         await database.ExecuteAsync(
-            "select token_service.withdraw_signing_key(@kid, @now)", new { second.Kid, now = server.Clock.GetUtcNow().UtcDateTime });
-        await SaysAsync(second, "Withdrawn", $"{second.SignsFrom + TimeSpan.FromHours(1):u}", $"{server.Clock.GetUtcNow():u}");
+            "select token_service.withdraw_signing_key(@kid, @now)",
+            new { second.Kid, now = server.Clock.GetUtcNow().UtcDateTime });
+        await IsLoggedAsync(
+            second, "Withdrawn", $"{second.SignsFrom + TimeSpan.FromHours(1):u}", $"{server.Clock.GetUtcNow():u}");
     }
 
     [Test]
-    public async Task Gauges_tell_how_old_the_signing_key_is_and_when_the_next_one_signs()
+    public async Task The_gauges_show_the_age_of_the_signing_key_and_the_time_to_the_next_step()
     {
         Assert.That(Gauges(), Is.EqualTo(new Dictionary<string, double>
         {
@@ -125,26 +129,26 @@ public sealed class KeyNews
             ["token_service.signing_key.time_to_next_step"] = 3000,
         }));
 
-        await DeafenAsync();
+        await DropNotificationTriggerAsync();
         await database.ExecuteAsync("delete from token_service.signing_key");
         await server.Services.GetRequiredService<SigningKeys>().LoadAsync(CancellationToken.None);
-        Assert.That(Gauges(), Is.Empty, "without keys there is nothing to measure");
+        Assert.That(Gauges(), Is.Empty, "without keys the gauges report nothing");
     }
 
-    // As when a replica was forgotten when the others were given a new sealing key.
+    // This happens when the other replicas were given a new sealing key and this one was forgotten.
     [Test]
-    public async Task A_server_that_can_open_no_key_says_so_to_everybody_and_recovers()
+    public async Task A_server_that_cannot_open_any_key_answers_503_is_not_ready_and_recovers()
     {
         var client = await database.CreateClientAsync("billing");
         await server.HearsAsync();
-        await DeafenAsync();
+        await DropNotificationTriggerAsync();
         await using var other = await TestServer.StartAsync(database, NewSealingKey, "Keys:SealingKeyId=new");
         await database.ExecuteAsync("select token_service.withdraw_signing_key(kid) from token_service.signing_key");
         await StepAsync(other);
         Assert.That(await KidsAsync(other), Has.Length.EqualTo(2));
 
         server.Clock.Advance(5 * Second);
-        await Soon.IsAsync("no key is left", async () => (await KidsAsync(server)).Length == 0);
+        await Soon.IsAsync("the server publishes no key", async () => (await KidsAsync(server)).Length == 0);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
@@ -162,7 +166,8 @@ public sealed class KeyNews
     private static Task<string?> StepAsync(TestServer server) =>
         server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
 
-    private Task DeafenAsync() => database.ExecuteAsync("drop trigger signing_key_notify on token_service.signing_key");
+    private Task DropNotificationTriggerAsync() =>
+        database.ExecuteAsync("drop trigger signing_key_notify on token_service.signing_key");
 
     private async Task<string> WithdrawAsync()
     {
@@ -171,17 +176,20 @@ public sealed class KeyNews
         return kid;
     }
 
-    private static Task LosesAsync(string kid, TestServer server) =>
-        Soon.IsAsync($"{kid} is not published", async () => !(await KidsAsync(server)).Contains(kid));
+    private static Task StopsPublishingAsync(string kid, TestServer server) =>
+        Soon.IsAsync($"{kid} is no longer published", async () => !(await KidsAsync(server)).Contains(kid));
 
     private static async Task<string[]> KidsAsync(TestServer server) =>
         [.. (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid)];
 
-    private Task SaysAsync(SigningKey key, string state, string? signsUntil = null, string? goneAfter = null)
+    private Task IsLoggedAsync(SigningKey key, string state, string? signsUntil = null, string? goneAfter = null)
     {
-        var line = $"Information TokenService.Keys.KeyRotation: Signing key {key.Kid} (ES256) is now {state}: signs from {key.SignsFrom:u} until "
+        var line = $"Information TokenService.Keys.KeyRotation: Signing key {key.Kid} (ES256) is now {state}: "
+            + $"signs from {key.SignsFrom:u} until "
             + (signsUntil is null ? "" : $"{signsUntil}, gone after {goneAfter} ");
-        return Soon.IsAsync($"the log says: {line}", () => server.Log.Lines.Count(said => said.StartsWith(line, StringComparison.Ordinal)) == 1);
+        return Soon.IsAsync(
+            $"the log says: {line}",
+            () => server.Log.Lines.Count(logged => logged.StartsWith(line, StringComparison.Ordinal)) == 1);
     }
 
     private Dictionary<string, double> Gauges()

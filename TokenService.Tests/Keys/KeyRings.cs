@@ -3,13 +3,13 @@ using TokenService.Keys;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>Which key signs, and which are published, at an instant.</summary>
+/// <summary>A key ring decides which key signs, and which keys are published, at an instant.</summary>
 [TestFixture]
 public sealed class KeyRings
 {
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-    // Published at 10, signs from 20 until 30, gone after 40.
+    // The key is published at 10, signs from 20 until 30, and is gone after 40.
     [TestCase(9, SigningKeyState.Next)]
     [TestCase(10, SigningKeyState.Next)]
     [TestCase(19, SigningKeyState.Next)]
@@ -32,7 +32,8 @@ public sealed class KeyRings
     [TestCase(30, null, true)]
     [TestCase(39, null, true)]
     [TestCase(40, null, false)]
-    public void A_key_that_has_ended_signs_no_more_and_is_published_until_it_is_gone(int now, string? signing, bool published) =>
+    public void A_key_stops_signing_at_its_end_and_is_published_until_it_is_gone(
+        int now, string? signing, bool published) =>
         IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 20, 30, 40));
 
     [TestCase(19, "old")]
@@ -41,50 +42,56 @@ public sealed class KeyRings
     public void The_key_that_began_last_signs(int now, string signing) =>
         IsAt(now, signing, ["old", "new"], Key("old", 0, 0, 25, 100), Key("new", 10, 20, 50, 100));
 
-    // As on a replica whose clock is behind the one that made the first key.
+    // A replica sees this when its clock is behind the clock of the replica that made the first key.
     [TestCase(0, "a")]
     [TestCase(10, "a")]
     [TestCase(20, "b")]
-    public void Before_any_has_begun_the_first_to_come_signs(int now, string signing) =>
+    public void The_earliest_key_signs_before_any_key_has_begun(int now, string signing) =>
         IsAt(now, signing, ["a", "b"], Key("b", 5, 20), Key("a", 5, 10));
 
     [Test]
     public void A_withdrawn_key_neither_signs_nor_is_published() =>
         IsAt(15, "next", ["next"], Key("withdrawn", 0, 0) with { WithdrawnAt = At(15) }, Key("next", 0, 20));
 
-    // An algorithm that is new here: its first key is published, and until it signs another algorithm's does.
+    // The first key of a newly configured algorithm is published before it signs.
     [TestCase(19, "old")]
     [TestCase(20, "new")]
-    public void Until_the_wanted_algorithm_has_begun_another_signs(int now, string signing)
+    public void A_key_of_another_algorithm_signs_until_the_first_key_of_a_new_algorithm_begins(int now, string signing)
     {
         var ring = new KeyRing([Key("old", 0, 0), Key("new", 10, 20) with { Algorithm = "RS256" }]);
         Assert.That(ring.SigningAt(At(now), "RS256", "RS256")?.Kid, Is.EqualTo(signing));
     }
 
-    // Tokens for a resource that wants RS256, which is new here, are signed as all others are, and not as yet another resource's.
+    // While the first RS256 key waits, tokens for the resource that wants RS256 are signed with the default algorithm,
+    // not with the algorithm of another resource.
     [Test]
-    public void Until_a_resources_algorithm_has_begun_the_default_signs()
+    public void The_default_algorithm_signs_for_a_resource_until_the_first_key_of_its_own_algorithm_begins()
     {
-        var ring = new KeyRing([Key("default", 0, 0), Key("another's", 0, 5) with { Algorithm = "ES384" }, Key("its", 10, 20) with { Algorithm = "RS256" }]);
+        var ring = new KeyRing(
+        [
+            Key("default", 0, 0),
+            Key("another's", 0, 5) with { Algorithm = "ES384" },
+            Key("its", 10, 20) with { Algorithm = "RS256" },
+        ]);
         Assert.That(ring.SigningAt(At(19), "RS256", "ES256")?.Kid, Is.EqualTo("default"));
     }
 
     // Replicas must agree without asking each other.
     [Test]
-    public void Of_two_that_began_together_the_same_one_signs_whatever_their_order()
+    public void The_order_of_two_keys_that_began_together_does_not_decide_which_signs()
     {
         IsAt(5, "b", ["a", "b"], Key("a", 0, 0), Key("b", 0, 0));
         IsAt(5, "b", ["a", "b"], Key("b", 0, 0), Key("a", 0, 0));
     }
 
     [Test]
-    public void Without_keys_none_signs() => IsAt(0, null, []);
+    public void A_ring_without_keys_signs_and_publishes_nothing() => IsAt(0, null, []);
 
-    // The newest key says how long the one after it will wait.
+    // The newest key stores the max-age that the key after it must wait for.
     [TestCase(60, 60, 60)]
     [TestCase(60, 30, 30)]
     [TestCase(30, 60, 30)]
-    public void The_JWKS_is_kept_no_longer_than_the_next_key_waits(int configured, int newest, int served) =>
+    public void The_JWKS_max_age_is_at_most_the_time_that_the_next_key_waits(int configured, int newest, int served) =>
         Assert.That(
             new KeyRing([Key("old", 0, 0), Key("new", 1, 20) with { JwksMaxAge = TimeSpan.FromSeconds(newest) }])
                 .JwksMaxAge(TimeSpan.FromSeconds(configured)),

@@ -10,17 +10,19 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Keys;
 
 /// <summary>
-/// Two replicas on one database issue tokens all the time, while two verifiers check each from its issue until it is dead: one
-/// an API with ASP.NET Core's JwtBearer, one that keeps the JWKS for as long as it may and never fetches earlier.
+/// Two replicas on one database issue tokens all the time. Two verifiers check each token from its issue until it
+/// expires: an API with ASP.NET Core's JwtBearer, and a verifier that keeps the JWKS for as long as it may and never
+/// fetches earlier.
 /// </summary>
 [TestFixture]
 public sealed class KeyRotationAtVerifiers
 {
-    private const string LostSealingKey = "Keys:SealingKeys:test=YSBzZWFsaW5nIGtleSB0aGF0IHNlYWxlZCBub3RoaW4=";
+    // The id of the old sealing key with the value of a key that sealed nothing.
+    private const string ReplacedOldSealingKey = "Keys:SealingKeys:test=YSBzZWFsaW5nIGtleSB0aGF0IHNlYWxlZCBub3RoaW4=";
     private const string NewSealingKey = "Keys:SealingKeys:new=YW5vdGhlci1zZWFsaW5nLWtleS1vZi10ZXN0cy0zMmI=";
 
     [Test]
-    public async Task Ten_rotations_pass_without_a_failure()
+    public async Task Tokens_verify_throughout_ten_rotations()
     {
         await using var cluster = await Cluster.StartAsync();
 
@@ -31,7 +33,7 @@ public sealed class KeyRotationAtVerifiers
 
     [TestCase(30)]
     [TestCase(-30)]
-    public async Task Ten_rotations_pass_with_a_replica_whose_clock_differs(int seconds)
+    public async Task Tokens_verify_throughout_ten_rotations_with_a_replica_whose_clock_differs(int seconds)
     {
         await using var cluster = await Cluster.StartAsync(TimeSpan.FromSeconds(seconds));
 
@@ -41,7 +43,7 @@ public sealed class KeyRotationAtVerifiers
     }
 
     [Test]
-    public async Task Another_algorithm_comes_in_without_a_failure()
+    public async Task Tokens_verify_throughout_a_change_of_algorithm()
     {
         await using var cluster = await Cluster.StartAsync();
         await cluster.RunAsync(TimeSpan.FromHours(2));
@@ -60,11 +62,12 @@ public sealed class KeyRotationAtVerifiers
     }
 
     [Test]
-    public async Task A_new_sealing_key_comes_in_without_a_failure_and_the_old_one_can_go()
+    public async Task Tokens_verify_throughout_a_change_of_the_sealing_key_and_the_removal_of_the_old_one()
     {
         await using var cluster = await Cluster.StartAsync();
 
-        // First every replica has both keys, then the new one is current, then all is sealed anew, then the old one goes.
+        // 1. Every replica has both sealing keys. 2. The new one is current. 3. All keys are resealed. 4. The old one
+        // is removed.
         foreach (var settings in new string[][]
         {
             [NewSealingKey, "Keys:SealingKeyId=test"],
@@ -79,17 +82,17 @@ public sealed class KeyRotationAtVerifiers
 
         await cluster.Replicas[0].Services.GetRequiredService<SigningKeyStore>().ResealAsync(CancellationToken.None);
         foreach (var replica in new[] { 0, 1 })
-            await cluster.RestartAsync(replica, NewSealingKey, "Keys:SealingKeyId=new", LostSealingKey);
+            await cluster.RestartAsync(replica, NewSealingKey, "Keys:SealingKeyId=new", ReplacedOldSealingKey);
         await cluster.RunAsync(TimeSpan.FromHours(3));
 
         Assert.That(cluster.Failures, Is.Empty);
     }
 
     [Test]
-    public async Task A_withdrawn_key_takes_only_its_own_tokens_with_it()
+    public async Task Withdrawing_a_key_invalidates_only_the_tokens_that_it_signed()
     {
         await using var cluster = await Cluster.StartAsync(settings: "Keys:SigningPeriod=05:00:00");
-        // The next key has long been published, and tokens outlive what the verifiers keep.
+        // The next key was published long ago, and tokens live longer than the verifiers' caches.
         await cluster.Database.ExecuteAsync("update token_service.client set token_lifetime_seconds = 7200");
         await cluster.RunAsync(TimeSpan.FromMinutes(150));
         var withdrawn = cluster.LastToken.Kid;
@@ -107,10 +110,10 @@ public sealed class KeyRotationAtVerifiers
     }
 
     [Test]
-    public async Task A_replica_that_hears_no_notification_keeps_up()
+    public async Task A_replica_without_notifications_keeps_up_with_rotations()
     {
         await using var cluster = await Cluster.StartAsync();
-        cluster.Deafened = 1;
+        cluster.ReplicaWithoutNotifications = 1;
 
         await cluster.RunUntilAsync(() => cluster.KeysThatSigned.Count == 4);
 
@@ -123,9 +126,9 @@ public sealed class KeyRotationAtVerifiers
     {
         private static readonly TimeSpan Tick = TimeSpan.FromMinutes(9);
 
-        private static readonly TimeSpan Most = TimeSpan.FromHours(20);
+        private static readonly TimeSpan MaxTime = TimeSpan.FromHours(20);
 
-        // Short periods and a long max-age: every key is needed soon after the first verifier can have it.
+        // Short periods and a long max-age: a key signs soon after the first verifier can know it.
         private static readonly string[] Settings = ["Keys:SigningPeriod=01:00:00", "Keys:JwksMaxAge=01:00:00"];
 
         private readonly FakeClock[] clocks;
@@ -146,8 +149,8 @@ public sealed class KeyRotationAtVerifiers
 
         public TestServer[] Replicas { get; }
 
-        /// <summary>A replica whose listening connection is cut before anything happens; null: none.</summary>
-        public int? Deafened { get; set; }
+        /// <summary>The replica whose listening connection is cut before each step; null: none.</summary>
+        public int? ReplicaWithoutNotifications { get; set; }
 
         public List<Failure> Failures { get; } = [];
 
@@ -159,8 +162,9 @@ public sealed class KeyRotationAtVerifiers
             Replicas[0].Services.GetRequiredService<SigningKeys>().Ring.PublishedAt(clocks[0].GetUtcNow())
                 .Select(key => key.Algorithm).Distinct();
 
-        /// <param name="offset">How far the second replica's clock is from the first's.</param>
-        /// <param name="settings">Further settings, of each replica as long as it is not restarted with others.</param>
+        /// <param name="offset">The second replica's clock minus the first's.</param>
+        /// <param name="settings">Further settings of both replicas, until they are restarted with other
+        /// settings.</param>
         public static async Task<Cluster> StartAsync(TimeSpan offset = default, params string[] settings)
         {
             var database = await Database.CreateAsync();
@@ -189,8 +193,8 @@ public sealed class KeyRotationAtVerifiers
         {
             for (var time = TimeSpan.Zero; !reached(); time += Tick)
             {
-                Assert.That(time, Is.LessThan(Most), "it is never reached");
-                await DeafenAsync();
+                Assert.That(time, Is.LessThan(MaxTime), "the condition was not reached in time");
+                await CutListeningConnectionAsync();
                 foreach (var clock in clocks)
                     clock.Advance(Tick);
                 for (var i = 0; i < Replicas.Length; i++)
@@ -210,8 +214,8 @@ public sealed class KeyRotationAtVerifiers
             await Database.DisposeAsync();
         }
 
-        /// <summary>Talks to the replicas in turn, as through a load balancer.</summary>
-        public HttpClient Balanced() => new(new Balancer(this));
+        /// <summary>A client whose requests go to the replicas in turn, as through a load balancer.</summary>
+        public HttpClient BalancedClient() => new(new Balancer(this));
 
         public DateTimeOffset Now => clocks[0].GetUtcNow();
 
@@ -220,23 +224,26 @@ public sealed class KeyRotationAtVerifiers
         private Task<TestServer> StartReplicaAsync(int i, string[] settings) =>
             TestServer.StartAsync($"{Database.ConnectionString};Application Name=replica-{i}", clocks[i], [.. Settings, .. settings]);
 
-        // The step that the replica's own loop takes at each poll; here, so that we know when it is done. Only of a replica that
-        // hears nothing the loop is left alone with its poll, and waited for until it knows what the database knows.
+        // The test takes the step that the replica's own loop takes at each poll, so that the test knows when it is
+        // done. A replica without notifications is left to its own poll; the test waits until it has learnt what the
+        // other replica knows.
         private async Task StepAsync(int replica)
         {
-            if (Deafened != replica)
+            if (ReplicaWithoutNotifications != replica)
             {
                 await Replicas[replica].Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
                 return;
             }
 
-            await Soon.IsAsync("it knows what the other knows", () => KeysOf(replica).SequenceEqual(KeysOf(1 - replica)));
+            await Soon.IsAsync(
+                "the replica knows the keys that the other knows",
+                () => KeysOf(replica).SequenceEqual(KeysOf(1 - replica)));
         }
 
         private IEnumerable<(string, DateTimeOffset?)> KeysOf(int replica) =>
             Replicas[replica].Services.GetRequiredService<SigningKeys>().Ring.Keys.Select(key => (key.Kid, key.SignsUntil));
 
-        private Task DeafenAsync() => Deafened is { } replica
+        private Task CutListeningConnectionAsync() => ReplicaWithoutNotifications is { } replica
             ? Database.ExecuteAsync(
                 "select pg_terminate_backend(pid) from pg_stat_activity where application_name = @name and query like 'listen %'",
                 new { name = $"replica-{replica}" })
@@ -266,17 +273,17 @@ public sealed class KeyRotationAtVerifiers
 
     private interface IVerifier
     {
-        /// <returns>Why it refuses a token; null: it does not.</returns>
+        /// <returns>Why the verifier refuses the token; null: it accepts it.</returns>
         public Task<string?> RefusesAsync(string token);
     }
 
-    // The library has no other way to be told the time. A minute of leeway, as APIs have.
+    // The library takes the time only through this delegate. The leeway is a minute, as in most APIs.
     private static LifetimeValidator Lifetime(Cluster cluster) =>
         (_, expires, _, _) => cluster.Now < expires + TimeSpan.FromMinutes(1);
 
     private sealed class PatientVerifier(Cluster cluster) : IVerifier
     {
-        private readonly HttpClient http = cluster.Balanced();
+        private readonly HttpClient http = cluster.BalancedClient();
         private JsonWebKeySet keys = new();
         private DateTimeOffset freshUntil;
 
@@ -307,7 +314,7 @@ public sealed class KeyRotationAtVerifiers
             new(await ProtectedApi.StartAsync(TestServer.Issuer, new Balancer(cluster), inItsTime: options =>
             {
                 var configuration = (ConfigurationManager<OpenIdConnectConfiguration>)options.ConfigurationManager!;
-                // In the proportion of its default, 12 hours, to a signing period of ours, 30 days.
+                // The ratio to the signing period here is about that of the defaults: 12 hours to 30 days.
                 configuration.AutomaticRefreshInterval =
                     ConfigurationManager<OpenIdConnectConfiguration>.MinimumAutomaticRefreshInterval;
                 TimeOf(configuration) = cluster.Clock;
@@ -319,7 +326,7 @@ public sealed class KeyRotationAtVerifiers
 
         public ValueTask DisposeAsync() => api.DisposeAsync();
 
-        // The library's clock is a field of its own that it does not show.
+        // The library's clock is a private field.
         [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "TimeProvider")]
         private static extern ref TimeProvider TimeOf(ConfigurationManager<OpenIdConnectConfiguration> configuration);
     }

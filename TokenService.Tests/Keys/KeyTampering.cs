@@ -5,11 +5,12 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>Whoever can write signing_key but has no sealing key puts no key of his own before the verifiers.</summary>
+/// <summary>An attacker who can write signing_key but has no sealing key cannot publish a key of their own.</summary>
 [TestFixture]
 public sealed class KeyTampering
 {
-    private const string NotTheOne = "The signing key KID is not the one its row shows: the row was changed. Withdraw the key.";
+    private const string DoesNotMatch =
+        "The signing key KID is not the one its row shows: the row was changed. Withdraw the key.";
 
     private const string DoesNotOpen =
         "The sealing key \"test\" does not open the signing key KID: the value configured under that id is not the one "
@@ -17,7 +18,7 @@ public sealed class KeyTampering
 
     private const string HasNoPrivateHalf = "The signing key KID is published, and its private half is gone. Withdraw the key.";
 
-    // Any point would do; this is the one of RFC 7517 appendix A.1.
+    // This point is from RFC 7517 appendix A.1; any other would do.
     private const string ForeignPoint =
         """{"x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}""";
 
@@ -31,7 +32,7 @@ public sealed class KeyTampering
           and other.kid <> k.kid
         """;
 
-    // A kid that somebody chose, on its way out, so that it needs no private half.
+    // A row with a kid that the attacker chose. The key has ended, so the row needs no private half.
     private const string ForeignRow = $"""
         insert into token_service.signing_key (
             kid, alg, public_jwk, sealing_key_id, published_at, known_from, signs_from, signs_until, jwks_max_age_seconds)
@@ -43,14 +44,16 @@ public sealed class KeyTampering
 
     private Database database = null!;
 
-    // What is done to a row, and what the server says of it.
+    // Each change of a row, with the message that the server answers it with.
     private static IEnumerable<TestCaseData> Changes() =>
     [
-        Change("public_jwk of another key", ForeignJwk, NotTheOne),
+        Change("public_jwk of another key", ForeignJwk, DoesNotMatch),
         Change("public_jwk with another kid",
-            """update token_service.signing_key set public_jwk = public_jwk || '{"kid":"foreign"}' where kid = @kid""", NotTheOne),
+            """update token_service.signing_key set public_jwk = public_jwk || '{"kid":"foreign"}' where kid = @kid""",
+            DoesNotMatch),
         Change("public_jwk of another use",
-            """update token_service.signing_key set public_jwk = public_jwk || '{"use":"enc"}' where kid = @kid""", NotTheOne),
+            """update token_service.signing_key set public_jwk = public_jwk || '{"use":"enc"}' where kid = @kid""",
+            DoesNotMatch),
         Change("alg of another curve", "update token_service.signing_key set alg = 'ES384' where kid = @kid", DoesNotOpen),
         Change("alg of another kind of key", "update token_service.signing_key set alg = 'RS256' where kid = @kid", DoesNotOpen),
         Change("alg, and public_jwk to match",
@@ -61,7 +64,7 @@ public sealed class KeyTampering
             """, DoesNotOpen),
     ];
 
-    // Which a server that has opened the right one never sees.
+    // A running server has already opened the right private half, so only a start sees this change.
     private static IEnumerable<TestCaseData> Swaps() => [Change("private half of another key", ForeignPrivateKey, DoesNotOpen)];
 
     [SetUp]
@@ -72,7 +75,7 @@ public sealed class KeyTampering
 
     [TestCaseSource(nameof(Changes))]
     [TestCaseSource(nameof(Swaps))]
-    public async Task A_changed_row_stops_the_start(string sql, string message)
+    public async Task A_server_does_not_start_with_a_tampered_key_row(string sql, string message)
     {
         string kid;
         await using (var server = await TestServer.StartAsync(database))
@@ -83,22 +86,28 @@ public sealed class KeyTampering
         await RefusesToStartAsync(kid, message);
     }
 
-    // RS256 and PS256 keys look the same but for this.
+    // RS256 and PS256 keys differ only in their algorithm.
     [Test, Rfc(8725, "3.1")]
-    public async Task An_RSA_key_of_another_algorithm_stops_the_start()
+    public async Task A_server_does_not_start_when_the_algorithm_of_an_RSA_key_was_changed()
     {
         string[] settings = ["Keys:Algorithm=RS256", "Keys:RsaKeySize=2048"];
         string kid;
         await using (var server = await TestServer.StartAsync(database, settings))
             kid = (await KidsAsync(server))[1];
 
-        await database.ExecuteAsync("update token_service.signing_key set alg = 'PS256', public_jwk = public_jwk || '{\"alg\":\"PS256\"}' where kid = @kid", new { kid });
+        await database.ExecuteAsync(
+            """
+            update token_service.signing_key
+            set alg = 'PS256', public_jwk = public_jwk || '{"alg":"PS256"}'
+            where kid = @kid
+            """,
+            new { kid });
 
         await RefusesToStartAsync(kid, DoesNotOpen, settings);
     }
 
     [TestCaseSource(nameof(Changes))]
-    public async Task A_row_that_changes_under_a_running_server_is_published_no_more(string sql, string message)
+    public async Task A_running_server_stops_publishing_a_key_whose_row_was_tampered_with(string sql, string message)
     {
         await using var server = await TestServer.StartAsync(database);
         var kids = await KidsAsync(server);
@@ -106,18 +115,18 @@ public sealed class KeyTampering
 
         await database.ExecuteAsync(sql, new { kid = changed });
 
-        await LosesAsync(changed, message, server);
+        await StopsPublishingAsync(changed, message, server);
         Assert.That(await KidsAsync(server), Does.Contain(signing));
     }
 
     [Test]
-    public async Task A_row_without_a_private_half_is_not_published()
+    public async Task A_key_without_a_private_half_is_not_published()
     {
         await using var running = await TestServer.StartAsync(database);
         var kids = await KidsAsync(running);
         await database.ExecuteAsync(ForeignRow, new { kid = kids[0] });
 
-        await LosesAsync("foreign", HasNoPrivateHalf, running);
+        await StopsPublishingAsync("foreign", HasNoPrivateHalf, running);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(running.Services.GetRequiredService<SigningKeys>().Ring.Keys.Select(key => key.Kid), Does.Contain("foreign"));
@@ -130,17 +139,18 @@ public sealed class KeyTampering
     private async Task RefusesToStartAsync(string kid, string message, params string[] settings)
     {
         var refusal = await Assert.ThrowsAsync<OperatorException>(() => TestServer.StartAsync(database, settings));
-        Assert.That(refusal!.Message, Is.EqualTo(Of(kid, message)));
+        Assert.That(refusal!.Message, Is.EqualTo(WithKid(kid, message)));
     }
 
-    private static async Task LosesAsync(string kid, string message, TestServer server)
+    private static async Task StopsPublishingAsync(string kid, string message, TestServer server)
     {
-        var said = $"Error TokenService.Keys.KeyRotation: {Of(kid, message)}";
-        await Soon.IsAsync("the log says so", () => server.Log.Lines.Any(line => line.StartsWith(said, StringComparison.Ordinal)));
+        var logged = $"Error TokenService.Keys.KeyRotation: {WithKid(kid, message)}";
+        await Soon.IsAsync(
+            "the log says so", () => server.Log.Lines.Any(line => line.StartsWith(logged, StringComparison.Ordinal)));
         Assert.That(await KidsAsync(server), Does.Not.Contain(kid));
     }
 
-    private static string Of(string kid, string message) => message.Replace("KID", kid, StringComparison.Ordinal);
+    private static string WithKid(string kid, string message) => message.Replace("KID", kid, StringComparison.Ordinal);
 
     private static async Task<string[]> KidsAsync(TestServer server) =>
         [.. (await PublishedKey.ReadAllAsync(server)).Select(key => key.Kid)];

@@ -5,7 +5,7 @@ using TokenService.Keys;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>The seal of a private key: AES-256-GCM, bound to the kid.</summary>
+/// <summary>A private key is sealed with AES-256-GCM, bound to its kid and algorithm.</summary>
 [TestFixture]
 public sealed class Sealing
 {
@@ -17,28 +17,31 @@ public sealed class Sealing
     private readonly SealingKey key = new("test", RandomNumberGenerator.GetBytes(32));
 
     [Test]
-    public void What_was_sealed_is_unsealed() =>
+    public void A_sealed_private_key_is_unsealed() =>
         Assert.That(key.Unseal(key.Seal(Plaintext, Kid, Algorithm), Kid, Algorithm), Is.EqualTo(Plaintext));
 
     [Test]
-    public void A_seal_is_never_made_twice()
+    public void Each_seal_has_its_own_nonce()
     {
-        var seals = Enumerable.Range(0, 100).Select(_ => Convert.ToHexString(key.Seal(Plaintext, Kid, Algorithm)[..12]));
-        Assert.That(seals, Is.Unique, "the nonce");
+        var nonces = Enumerable.Range(0, 100).Select(
+            _ => Convert.ToHexString(key.Seal(Plaintext, Kid, Algorithm)[..12]));
+        Assert.That(nonces, Is.Unique);
     }
 
     [Test]
-    public void Another_kid_is_refused() => IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), "another kid");
+    public void Unsealing_with_another_kid_is_refused() =>
+        IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), "another kid");
 
     [Test]
-    public void Another_algorithm_is_refused() => IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), Kid, "ES384");
+    public void Unsealing_with_another_algorithm_is_refused() =>
+        IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), Kid, "ES384");
 
     [Test]
-    public void Another_key_is_refused() =>
+    public void Unsealing_with_another_sealing_key_is_refused() =>
         IsRefused(new SealingKey("test", RandomNumberGenerator.GetBytes(32)), key.Seal(Plaintext, Kid, Algorithm), Kid);
 
     [Test]
-    public void A_changed_byte_is_refused_wherever_it_is()
+    public void An_envelope_with_a_changed_byte_at_any_position_is_refused()
     {
         var envelope = key.Seal(Plaintext, Kid, Algorithm);
         for (var i = 0; i < envelope.Length; i++)
@@ -50,7 +53,7 @@ public sealed class Sealing
     }
 
     [Test]
-    public void A_cut_envelope_is_refused_wherever_it_was_cut()
+    public void An_envelope_cut_to_any_length_is_refused()
     {
         var envelope = key.Seal(Plaintext, Kid, Algorithm);
         for (var length = 0; length < envelope.Length; length++)

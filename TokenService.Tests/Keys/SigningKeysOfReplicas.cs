@@ -7,7 +7,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Keys;
 
-/// <summary>Where signing keys come from, and how servers agree on them.</summary>
+/// <summary>Servers share their signing keys in the database, where the private keys are sealed.</summary>
 [TestFixture]
 public sealed class SigningKeysOfReplicas
 {
@@ -25,9 +25,9 @@ public sealed class SigningKeysOfReplicas
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [Test, CancelAfter(30_000)]
-    public async Task Servers_that_start_at_once_agree_on_the_keys(CancellationToken ct)
+    public async Task Servers_that_start_at_the_same_time_agree_on_the_keys(CancellationToken ct)
     {
-        // All are held up before they can look for a key, then let go together.
+        // The lock holds up all servers before they can read the keys, then lets them go together.
         await using var holder = await database.Source.OpenConnectionAsync(ct);
         await using var hold = await holder.BeginTransactionAsync(ct);
         await holder.ExecuteAsync("lock table token_service.signing_key in access exclusive mode");
@@ -37,7 +37,7 @@ public sealed class SigningKeysOfReplicas
         await hold.CommitAsync(ct);
         var servers = await Task.WhenAll(starting);
 
-        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one that signs, one that is next");
+        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one key signs, one is next");
         foreach (var issuing in servers)
         {
             var token = (await TokenRequestBuilder.For(client).SendAsync(issuing)).Token;
@@ -50,17 +50,17 @@ public sealed class SigningKeysOfReplicas
     }
 
     [Test]
-    public async Task A_restart_signs_with_the_same_key()
+    public async Task A_restarted_server_signs_with_the_same_key()
     {
         var before = await TokenAsync();
         var after = await TokenAsync();
 
         Assert.That(after.Kid, Is.EqualTo(before.Kid));
-        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one that signs, one that is next");
+        Assert.That(await KeyCountAsync(), Is.EqualTo(2), "one key signs, one is next");
     }
 
     [Test]
-    public async Task The_private_key_is_in_the_database_only_sealed()
+    public async Task The_database_holds_the_private_key_only_sealed()
     {
         await using var server = await TestServer.StartAsync(database);
         var d = (await Forgery.KeyOfAsync(server)).ExportParameters(includePrivateParameters: true).D!;
@@ -75,7 +75,7 @@ public sealed class SigningKeysOfReplicas
     }
 
     [Test]
-    public async Task A_sealing_key_that_is_missing_stops_the_start()
+    public async Task A_server_without_the_sealing_key_does_not_start()
     {
         var kid = (await TokenAsync($"Keys:SealingKeys:old={NewKey()}", "Keys:SealingKeyId=old")).Kid;
 
@@ -87,7 +87,7 @@ public sealed class SigningKeysOfReplicas
     }
 
     [Test]
-    public async Task A_sealing_key_with_another_value_stops_the_start()
+    public async Task A_server_whose_sealing_key_has_another_value_does_not_start()
     {
         var kid = (await TokenAsync()).Kid;
 
@@ -99,7 +99,7 @@ public sealed class SigningKeysOfReplicas
     }
 
     [Test]
-    public async Task A_further_sealing_key_leaves_the_keys_sealed_before_it_open()
+    public async Task A_server_with_an_additional_sealing_key_still_opens_older_keys()
     {
         var before = await TokenAsync();
         var after = await TokenAsync($"Keys:SealingKeys:next={NewKey()}", "Keys:SealingKeyId=next");
@@ -127,7 +127,7 @@ public sealed class SigningKeysOfReplicas
             IssuerSigningKeys = jwks.GetSigningKeys(),
             ValidIssuer = TestServer.Issuer,
             ValidAudience = "https://api.example.com",
-            ValidateLifetime = false, // the clock of these servers is not the verifier's
+            ValidateLifetime = false, // the fake clock of these servers differs from the verifier's clock
         });
         return result.IsValid;
     }
