@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>What is kept of a secret: an Argon2id PHC string, which the program and the database read alike.</summary>
+/// <summary>A secret is stored as an Argon2id PHC string, which the program and the database read alike.</summary>
 [TestFixture]
 public sealed class Argon2Digests
 {
@@ -44,7 +44,7 @@ public sealed class Argon2Digests
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [TestCaseSource(nameof(Table))]
-    public async Task Program_and_database_take_the_same_strings_for_a_digest(string phc, bool valid)
+    public async Task The_program_and_the_database_accept_the_same_digests(string phc, bool valid)
     {
         using (Assert.EnterMultipleScope())
         {
@@ -56,9 +56,10 @@ public sealed class Argon2Digests
 
     [TestCase(Salt, "==")]
     [TestCase(Hash, "=")]
-    public async Task One_digest_has_one_spelling(string part, string padding)
+    public async Task A_digest_has_only_one_spelling(string part, string padding)
     {
-        // Base64 leaves bits of the last character unused. Only one of the characters that differ in them is what an encoder writes.
+        // Base64 leaves bits of the last character unused. Of the characters that differ only in those bits, an encoder
+        // writes one.
         var parts = Base64.Select(last => part[..^1] + last).ToArray();
         var canonical = parts.Select(p => Convert.ToBase64String(Convert.FromBase64String(p + padding)) == p + padding).ToArray();
         var digests = parts.Select(p => Valid.Replace(part, p, StringComparison.Ordinal)).ToArray();
@@ -84,7 +85,7 @@ public sealed class Argon2Digests
     }
 
     [Test]
-    public void A_secret_is_salted()
+    public void Digests_of_the_same_secret_differ()
     {
         var digests = Enumerable.Range(0, 3).Select(_ => Database.Digest("the same secret")).ToList();
         Assert.That(digests, Is.Unique);

@@ -7,7 +7,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>Secrets that are proved at the same time, and whom a wrong one is held against.</summary>
+/// <summary>Secrets that are verified at the same time, and the client that a wrong secret counts against.</summary>
 [TestFixture]
 public sealed class ConcurrentVerifications
 {
@@ -44,18 +44,18 @@ public sealed class ConcurrentVerifications
     public async Task CreateClient() => client = await database.CreateClientAsync($"client-{++number}");
 
     [TearDown]
-    public void LetItHash() => hashing.Open();
+    public void OpenHashingGate() => hashing.Open();
 
-    // A request that comes after the withdrawal joins a proof begun before it.
+    // A request after the revocation joins a verification that began before it.
     [Test]
-    public async Task An_imported_secret_that_is_revoked_while_it_is_hashed_is_refused_to_who_comes_later()
+    public async Task An_imported_secret_that_is_revoked_while_it_is_hashed_is_refused_to_a_later_request()
     {
         await database.AddSecretAsync(client.Id, Older);
         await database.AddSecretAsync(client.Id, Newer);
         await server.HasHeardAsync();
         var found = await FindAsync(client.Id);
         var last = found!.Secrets.Last(secret => secret.IsImported);
-        // Which of the two it is, is decided by their ids.
+        // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
         var isOlder = TokenService.Secrets.SecretHasher.Matches(Older, last.Digest) is true;
         var presented = client with { Secret = isOlder ? Older : Newer };
 
@@ -73,7 +73,7 @@ public sealed class ConcurrentVerifications
     }
 
     [Test]
-    public async Task Guesses_at_once_are_no_more_than_the_budget()
+    public async Task Concurrent_wrong_secrets_are_hashed_at_most_FailuresPerClient_times()
     {
         await database.AddSecretAsync(client.Id, Newer);
         await server.HasHeardAsync();
@@ -87,7 +87,7 @@ public sealed class ConcurrentVerifications
     }
 
     [Test]
-    public async Task A_client_whose_memory_ends_is_not_locked_out_by_others()
+    public async Task Wrong_secrets_do_not_lock_out_a_client_whose_verified_secret_must_be_hashed_again()
     {
         await database.AddSecretAsync(client.Id, Newer);
         var imported = client with { Secret = Newer };
@@ -99,9 +99,9 @@ public sealed class ConcurrentVerifications
         (await TokenRequestBuilder.For(imported).SendAsync(server)).IsGrant("invoices:read");
     }
 
-    // Two known clients cost two hashes: so they can be told from unknown ones by how long both take.
+    // If unknown clients cost fewer hashes than known ones, the duration would tell them apart.
     [Test]
-    public async Task Two_unknown_ids_cost_as_much_as_two_known_ones()
+    public async Task Two_unknown_clients_cost_as_many_hashes_as_two_known_ones()
     {
         var (one, two) = ($"unknown-{number}-1", $"unknown-{number}-2");
         await FindAsync(one);
@@ -115,7 +115,7 @@ public sealed class ConcurrentVerifications
     }
 
     [Test]
-    public async Task A_row_with_another_cost_is_another_row()
+    public async Task A_verified_secret_is_refused_when_the_cost_in_its_digest_changes()
     {
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         await database.ExecuteAsync(
@@ -125,7 +125,7 @@ public sealed class ConcurrentVerifications
     }
 
     [Test]
-    public async Task Guesses_at_a_client_named_like_a_selector_do_not_count_against_that_row()
+    public async Task Wrong_secrets_for_a_client_named_like_a_selector_do_not_count_against_the_secret_with_it()
     {
         var selector = client.Secret[5..17];
         for (var i = 0; i < 4; i++)

@@ -6,7 +6,7 @@ namespace TokenService.Tests.Secrets;
 [TestFixture]
 public sealed class CostOfDigests : ServerFixture
 {
-    // The cost is configured for new digests only: raising or lowering it locks nobody out.
+    // The configured cost applies to new digests only, so raising or lowering it locks no client out.
     [TestCase(8192, 1)]
     [TestCase(19456, 2)]
     [TestCase(65536, 3)]

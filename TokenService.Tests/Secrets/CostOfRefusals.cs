@@ -12,7 +12,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>RFC 6749 §2.3.1: what a refusal costs must not tell an unknown client from a wrong secret.</summary>
+/// <summary>RFC 6749 §2.3.1: the cost of a refusal must not tell an unknown client from a wrong secret.</summary>
 [TestFixture, Rfc(6749, "5.2f")]
 public sealed class CostOfRefusals
 {
@@ -27,7 +27,7 @@ public sealed class CostOfRefusals
     private ClientCache clients = null!;
     private ClientAuthenticator authenticator = null!;
 
-    // All clients here hold the one imported secret, besides a generated one.
+    // Each client holds a generated secret, and all but one also hold the same imported secret.
     [OneTimeSetUp]
     public async Task CreateClients()
     {
@@ -45,8 +45,9 @@ public sealed class CostOfRefusals
         hashing = new HashingQueue(options.Value, threadCount: 1, clock);
         var notifications = new ChangeNotifications(database.Source, TimeProvider.System, NullLogger<ChangeNotifications>.Instance);
         clients = new ClientCache(
-            new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()), new Metrics(services.GetRequiredService<IMeterFactory>()),
-            TimeProvider.System, NullLogger<ClientCache>.Instance);
+            new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()),
+            new Metrics(services.GetRequiredService<IMeterFactory>()), TimeProvider.System,
+            NullLogger<ClientCache>.Instance);
         var secrets = new SecretAuthentication(
             new VerifiedSecretCache(options, TimeProvider.System),
             new FailedAttemptLimiter(Options.Create(new LimitOptions()), TimeProvider.System),
@@ -71,19 +72,20 @@ public sealed class CostOfRefusals
         Assert.That(await HashesAsync(clientId, Imported), Is.EqualTo(1));
 
     [Test]
-    public async Task A_wrong_secret_of_ours_costs_none(
+    public async Task A_wrong_generated_secret_costs_no_hash(
         [Values("nobody", "enabled", "disabled", "poster", "generated")] string clientId) =>
         Assert.That(await HashesAsync(clientId, Wrong), Is.Zero);
 
     [Test]
-    public async Task A_damaged_secret_of_ours_costs_none(
+    public async Task A_damaged_generated_secret_costs_no_hash(
         [Values("nobody", "enabled", "disabled", "poster", "generated")] string clientId) =>
         Assert.That(await HashesAsync(clientId, Wrong[..^1]), Is.Zero);
 
     private async Task<int> HashesAsync(string clientId, string secret)
     {
         clock.Workers.Clear();
-        var result = await authenticator.AuthenticateAsync(new ClientCredentials.Basic(clientId, PresentedSecret.Parse(secret)), source: null, CancellationToken.None);
+        var result = await authenticator.AuthenticateAsync(
+            new ClientCredentials.Basic(clientId, PresentedSecret.Parse(secret)), source: null, CancellationToken.None);
         Assert.That(!result.TryGet(out _, out var error) && error.Code == "invalid_client");
         return clock.Workers.Count;
     }

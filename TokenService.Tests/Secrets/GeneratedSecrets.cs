@@ -14,16 +14,17 @@ public sealed class GeneratedSecrets
     private readonly GeneratedSecret secret = GeneratedSecret.Create();
 
     [Test, Repeat(100)]
-    public void A_secret_has_the_shape_a_scanner_looks_for()
+    public void A_generated_secret_has_the_shape_that_secret_scanners_look_for()
     {
         var made = GeneratedSecret.Create();
         Assert.That(made.Value, Does.Match(@"\Atsvc_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}\z"));
         Assert.That(made.Selector, Is.EqualTo(made.Value[5..17]));
     }
 
-    // 43 characters of 62 are 256 bits, if each is drawn from all of them: 1000 secrets draw each character some 700 times.
+    // 43 characters carry 256 bits if each is drawn from all 62. A thousand secrets draw each character about 700
+    // times.
     [Test, Rfc(6749, "10.10")]
-    public void A_secret_is_256_random_bits()
+    public void A_generated_secret_contains_256_random_bits()
     {
         var random = Enumerable.Range(0, 1000).Select(_ => GeneratedSecret.Create().Value[18..61]).ToList();
         Assert.That(random, Is.Unique);
@@ -31,14 +32,14 @@ public sealed class GeneratedSecrets
     }
 
     [Test]
-    public void A_secret_is_read_back()
+    public void A_generated_secret_is_parsed_back()
     {
         Assert.That(GeneratedSecret.TryParse(secret.Value, out var read), Is.True);
         Assert.That(read, Is.EqualTo(secret));
     }
 
     [Test]
-    public void A_changed_character_is_caught_wherever_it_is()
+    public void A_secret_with_a_changed_character_at_any_position_is_rejected()
     {
         foreach (var position in Enumerable.Range(0, secret.Value.Length))
         {
@@ -49,7 +50,7 @@ public sealed class GeneratedSecrets
     }
 
     [Test]
-    public void A_cut_or_lengthened_secret_is_caught([Range(0, 67)] int position)
+    public void A_cut_or_lengthened_secret_is_rejected([Range(0, 67)] int position)
     {
         using (Assert.EnterMultipleScope())
         {
@@ -61,13 +62,13 @@ public sealed class GeneratedSecrets
     [Test]
     public void The_checksum_is_CRC_32_of_all_before_it_in_base62()
     {
-        Assert.That(Crc32("123456789"), Is.EqualTo(0xCBF43926), "the check value every description of CRC-32 gives");
+        Assert.That(Crc32("123456789"), Is.EqualTo(0xCBF43926), "the check value in every description of CRC-32");
 
         var checksum = secret.Value[^6..].Aggregate(0L, (number, digit) => number * 62 + Base62.IndexOf(digit, StringComparison.Ordinal));
         Assert.That(checksum, Is.EqualTo(Crc32(secret.Value[..^6])));
     }
 
-    // A zip file holds the CRC-32 of each entry, computed by code that is not ours.
+    // A zip file holds the CRC-32 of each entry, so this code is independent of the server's.
     private static uint Crc32(string text)
     {
         using var file = new MemoryStream();

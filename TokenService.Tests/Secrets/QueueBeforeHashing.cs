@@ -16,16 +16,16 @@ public sealed class QueueBeforeHashing
 
     [TestCase(Secret, ExpectedResult = true)]
     [TestCase("a secret of another System", ExpectedResult = false)]
-    public async Task<bool> A_secret_is_compared(string secret)
+    public async Task<bool> A_queued_secret_is_compared_with_its_digest(string secret)
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock());
         Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).TryGet(out var matches, out _), Is.True);
         return matches;
     }
 
-    // Without a thread nothing leaves the queue.
+    // Without a thread no secret leaves the queue.
     [Test]
-    public async Task One_more_than_the_queue_holds_is_refused_at_once()
+    public async Task A_secret_is_refused_at_once_when_the_queue_is_full()
     {
         using var hashing = new HashingQueue(Options, threadCount: 0, new WorkersClock());
         _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
@@ -35,21 +35,21 @@ public sealed class QueueBeforeHashing
     }
 
     [Test]
-    public async Task One_that_waited_as_long_as_allowed_is_hashed()
+    public async Task A_secret_that_waited_exactly_the_queue_time_is_hashed()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
         Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).TryGet(out _, out _), Is.True);
     }
 
     [Test]
-    public async Task One_that_waited_longer_is_refused()
+    public async Task A_secret_that_waited_longer_than_the_queue_time_is_refused()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
         IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), Reason.HashingTooLate);
     }
 
     [Test]
-    public void At_the_end_what_waits_is_answered_and_the_threads_are_gone()
+    public void Disposing_the_queue_answers_waiting_secrets_and_ends_the_threads()
     {
         var clock = new WorkersClock();
         var hashing = new HashingQueue(Options, threadCount: 2, clock);
@@ -69,7 +69,8 @@ public sealed class QueueBeforeHashing
     [TestCase(256, 64, ExpectedResult = 4)]
     [TestCase(64, 64, ExpectedResult = 1)]
     [TestCase(16384, 64, ExpectedResult = 63)]
-    public int Threads_are_as_many_as_the_budget_feeds_and_a_core_is_left(int memoryBudgetMiB, int cores) =>
+    public int The_number_of_threads_is_bounded_by_the_memory_budget_and_by_all_cores_but_one(
+        int memoryBudgetMiB, int cores) =>
         new HashingOptions { MemoryBudgetMiB = memoryBudgetMiB }.Threads(cores);
 
     private static void IsRefused(Result<bool> result, string reason)

@@ -7,7 +7,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>A secret that has proved right is recognised without hashing it again. What that memory may never do, and when it ends.</summary>
+/// <summary>
+/// A verified secret is recognised without hashing it again, until SecretMemory has passed or its row or client
+/// changes.
+/// </summary>
 [TestFixture]
 public sealed class RecognisedSecrets
 {
@@ -49,13 +52,13 @@ public sealed class RecognisedSecrets
     }
 
     [TearDown]
-    public void LetItHash() => hashing.Open();
+    public void OpenHashingGate() => hashing.Open();
 
     [SetUp]
     public async Task CreateClient() => client = await database.CreateClientAsync($"client-{++number}");
 
     [Test]
-    public async Task It_is_hashed_the_first_time_only()
+    public async Task A_secret_is_hashed_only_the_first_time()
     {
         await IsGrantedAsync(client, hashes: 1);
         await IsGrantedAsync(client, hashes: 0);
@@ -63,7 +66,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task It_is_hashed_again_when_the_memory_ends_however_often_it_came()
+    public async Task A_verified_secret_is_hashed_again_after_SecretMemory_however_often_it_was_used()
     {
         await IsGrantedAsync(client, hashes: 1);
         server.Clock.Advance(SecretMemory / 2);
@@ -77,20 +80,21 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task With_no_memory_every_request_is_hashed()
+    public async Task A_server_with_a_SecretMemory_of_zero_hashes_every_request()
     {
         using var gate = new HashingGate();
-        await using var forgetful = await TestServer.StartAsync(
-            database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => gate.NewThreads()), "Hashing:SecretMemory=00:00:00");
+        await using var withoutMemory = await TestServer.StartAsync(
+            database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => gate.NewThreads()),
+            "Hashing:SecretMemory=00:00:00");
         for (var i = 1; i <= 3; i++)
         {
-            (await TokenRequestBuilder.For(client).SendAsync(forgetful)).IsGrant("invoices:read");
+            (await TokenRequestBuilder.For(client).SendAsync(withoutMemory)).IsGrant("invoices:read");
             Assert.That(gate.Count, Is.EqualTo(i));
         }
     }
 
     [Test]
-    public async Task A_wrong_secret_is_hashed_and_refused_each_time_and_takes_nothing_from_the_right_one()
+    public async Task A_wrong_secret_is_hashed_and_refused_each_time_and_the_right_one_stays_verified()
     {
         var wrong = await WithWrongSecretAsync(client);
         await IsGrantedAsync(client, hashes: 1);
@@ -100,7 +104,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task Under_another_client_it_is_nothing()
+    public async Task A_verified_secret_is_refused_for_another_client()
     {
         var other = await database.CreateClientAsync($"other-{number}");
         await IsGrantedAsync(client, hashes: 1);
@@ -108,7 +112,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task An_imported_one_is_the_secret_of_one_client_though_another_may_have_the_same()
+    public async Task An_imported_secret_is_verified_for_each_client_separately()
     {
         var other = await database.CreateClientAsync($"other-{number}");
         await database.AddSecretAsync(client.Id, Imported);
@@ -121,7 +125,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task Of_several_imported_ones_each_is_recognised()
+    public async Task Each_of_several_imported_secrets_is_recognised()
     {
         await database.AddSecretAsync(client.Id, Older);
         await database.AddSecretAsync(client.Id, Imported);
@@ -137,7 +141,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task When_its_row_gets_another_digest_it_is_refused_and_the_new_one_is_hashed()
+    public async Task A_verified_secret_is_hashed_again_when_the_digest_in_its_row_changes()
     {
         await IsGrantedAsync(client, hashes: 1);
         await DoAsync("update token_service.client_secret set digest = @digest where client_id = @id", Database.Digest("another"));
@@ -147,12 +151,12 @@ public sealed class RecognisedSecrets
         await IsGrantedAsync(client, hashes: 1);
     }
 
-    // What is alive is asked at every request.
+    // The server checks at every request whether the row is alive.
     [TestCase("revoked_at = now()")]
     [TestCase("expires_at = now()")]
     [TestCase("not_before = now() + interval '1 hour'")]
-    [TestCase("created_at = now() - interval '3 days'", Description = "Too old for the policy below.")]
-    public async Task When_its_row_is_not_alive_it_is_refused(string columns)
+    [TestCase("created_at = now() - interval '3 days'", Description = "The row is too old for the policy below.")]
+    public async Task A_verified_secret_is_refused_when_its_row_is_not_alive(string columns)
     {
         await DoAsync("update token_service.policy set max_secret_age = '2 days'");
         await IsGrantedAsync(client, hashes: 1);
@@ -161,11 +165,13 @@ public sealed class RecognisedSecrets
         await DoAsync("update token_service.policy set max_secret_age = null");
     }
 
-    // As it was announced: nothing has to be heard for it.
+    // The expiry was known beforehand, so no notification is needed.
     [Test]
-    public async Task When_its_row_expires_it_is_refused()
+    public async Task A_verified_secret_is_refused_from_the_instant_when_its_row_expires()
     {
-        await DoAsync("update token_service.client_secret set expires_at = @at where client_id = @id", at: server.Clock.GetUtcNow() + TimeSpan.FromSeconds(2));
+        await DoAsync(
+            "update token_service.client_secret set expires_at = @at where client_id = @id",
+            at: server.Clock.GetUtcNow() + TimeSpan.FromSeconds(2));
         await IsGrantedAsync(client, hashes: 1);
         server.Clock.Advance(TimeSpan.FromSeconds(2) - Instant);
         await IsGrantedAsync(client, hashes: 0);
@@ -176,8 +182,12 @@ public sealed class RecognisedSecrets
     [TestCase("update token_service.client set enabled = false where id = @id")]
     [TestCase("update token_service.client set authentication_methods = '{client_secret_post}' where id = @id")]
     [TestCase("delete from token_service.client_secret where client_id = @id")]
-    [TestCase("delete from token_service.client_scope where client_id = @id; delete from token_service.client_secret where client_id = @id; delete from token_service.client where id = @id")]
-    public async Task When_its_client_may_not_it_is_refused(string sql)
+    [TestCase("""
+        delete from token_service.client_scope where client_id = @id;
+        delete from token_service.client_secret where client_id = @id;
+        delete from token_service.client where id = @id;
+        """)]
+    public async Task A_verified_secret_is_refused_when_its_client_may_not_use_it(string sql)
     {
         await IsGrantedAsync(client, hashes: 1);
         await DoAsync(sql);
@@ -185,7 +195,7 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task Back_on_a_client_that_was_disabled_it_is_still_recognised()
+    public async Task A_verified_secret_is_still_recognised_after_its_client_was_disabled_and_enabled_again()
     {
         await IsGrantedAsync(client, hashes: 1);
         await DoAsync("update token_service.client set enabled = false where id = @id");
@@ -196,7 +206,7 @@ public sealed class RecognisedSecrets
 
     [TestCase(true)]
     [TestCase(false)]
-    public async Task Many_who_present_one_secret_at_once_cause_one_hash(bool isRight)
+    public async Task Concurrent_requests_with_the_same_secret_cause_one_hash(bool isRight)
     {
         var presented = isRight ? client : await WithWrongSecretAsync(client);
         await Clients.FindAsync(client.Id, CancellationToken.None);
@@ -211,9 +221,9 @@ public sealed class RecognisedSecrets
         Assert.That(hashing.Count, Is.EqualTo(before + 1));
     }
 
-    // Nobody is refused because of somebody else's patience.
+    // A request that gives up must not cause the refusal of another.
     [Test]
-    public async Task The_hash_outlives_the_caller_who_began_it()
+    public async Task A_hash_continues_when_the_request_that_began_it_is_cancelled()
     {
         await Clients.FindAsync(client.Id, CancellationToken.None);
         var before = hashing.Count;
@@ -230,7 +240,7 @@ public sealed class RecognisedSecrets
         Assert.That(hashing.Count, Is.EqualTo(before + 1));
     }
 
-    // Also to a request that comes after the withdrawal and joins a proof begun before it.
+    // A request after the revocation joins the verification that began before it, and is refused too.
     [Test]
     public async Task An_imported_secret_that_is_revoked_while_it_is_hashed_is_refused()
     {
@@ -239,7 +249,7 @@ public sealed class RecognisedSecrets
         await server.HasHeardAsync();
         var found = await Clients.FindAsync(client.Id, CancellationToken.None);
         var last = found!.Secrets.Last(secret => secret.IsImported);
-        // Which of the two it is, is decided by their ids.
+        // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
         var isOlder = SecretHasher.Matches(Older, last.Digest) is true;
         var presented = client with { Secret = isOlder ? Older : Imported };
 
@@ -257,11 +267,11 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task That_it_could_not_be_hashed_is_not_remembered()
+    public async Task A_secret_that_the_full_queue_refused_is_hashed_at_the_next_request()
     {
         var (threads, before) = (server.Services.GetRequiredService<HashingQueue>(), hashing.Count);
         hashing.Close();
-        // One is held up, four fill the queue.
+        // One secret holds up the hashing thread, and four more fill the queue.
         var waiting = new List<Task> { threads.MatchesAsync(Imported, Cheap, namesRow: true) };
         await hashing.HoldsAsync(before + 1);
         waiting.AddRange(Enumerable.Range(0, 4).Select(_ => threads.MatchesAsync(Imported, Cheap, namesRow: true)));
@@ -290,18 +300,24 @@ public sealed class RecognisedSecrets
         Assert.That(hashing.Count - before, Is.EqualTo(hashes), "hashes");
     }
 
-    /// <summary>One that names a live row of the client, and is not its secret.</summary>
+    /// <summary>A wrong secret with the selector of a live row of the client.</summary>
     private async Task<TestClient> WithWrongSecretAsync(TestClient client)
     {
         var secret = GeneratedSecret.Create();
         await database.ExecuteAsync(
-            "select token_service.add_secret(@Id, @Selector, @digest)", new { client.Id, secret.Selector, digest = Database.Digest("another") });
+            "select token_service.add_secret(@Id, @Selector, @digest)",
+            new { client.Id, secret.Selector, digest = Database.Digest("another") });
         await server.HasHeardAsync();
         return client with { Secret = secret.Value };
     }
 
     private Task<string?> NewestImportedAsync() => database.ReadAsync<string>(
-        "select id from token_service.client_secret where client_id = @Id and id like 'imported%' order by created_at desc limit 1", client);
+        """
+        select id from token_service.client_secret
+        where client_id = @Id and id like 'imported%'
+        order by created_at desc limit 1
+        """,
+        client);
 
     private async Task DoAsync(string sql, string digest = "", DateTimeOffset at = default)
     {

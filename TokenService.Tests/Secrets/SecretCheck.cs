@@ -4,12 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary><c>secret check</c>: the operator is told why a client gets <c>invalid_client</c>, and the secret is not repeated.</summary>
+/// <summary>
+/// <c>secret check</c> tells the operator why a client gets <c>invalid_client</c>, and never repeats the secret.
+/// </summary>
 [TestFixture]
 public sealed class SecretCheck
 {
     private const string Imported = "the secret of another system";
-    private const string Unknowable = "The secret was not made by TokenService, so its form tells nothing.\n";
+    private const string NotGenerated = "The secret was not made by TokenService, so its form tells nothing.\n";
 
     private Database database = null!;
     private TestClient client = null!;
@@ -29,21 +31,24 @@ public sealed class SecretCheck
     public async Task CreateClient() => client = await database.CreateClientAsync($"client-{++number}");
 
     [Test]
-    public async Task A_secret_of_ours_is_well_formed_whoever_has_it()
+    public async Task Secret_check_without_a_client_reports_that_a_generated_secret_is_well_formed()
     {
         var secret = GeneratedSecret.Create();
-        // It needs no database for that.
+        // This check needs no database, so none is configured.
         var tool = await Tool.TokenServiceAsync(["secret", "check"], secret.Value + "\n");
-        IsSaid(tool, 0, WellFormed(secret.Selector), secret.Value);
+        Reports(tool, 0, WellFormed(secret.Selector), secret.Value);
     }
 
-    [TestCase(Imported, Unknowable)]
+    [TestCase(Imported, NotGenerated)]
     [TestCase("tsvc_0123456789AB_0123456789012345678901234567890123456789012345678",
         "The secret on standard input looks like one of TokenService, but its checksum is wrong. Was it cut or mistyped?\n")]
     [TestCase("tsvc_",
         "The secret on standard input has fewer than 16 characters. Make one with: TokenService secret new\n")]
-    public async Task Any_other_is_not(string secret, string finding) =>
-        IsSaid(await Tool.TokenServiceAsync(["secret", "check"], secret + "\n"), 1, finding, secret.Length > 5 ? secret : "no such");
+    public async Task Secret_check_without_a_client_reports_what_is_wrong_with_any_other_secret(
+        string secret, string finding) =>
+        Reports(
+            await Tool.TokenServiceAsync(["secret", "check"], secret + "\n"), 1, finding,
+            secret.Length > 5 ? secret : "no such");
 
     [TestCase("not_before = now() - interval '1 day'", 0, "good without end.")]
     [TestCase("expires_at = '2999-01-01 00:00 UTC'", 0, "good until 2999-01-01 00:00:00Z.")]
@@ -53,15 +58,18 @@ public sealed class SecretCheck
     [TestCase("revoked_at = '2021-01-01 00:00 UTC', not_before = '2020-01-01 UTC', expires_at = '2020-06-01 UTC'", 1,
         "revoked at 2021-01-01 00:00:00Z.")]
     [TestCase("revoked_at = '2999-01-01 00:00 UTC'", 0, "good without end.")]
-    public async Task The_secret_of_a_client_is_good_in_its_time(string dates, int exitCode, string finding)
+    public async Task Secret_check_reports_the_dates_between_which_a_secret_is_good(
+        string dates, int exitCode, string finding)
     {
         await database.ExecuteAsync($"update token_service.client_secret set {dates} where client_id = @Id", client);
 
-        IsSaid(await CheckAsync(client), exitCode, $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, {finding}\n");
+        Reports(
+            await CheckAsync(client), exitCode,
+            $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, {finding}\n");
     }
 
     [Test]
-    public async Task A_secret_older_than_the_policy_allows_has_expired()
+    public async Task Secret_check_reports_a_secret_older_than_the_policy_allows_as_expired()
     {
         await database.ExecuteAsync(
             """
@@ -72,65 +80,74 @@ public sealed class SecretCheck
         var tool = await CheckAsync(client);
         await database.ExecuteAsync("update token_service.policy set max_secret_age = null");
 
-        IsSaid(tool, 1, $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, expired at 2021-01-02 00:00:00Z.\n");
+        Reports(
+            tool, 1,
+            $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, expired at 2021-01-02 00:00:00Z.\n");
     }
 
     [Test]
-    public async Task The_secret_of_a_disabled_client_gets_nobody_in()
+    public async Task Secret_check_reports_that_the_client_is_disabled()
     {
         await database.ExecuteAsync("select token_service.set_client_enabled(@Id, false)", client);
 
-        IsSaid(await CheckAsync(client), 1,
+        Reports(await CheckAsync(client), 1,
             $"{WellFormed(SecretId)}It is secret {SecretId} of client {client.Id}, which is disabled.\n");
     }
 
     [Test]
-    public async Task An_imported_secret_is_found_by_hashing()
+    public async Task Secret_check_finds_an_imported_secret_by_hashing()
     {
         var imported = client with { Secret = Imported };
-        IsSaid(await CheckAsync(imported), 1, $"{Unknowable}No secret of client {client.Id} is this one.\n", Imported);
+        Reports(
+            await CheckAsync(imported), 1, $"{NotGenerated}No secret of client {client.Id} is this one.\n", Imported);
 
         await database.AddSecretAsync(client.Id, Imported);
         var id = await database.ReadAsync<string>(
             "select id from token_service.client_secret where client_id = @Id and id like 'imported%'", client);
-        IsSaid(await CheckAsync(imported), 0, $"{Unknowable}It is secret {id} of client {client.Id}, good without end.\n", Imported);
+        Reports(
+            await CheckAsync(imported), 0,
+            $"{NotGenerated}It is secret {id} of client {client.Id}, good without end.\n", Imported);
     }
 
     [Test]
-    public async Task A_secret_that_only_names_the_right_row_is_not_the_one()
+    public async Task Secret_check_refuses_a_secret_that_has_the_selector_but_not_the_digest_of_a_row()
     {
         var forged = GeneratedSecret.Create();
         await database.ExecuteAsync(
             "update token_service.client_secret set id = @Selector where client_id = @Id", new { forged.Selector, client.Id });
 
-        IsSaid(await CheckAsync(client with { Secret = forged.Value }), 1,
+        Reports(await CheckAsync(client with { Secret = forged.Value }), 1,
             $"{WellFormed(forged.Selector)}No secret of client {client.Id} is this one.\n", forged.Value);
     }
 
     [TestCase("other")]
     [TestCase("nobody")]
-    public async Task A_secret_of_another_client_names_that_one(string asked) =>
-        IsSaid(await CheckAsync(client with { Id = asked }), 1,
+    public async Task Secret_check_names_the_client_that_a_secret_belongs_to(string asked) =>
+        Reports(await CheckAsync(client with { Id = asked }), 1,
             $"{WellFormed(SecretId)}That secret_id belongs to client {client.Id}.\n");
 
     [Test]
-    public async Task A_secret_that_is_not_in_the_database_is_known_by_that()
+    public async Task Secret_check_reports_a_secret_id_that_is_not_in_the_database()
     {
         var secret = GeneratedSecret.Create();
-        IsSaid(await CheckAsync(client with { Secret = secret.Value }), 1,
+        Reports(await CheckAsync(client with { Secret = secret.Value }), 1,
             $"{WellFormed(secret.Selector)}There is no secret of that id: it was never added, or its client was deleted.\n", secret.Value);
     }
 
     [Test]
-    public async Task A_client_that_is_not_there_is_named() =>
-        IsSaid(await CheckAsync(new TestClient("nobody", Imported)), 1, $"{Unknowable}There is no client nobody.\n", Imported);
+    public async Task Secret_check_names_an_unknown_client() =>
+        Reports(
+            await CheckAsync(new TestClient("nobody", Imported)), 1, $"{NotGenerated}There is no client nobody.\n",
+            Imported);
 
     [Test]
-    public async Task A_secret_in_the_place_of_the_client_is_not_repeated() =>
-        IsSaid(await CheckAsync(client with { Id = client.Secret }), 1, "The client_id looks like a secret. If it was one, treat it as leaked.\n");
+    public async Task Secret_check_does_not_repeat_a_secret_given_as_the_client_id() =>
+        Reports(
+            await CheckAsync(client with { Id = client.Secret }), 1,
+            "The client_id looks like a secret. If it was one, treat it as leaked.\n");
 
     [Test]
-    public async Task Of_a_secret_that_was_added_twice_the_live_one_counts()
+    public async Task Secret_check_goes_by_the_live_row_of_a_secret_that_was_added_twice()
     {
         var twice = await database.CreateClientAsync("twice");
         await database.AddSecretAsync(twice.Id, Imported);
@@ -148,7 +165,7 @@ public sealed class SecretCheck
 
     private static string WellFormed(string id) => $"The secret is well-formed. Its secret_id is {id}.\n";
 
-    // With the rights of the service.
+    // The command runs with the rights of the service.
     private Task<Tool> CheckAsync(TestClient client)
     {
         var asService = new NpgsqlConnectionStringBuilder(database.ConnectionString) { Options = "-c role=token_service_app" };
@@ -156,7 +173,7 @@ public sealed class SecretCheck
             ["secret", "check", client.Id], client.Secret + "\n", ("ConnectionStrings__TokenService", asService.ConnectionString));
     }
 
-    private void IsSaid(Tool tool, int exitCode, string output, string? secret = null)
+    private void Reports(Tool tool, int exitCode, string output, string? secret = null)
     {
         using (Assert.EnterMultipleScope())
         {

@@ -7,7 +7,7 @@ using TokenService.Usage;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>The secrets of twenty busy clients of two servers are rotated, and none of them is ever refused.</summary>
+/// <summary>The secrets of twenty busy clients of two servers are rotated, and no request is refused.</summary>
 [TestFixture]
 public sealed class SecretRotationUnderLoad
 {
@@ -16,7 +16,7 @@ public sealed class SecretRotationUnderLoad
     private const int RequestsAfter = 5;
 
     [Test]
-    public async Task Nobody_is_refused_and_the_old_secrets_are_found_and_retired()
+    public async Task No_client_is_refused_during_rotation_and_the_old_secrets_are_reported_and_retired()
     {
         await using var database = await Database.CreateAsync();
         await using var first = await TestServer.StartAsync(database);
@@ -26,10 +26,11 @@ public sealed class SecretRotationUnderLoad
         for (var i = 0; i < ClientCount; i++)
             clients.Add(new RotatingClient(await database.CreateClientAsync($"client-{i:00}"), servers));
 
-        // Each is rotated while all of them ask; it goes on with its old secret for a while, and then takes the new one.
+        // Each secret is rotated while all clients send requests. A client uses the old secret until it is given the
+        // new one.
         var asking = Task.WhenAll(clients.Select(client => client.AskAsync()));
         await Parallel.ForEachAsync(clients, new ParallelOptions { MaxDegreeOfParallelism = 4 },
-            async (client, _) => client.Take(await RotateAsync(database, client.Old)));
+            async (client, _) => client.UseNewSecret(await RotateAsync(database, client.Old)));
         await asking;
         Assert.That(clients.SelectMany(client => client.Refusals), Is.Empty);
 
@@ -72,18 +73,23 @@ public sealed class SecretRotationUnderLoad
         }
     }
 
-    // As of two hours from now, when all have been idle for more than one, and only the old ones have a newer sibling.
-    private static async Task<IEnumerable<string>> ReadAsync(Database database, string secretsOf)
+    // The report is read as of two hours from now: by then every secret has been idle for more than an hour, but only
+    // the old secrets have a newer sibling.
+    private static async Task<IEnumerable<string>> ReadAsync(Database database, string function)
     {
         await using var connection = await database.Source.OpenConnectionAsync();
         return (await connection.QueryAsync<string>(
-            $"select secret_id from token_service.{secretsOf}", new { later = DateTime.UtcNow + TimeSpan.FromHours(2) })).Order(StringComparer.Ordinal);
+            $"select secret_id from token_service.{function}", new { later = DateTime.UtcNow + TimeSpan.FromHours(2) }))
+            .Order(StringComparer.Ordinal);
     }
 
     private static string IdOf(string secret) =>
         GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : throw new InvalidOperationException();
 
-    /// <summary>Asks the servers in turn, first with its old secret, and some requests after it was given a new one with that.</summary>
+    /// <summary>
+    /// Sends token requests to the servers in turn, with the old secret until it is given a new one, then a few with
+    /// the new one.
+    /// </summary>
     private sealed class RotatingClient(TestClient old, TestServer[] servers)
     {
         private readonly TaskCompletionSource<TestClient> given = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -95,7 +101,7 @@ public sealed class SecretRotationUnderLoad
 
         public ConcurrentQueue<string> Refusals { get; } = [];
 
-        public void Take(TestClient rotated) => given.SetResult(rotated);
+        public void UseNewSecret(TestClient rotated) => given.SetResult(rotated);
 
         public async Task AskAsync()
         {

@@ -5,7 +5,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Secrets;
 
-/// <summary>The cache of secrets that were verified.</summary>
+/// <summary>The cache of verified secrets.</summary>
 [TestFixture]
 public sealed class VerifiedSecrets
 {
@@ -17,13 +17,13 @@ public sealed class VerifiedSecrets
     private readonly VerifiedSecretCache cache = New();
 
     [Test]
-    public void Only_that_secret_of_that_row_with_that_digest_is_known()
+    public void The_cache_knows_a_verified_secret_only_for_the_same_row_and_digest()
     {
         var row = Row("imported_1", Digest);
         cache.Add(row, cache.MacOf(row, Secret));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(Knows(Row("imported_1", Hash(1)), Secret), "the same, read again");
+            Assert.That(Knows(Row("imported_1", Hash(1)), Secret), "the same row and digest, read again");
             Assert.That(Knows(row, Secret + " "), Is.False);
             Assert.That(Knows(row, ""), Is.False);
             Assert.That(Knows(Row("imported_2", Digest), Secret), Is.False);
@@ -32,7 +32,7 @@ public sealed class VerifiedSecrets
     }
 
     [Test]
-    public void A_row_has_one_secret_the_last_that_proved_right()
+    public void The_cache_holds_only_the_last_verified_secret_of_a_row()
     {
         var (before, after) = (Row("imported_3", Digest), Row("imported_3", Hash(2)));
         cache.Add(before, cache.MacOf(before, Secret));
@@ -42,13 +42,13 @@ public sealed class VerifiedSecrets
         Assert.That(Knows(after, Secret));
     }
 
-    // What makes it a MAC: nobody can compute it, and it means nothing to another process.
+    // Without the process's key an attacker cannot compute the MAC, and another process cannot compare it.
     [Test]
-    public void Each_server_has_a_key_of_its_own() =>
+    public void Each_cache_computes_MACs_with_its_own_key() =>
         Assert.That(New().MacOf(Row("imported_1", Digest), Secret), Is.Not.EqualTo(cache.MacOf(Row("imported_1", Digest), Secret)));
 
     [Test]
-    public void The_longest_secret_of_the_longest_id_has_room()
+    public void The_cache_has_room_for_the_longest_secret_of_the_longest_id()
     {
         var row = Row(new string('a', ClientSecret.MaxIdLength), Digest);
         var longest = new string('é', ClientSecret.MaxLength / 2);
@@ -58,7 +58,7 @@ public sealed class VerifiedSecrets
     }
 
     [Test]
-    public void It_is_bounded_and_the_latest_are_among_the_rest()
+    public void The_full_cache_keeps_between_three_quarters_and_all_of_its_maximum()
     {
         var full = New();
         var mac = full.MacOf(Row("imported_1", Digest), Secret);
@@ -70,7 +70,7 @@ public sealed class VerifiedSecrets
     }
 
     [Test]
-    public void Nothing_of_it_is_printed()
+    public void The_cache_and_a_row_print_neither_secret_nor_digest()
     {
         var printed = $"{cache} {Row("imported_1", Digest)}";
         Assert.That(printed, Does.Not.Contain(Secret).And.Not.Contain(Convert.ToBase64String(Digest.Hash).TrimEnd('=')));

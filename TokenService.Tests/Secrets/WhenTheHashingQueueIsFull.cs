@@ -8,7 +8,7 @@ namespace TokenService.Tests.Secrets;
 public sealed class WhenTheHashingQueueIsFull
 {
     [Test]
-    public async Task Is_answered_503_with_the_time_to_wait()
+    public async Task A_token_request_is_answered_503_with_Retry_After()
     {
         await using var database = await Database.CreateAsync();
         var client = await database.CreateClientAsync("billing");

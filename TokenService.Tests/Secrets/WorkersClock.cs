@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace TokenService.Tests.Secrets;
 
 /// <summary>
-/// Shows a hashing thread, and only it, a later time than everybody else. A thread looks at the clock once for each secret it is about to
-/// hash, so it also sees which threads hashed, and how often.
+/// Shows a later time to hashing threads than to all other threads. A hashing thread reads the clock once before each
+/// secret, so the clock also records which threads hashed, and how often.
 /// </summary>
 internal sealed class WorkersClock(TimeSpan waited = default) : TimeProvider
 {
