@@ -4,7 +4,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Architecture;
 
 /// <summary>
-/// The floor plan: a room uses only rooms before it in the list, nothing of the root namespace, and HTTP stays at the front door.
+/// The floor plan: a room uses only rooms before it in the list and nothing of the root namespace, and only Endpoints
+/// uses HttpContext.
 /// </summary>
 [TestFixture]
 public sealed partial class Rooms
@@ -17,9 +18,12 @@ public sealed partial class Rooms
 
     private static readonly string Project = Repository.PathTo("TokenService");
 
-    // Server puts the rooms together: a room that used it would use them all.
+    // Server in the root namespace uses every room, so a room that used Server would use every room too.
     private static readonly string[] RootTypes =
-        [.. Directory.GetFiles(Project, "*.cs").SelectMany(file => DeclaredType().Matches(File.ReadAllText(file)).Select(type => type.Groups[1].Value))];
+    [
+        .. Directory.GetFiles(Project, "*.cs")
+            .SelectMany(file => DeclaredType().Matches(File.ReadAllText(file)).Select(type => type.Groups[1].Value)),
+    ];
 
     [Test]
     public void Every_folder_is_a_room() =>
@@ -28,7 +32,7 @@ public sealed partial class Rooms
             Is.Not.Empty.And.SubsetOf(Plan));
 
     [Test]
-    public void Arrows_point_one_way()
+    public void A_room_uses_only_rooms_before_it()
     {
         var files = Directory.GetFiles(Project, "*.cs")
             .Concat(Plan.Select(room => Path.Combine(Project, room)).Where(Directory.Exists)
@@ -55,7 +59,8 @@ public sealed partial class Rooms
     [TestCase("Keys", "namespace TokenService.Keys; class A { B C = Server.Build(); }", ExpectedResult = "uses Server of the root")]
     [TestCase("Keys", "namespace TokenService.Keys; class A { B C = x.Server; }", ExpectedResult = "")]
     [TestCase("", "using TokenService.Commands; namespace TokenService; class A(HttpContext b);", ExpectedResult = "")]
-    public string Each_kind_of_defect_is_seen(string room, string source) => string.Join(", ", Defects(room, source));
+    public string Each_kind_of_forbidden_use_is_detected(string room, string source) =>
+        string.Join(", ", Defects(room, source));
 
     private static string RoomOf(string file)
     {
@@ -67,7 +72,7 @@ public sealed partial class Rooms
     {
         var code = Comment().Replace(source, "");
         var expected = room.Length == 0 ? "TokenService" : $"TokenService.{room}";
-        // A file of statements, such as Program.cs, has none.
+        // A file of top-level statements, such as Program.cs, declares no namespace.
         if (Namespace().Match(code) is { Success: true } declared && declared.Groups[1].Value != expected)
             yield return $"is in namespace {declared.Groups[1].Value}";
         if (room.Length == 0)
@@ -92,7 +97,9 @@ public sealed partial class Rooms
     [GeneratedRegex("//.*")]
     private static partial Regex Comment();
 
-    [GeneratedRegex(@"^(?:internal |public |static |sealed |partial )*(?:class|record|struct|enum|interface) (\w+)", RegexOptions.Multiline)]
+    [GeneratedRegex(
+        @"^(?:internal |public |static |sealed |partial )*(?:class|record|struct|enum|interface) (\w+)",
+        RegexOptions.Multiline)]
     private static partial Regex DeclaredType();
 
     [GeneratedRegex(@"\bnamespace\s+([\w.]+)")]

@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
 
-/// <summary>The program as it was built, run as an operator or admin runs it.</summary>
+/// <summary>The built program, run as an operator or admin runs it.</summary>
 [TestFixture]
 public sealed class CommandLine
 {
@@ -47,7 +47,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task Secret_hash_finds_the_id_inside_a_secret_of_ours()
+    public async Task Secret_hash_takes_the_id_from_a_generated_secret()
     {
         var secret = GeneratedSecret.Create();
         var tool = await Tool.TokenServiceAsync(["secret", "hash"], secret.Value + "\n", Cheap);
@@ -61,7 +61,7 @@ public sealed class CommandLine
     [TestCase("only 15 letters\n", "fewer than 16 characters. Make one with: TokenService secret new")]
     [TestCase("257", "more than 256 bytes.")]
     [TestCase("tsvc_0123456789AB_0123456789012345678901234567890123456789012345678\n", "")]
-    public async Task Secret_hash_refuses_what_cannot_be_a_good_secret(string input, string defect)
+    public async Task Secret_hash_refuses_a_secret_that_is_too_short_too_long_or_damaged(string input, string defect)
     {
         var tool = await Tool.TokenServiceAsync(["secret", "hash"], input == "257" ? new string('x', 257) : input, Cheap);
 
@@ -76,7 +76,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task Migrate_says_what_it_applied()
+    public async Task Migrate_prints_what_it_applied()
     {
         await using var database = await Database.CreateEmptyAsync();
         var first = await Tool.TokenServiceAsync(["migrate"], environment: Connection(database));
@@ -96,7 +96,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task Demo_client_makes_a_client_and_then_renews_its_secret()
+    public async Task Demo_client_creates_a_client_and_renews_its_secret_when_run_again()
     {
         await using var database = await Database.CreateAsync();
         await using var server = await TestServer.StartAsync(database);
@@ -110,7 +110,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task Help_that_was_asked_for_is_no_mistake()
+    public async Task Help_exits_with_0_and_prints_the_usage()
     {
         var tool = await Tool.TokenServiceAsync(["--help"]);
 
@@ -123,7 +123,7 @@ public sealed class CommandLine
     [TestCase("secret")]
     [TestCase("secret", "old")]
     [TestCase("migrate", "now")]
-    public async Task Anything_else_is_answered_with_the_usage(params string[] args)
+    public async Task An_unknown_command_exits_with_2_and_prints_the_usage(params string[] args)
     {
         var tool = await Tool.TokenServiceAsync(args);
 
@@ -132,7 +132,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task Serving_without_settings_lists_all_that_are_missing()
+    public async Task Serving_without_settings_lists_every_missing_setting()
     {
         var tool = await Tool.TokenServiceAsync([]);
 
@@ -152,7 +152,7 @@ public sealed class CommandLine
 
     [TestCase("migrate")]
     [TestCase("demo-client")]
-    public async Task A_command_without_a_database_asks_for_one(string command)
+    public async Task A_command_without_a_connection_string_asks_for_one(string command)
     {
         var tool = await Tool.TokenServiceAsync([command]);
 
@@ -165,7 +165,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task A_command_with_a_wrong_setting_says_so()
+    public async Task A_command_with_a_wrong_setting_names_that_setting()
     {
         var tool = await Tool.TokenServiceAsync(["secret", "new"], environment: ("Hashing__MemoryKiB", "1"));
 
@@ -173,7 +173,7 @@ public sealed class CommandLine
     }
 
     [Test]
-    public async Task A_database_that_does_not_answer_is_said_in_a_line()
+    public async Task A_command_that_cannot_reach_the_database_reports_it_in_one_line()
     {
         var tool = await Tool.TokenServiceAsync(["migrate"], environment: ("ConnectionStrings__TokenService", "Host=127.0.0.1;Port=1"));
 

@@ -3,13 +3,15 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
 
-/// <summary>What an orchestrator is told, and what clients are, as the database goes away and comes back.</summary>
+/// <summary>
+/// The answers to an orchestrator and to clients while the database is unavailable and when it is back.
+/// </summary>
 [TestFixture]
 public sealed class Health
 {
     private Database database = null!;
     private TestClient client = null!;
-    private DatabaseProxy wire = null!;
+    private DatabaseProxy proxy = null!;
     private TestServer server = null!;
 
     [SetUp]
@@ -17,15 +19,16 @@ public sealed class Health
     {
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
-        wire = new DatabaseProxy(database);
-        server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock(), "Clients:ServeWhileAway=00:00:00");
+        proxy = new DatabaseProxy(database);
+        server = await TestServer.StartAsync(
+            proxy.ConnectionString, new FakeClock(), "Clients:ServeWhileAway=00:00:00");
     }
 
     [TearDown]
     public async Task StopServer()
     {
         await server.DisposeAsync();
-        wire.Dispose();
+        proxy.Dispose();
         await database.DisposeAsync();
     }
 
@@ -39,32 +42,33 @@ public sealed class Health
     [Test]
     public async Task A_server_without_its_database_is_live_and_not_ready()
     {
-        wire.Cut();
+        proxy.Cut();
 
         await IsAsync("/healthz/live", 200, "Healthy");
         await IsAsync("/healthz/ready", 503, "Unhealthy");
     }
 
     [Test]
-    public async Task A_database_that_comes_back_is_used_again()
+    public async Task The_server_uses_its_database_again_after_an_outage()
     {
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
 
-        // The first meets a connection that died, the second gets none. A second later, as until then a known client is remembered.
-        wire.Cut();
+        // The first request meets a dead connection, the second gets none. The clock advances first, because a cached
+        // client is served for a while without the database.
+        proxy.Cut();
         server.Clock.Advance(TimeSpan.FromSeconds(3));
         await IsUnavailableAsync();
         await IsUnavailableAsync();
 
-        // A database that did not answer is asked again after a second.
-        wire.Mend();
+        // After a failure the server waits a second before it tries the database again.
+        proxy.Mend();
         server.Clock.Advance(TimeSpan.FromSeconds(1));
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         await IsAsync("/healthz/ready", 200, "Healthy");
     }
 
     [Test]
-    public async Task A_database_that_lets_nobody_in_is_away()
+    public async Task A_database_that_refuses_connections_counts_as_unavailable()
     {
         await using var server = await TestServer.StartAsync(database);
         await using var admin = NpgsqlDataSource.Create(Run.ConnectionString);
@@ -74,7 +78,7 @@ public sealed class Health
             + $"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
         await close.ExecuteNonQueryAsync();
 
-        // The first meets a connection that died, the second is not let in.
+        // The first request meets a dead connection, the second cannot open one.
         for (var i = 0; i < 2; i++)
         {
             (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(

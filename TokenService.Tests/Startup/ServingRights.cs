@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
 
-/// <summary>A server needs little of its database, and says so where it could do more.</summary>
+/// <summary>A server needs few rights in its database, and logs a warning when it has more.</summary>
 [TestFixture]
 public sealed class ServingRights
 {
@@ -19,15 +19,16 @@ public sealed class ServingRights
     public async Task DropDatabase() => await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
 
     [Test]
-    public async Task It_warns_where_it_serves_as_the_owner_of_the_schema()
+    public async Task A_server_that_connects_as_the_owner_of_the_schema_logs_a_warning()
     {
-        await using var server = await TestServer.StartAsync(database, $"ConnectionStrings:TokenService={database.ConnectionString}");
+        await using var server = await TestServer.StartAsync(
+            database, $"ConnectionStrings:TokenService={database.ConnectionString}");
 
         Assert.That(Warnings(server), Is.EqualTo(1));
     }
 
     [Test]
-    public async Task It_does_not_where_it_serves_with_the_rights_of_the_service()
+    public async Task A_server_that_connects_with_the_rights_of_the_service_logs_no_warning()
     {
         await using var server = await TestServer.StartAsync(database);
 

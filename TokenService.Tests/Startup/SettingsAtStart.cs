@@ -3,7 +3,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
 
-/// <summary>Every setting is checked before the server does anything, and all that is wrong is said at once.</summary>
+/// <summary>
+/// The server checks every setting before it does anything else, and reports all wrong settings at once.
+/// </summary>
 [TestFixture]
 public sealed class SettingsAtStart
 {
@@ -40,13 +42,14 @@ public sealed class SettingsAtStart
     ];
 
     [Test]
-    public void A_valid_set_is_taken() => IsTaken([]);
+    public void Valid_settings_are_accepted() => IsAccepted([]);
 
     [TestCaseSource(nameof(Ranges))]
-    public void A_number_has_bounds(string setting, string lowest, string highest, string bounds, string[] outside)
+    public void A_number_outside_its_range_is_refused(
+        string setting, string lowest, string highest, string bounds, string[] outside)
     {
-        IsTaken($"{setting}={lowest}");
-        IsTaken($"{setting}={highest}");
+        IsAccepted($"{setting}={lowest}");
+        IsAccepted($"{setting}={highest}");
         foreach (var value in outside)
             IsRefused($"{setting} must be {bounds}.", $"{setting}={value}");
     }
@@ -65,17 +68,18 @@ public sealed class SettingsAtStart
     [TestCase("https://as.example.com//a", NotAnIssuer)]
     [TestCase("http://as.example.com", NotHttps)]
     [Rfc(8414, "2a")]
-    public void The_issuer_is_an_https_address(string issuer, string message) => IsRefused(message, $"Issuer={issuer}");
+    public void An_issuer_that_is_not_a_plain_https_address_is_refused(string issuer, string message) =>
+        IsRefused(message, $"Issuer={issuer}");
 
     [TestCase("http://127.0.0.1:8080")]
     [TestCase("http://localhost")]
     [TestCase("http://[::1]:8080/tenant")]
-    public void The_issuer_may_be_plain_http_on_this_machine(string issuer) => IsTaken($"Issuer={issuer}");
+    public void The_issuer_may_be_plain_http_on_a_loopback_address(string issuer) => IsAccepted($"Issuer={issuer}");
 
     [Test]
     public void The_issuer_may_be_plain_http_in_Development()
     {
-        IsTaken("Issuer=http://as.example.com", "environment=Development");
+        IsAccepted("Issuer=http://as.example.com", "environment=Development");
         IsRefused(NotHttps, "Issuer=http://as.example.com", "environment=Staging");
         IsRefused(NotAnIssuer, "Issuer=http://as.example.com#a", "environment=Development");
     }
@@ -86,7 +90,7 @@ public sealed class SettingsAtStart
     [TestCase("Host=;Password=hunter2-hunter2")]
     [TestCase("Host=127.0.0.1;Password=hunter2-hunter2;Nonsense=1")]
     [TestCase("Host=127.0.0.1;Password=hunter2-hunter2;Port=hunter2-hunter2")]
-    public void The_connection_string_is_one_of_Npgsql(string connectionString) =>
+    public void An_invalid_connection_string_is_refused_and_not_repeated(string connectionString) =>
         IsRefused(
             connectionString.Length == 0
                 ? "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
@@ -97,10 +101,11 @@ public sealed class SettingsAtStart
     [TestCase("Keys:Algorithm", "ES256, ES384, RS256 or PS256", "ES256 ES384 RS256 PS256", "none HS256 es256 ES512 EdDSA")]
     [TestCase("Keys:RsaKeySize", "2048, 3072 or 4096 (bits)", "2048 3072 4096", "1024 2047 2049 8192 -2048")]
     [Rfc(7518, "3.3"), Rfc(9068, "2.1a")]
-    public void A_choice_is_one_of_few(string setting, string choices, string taken, string refused)
+    public void A_setting_with_a_fixed_set_of_values_accepts_only_those(
+        string setting, string choices, string accepted, string refused)
     {
-        foreach (var value in taken.Split(' '))
-            IsTaken($"{setting}={value}");
+        foreach (var value in accepted.Split(' '))
+            IsAccepted($"{setting}={value}");
         foreach (var value in refused.Split(' '))
             IsRefused($"{setting} must be {choices}.", $"{setting}={value}");
     }
@@ -109,21 +114,21 @@ public sealed class SettingsAtStart
     [TestCase("a", "hunter2-hunter2")]
     [TestCase("a", "aHVudGVyMi1odW50ZXIy")] // 15 bytes
     [TestCase("a", Key + Key)]
-    public void A_sealing_key_is_32_bytes_in_Base64(string id, string value) =>
+    public void A_sealing_key_that_is_not_32_bytes_in_Base64_is_refused(string id, string value) =>
         IsRefused($"Keys:SealingKeys:{id} must be 32 bytes in Base64.", $"Keys:SealingKeys:{id}={value}");
 
     [TestCase("a b")]
     [TestCase("é")]
     [TestCase("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")]
-    public void A_sealing_key_has_an_id(string id) =>
+    public void A_sealing_key_with_an_invalid_id_is_refused(string id) =>
         IsRefused(
             "Keys:SealingKeys has an id that is not 1 to 64 letters, digits, '.', '_' and '-'.",
             $"Keys:SealingKeys:{id}={Key}", "Keys:SealingKeyId=a");
 
     [Test]
-    public void Of_several_sealing_keys_one_is_named()
+    public void SealingKeyId_must_name_one_of_several_sealing_keys()
     {
-        IsTaken($"Keys:SealingKeys:b={Key}", "Keys:SealingKeyId=b");
+        IsAccepted($"Keys:SealingKeys:b={Key}", "Keys:SealingKeyId=b");
         IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeys:b={Key}");
         IsRefused("Keys:SealingKeyId must be the id of one of Keys:SealingKeys.", "Keys:SealingKeyId=c");
     }
@@ -133,21 +138,23 @@ public sealed class SettingsAtStart
     [TestCase($"  {Key}\r\n")]
     public void A_sealing_key_may_be_in_a_file(string content) => WithFile(content, file =>
     {
-        IsTaken($"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=b");
+        IsAccepted($"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=b");
         IsRefused("Keys:SealingKeyId must say which of the several Keys:SealingKeys seals from now on.", $"Keys:SealingKeyFiles:b={file}");
-        IsRefused("Keys:SealingKeys and Keys:SealingKeyFiles have an id in common.", $"Keys:SealingKeyFiles:a={file}", "Keys:SealingKeyId=a");
+        IsRefused(
+            "Keys:SealingKeys and Keys:SealingKeyFiles have an id in common.",
+            $"Keys:SealingKeyFiles:a={file}", "Keys:SealingKeyId=a");
     });
 
     [TestCase("")]
     [TestCase("hunter2-hunter2")]
     [TestCase($"{Key}\n{Key}")]
-    public void A_file_with_anything_else_is_refused(string content) => WithFile(content, file =>
+    public void A_sealing_key_file_with_other_content_is_refused(string content) => WithFile(content, file =>
         IsRefused("Keys:SealingKeys:b must be 32 bytes in Base64.", $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a"));
 
     [TestCase("/nowhere/hunter2")]
     [TestCase("/")]
     [TestCase("")]
-    public void A_file_that_is_not_there_is_named(string file) =>
+    public void A_sealing_key_file_that_cannot_be_read_is_named(string file) =>
         IsRefused(
             $"Keys:SealingKeyFiles:b names {file}, which is not there or may not be read.",
             $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a");
@@ -159,17 +166,17 @@ public sealed class SettingsAtStart
     [TestCase("proxy.example.com", false)]
     [TestCase("10.0.0.0/33", false)]
     [TestCase("", false)]
-    public void A_proxy_is_an_address_or_a_network(string proxy, bool isTaken)
+    public void A_proxy_must_be_an_address_or_a_network(string proxy, bool isAccepted)
     {
-        if (isTaken)
-            IsTaken("Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
+        if (isAccepted)
+            IsAccepted("Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
         else
             IsRefused("Proxies:1 must be an IP address or a network such as 10.0.0.0/8.", "Proxies:0=127.0.0.2", $"Proxies:1={proxy}");
     }
 
     [TestCase("Wait")]
     [TestCase("Drop")]
-    public void A_full_event_queue_has_a_choice(string value) => IsTaken($"Events:WhenFull={value}");
+    public void Events_WhenFull_accepts_Wait_and_Drop(string value) => IsAccepted($"Events:WhenFull={value}");
 
     [TestCase("Limits:FailuresPerUser=1", "Limits:FailuresPerUser is not a setting.")]
     [TestCase("Limits:RequestsInFlight=many", "Limits:RequestsInFlight must be a whole number.")]
@@ -187,18 +194,18 @@ public sealed class SettingsAtStart
     [TestCase("Tokens:Lifetime=00:01:00.5", "Tokens:Lifetime must be whole seconds.")]
     [TestCase("Keys:SealingKeys=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
     [TestCase("Keys:SealingKeys:a:b=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
-    public void A_setting_nobody_knows_or_can_read_is_named_without_its_value(string setting, string message) =>
+    public void An_unknown_or_malformed_setting_is_named_without_its_value(string setting, string message) =>
         IsRefused(message, setting);
 
     [Test]
-    public void A_single_proxy_may_go_without_a_number()
+    public void A_single_proxy_may_be_set_without_an_index()
     {
-        IsTaken("Proxies=127.0.0.2");
+        IsAccepted("Proxies=127.0.0.2");
         IsRefused("Proxies:0 must be an IP address or a network such as 10.0.0.0/8.", "Proxies=10");
     }
 
     [Test]
-    public void All_that_is_wrong_is_said_at_once() =>
+    public void All_wrong_settings_are_reported_at_once() =>
         IsRefused(
             string.Join(
                 Environment.NewLine,
@@ -231,7 +238,7 @@ public sealed class SettingsAtStart
         }
     }
 
-    private static void IsTaken(params string[] settings) => Assert.That(Refusal([.. Valid, .. settings]), Is.Null);
+    private static void IsAccepted(params string[] settings) => Assert.That(Refusal([.. Valid, .. settings]), Is.Null);
 
     private static void IsRefused(string message, params string[] settings)
     {

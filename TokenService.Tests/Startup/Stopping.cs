@@ -6,7 +6,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
 
-/// <summary>A stop, as SIGTERM begins it: what is in flight is finished, nothing new is begun.</summary>
+/// <summary>A stop, as SIGTERM begins it: the server answers requests in flight and accepts no new ones.</summary>
 [TestFixture]
 public sealed class Stopping : ServerFixture
 {
@@ -22,7 +22,7 @@ public sealed class Stopping : ServerFixture
         request.Headers.Authorization =
             new AuthenticationHeaderValue("Basic", TokenRequestBuilder.Base64($"{Client.Id}:{Client.Secret}"));
 
-        // The server asks for the body once it reads it, so from here on the request is in flight.
+        // The server sends 100 Continue when it begins to read the body, so from here on the request is in flight.
         var answering = client.SendAsync(request, ct);
         await body.IsAskedFor.WaitAsync(ct);
 
@@ -52,7 +52,7 @@ public sealed class Stopping : ServerFixture
         }
     }
 
-    /// <summary>A form of which the second half is sent when the test says so.</summary>
+    /// <summary>A form whose second half is sent only when the test releases it.</summary>
     private sealed class HeldBody : HttpContent
     {
         private readonly TaskCompletionSource askedFor = new(TaskCreationOptions.RunContinuationsAsynchronously);
