@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Examples;
 
-/// <summary>What scripts/examples/aspnetcore-api answers, run as it is.</summary>
+/// <summary>Tests the answers of the unchanged scripts/examples/aspnetcore-api.</summary>
 [TestFixture, Rfc(6750, "3")]
 public sealed class AspNetCoreApi
 {
@@ -35,7 +35,8 @@ public sealed class AspNetCoreApi
     }
 
     [Test]
-    public async Task A_token_with_the_scope_gets_in([Values("invoices:read", "invoices:read invoices:write")] string scope)
+    public async Task The_API_accepts_a_token_with_the_scope(
+        [Values("invoices:read", "invoices:read invoices:write")] string scope)
     {
         var answer = await api.GetAsync($"Bearer {await IssueAsync(scope)}");
 
@@ -43,13 +44,14 @@ public sealed class AspNetCoreApi
     }
 
     [Test, Rfc(6750, "3.1"), Rfc(9700, "2.3b")]
-    public async Task A_token_without_the_scope_is_told_which_it_needs() =>
+    public async Task The_API_refuses_a_token_without_the_scope_and_names_the_scope() =>
         IsRefused(
             await api.SendAsync(HttpMethod.Post, $"Bearer {token}"), 403, "Bearer error=\"insufficient_scope\", scope=\"invoices:write\"");
 
-    // A scope that begins like the one needed, or holds it, is another scope.
+    // A scope that differs from the needed one only in length or case is another scope.
     [Test, Rfc(6749, "3.3")]
-    public async Task A_scope_is_compared_whole([Values("invoices:reader", "invoices:rea", "xinvoices:read", "INVOICES:READ")] string scope)
+    public async Task The_API_refuses_a_scope_that_only_resembles_the_one_it_needs(
+        [Values("invoices:reader", "invoices:rea", "xinvoices:read", "INVOICES:READ")] string scope)
     {
         var other = new Forgery(token).WithClaim("scope", scope).SignedBy(await Forgery.KeyOfAsync(server));
 
@@ -57,31 +59,33 @@ public sealed class AspNetCoreApi
     }
 
     [Test, Rfc(6750, "3b")]
-    public async Task Without_a_token_no_error_code_is_given() => IsRefused(await api.GetAsync(authorization: null), 401, "Bearer");
+    public async Task The_API_gives_no_error_code_to_a_request_without_a_token() =>
+        IsRefused(await api.GetAsync(authorization: null), 401, "Bearer");
 
     [TestCaseSource(nameof(Refused))]
     [Rfc(6750, "3a"), Rfc(6750, "3.1"), Rfc(9068, "4f")]
-    public async Task A_bad_token_is_refused(string name)
+    public async Task The_API_refuses_a_bad_token(string name)
     {
         var answer = await api.GetAsync($"Bearer {badTokens[name].Token}");
 
         IsRefused(answer, 401, "Bearer error=\"invalid_token\"");
     }
 
-    // RFC 6585 §5. Kestrel reads no headers of this size, so nobody looks at such a token.
+    // RFC 6585 §5. Kestrel refuses headers of this size before the API sees the token.
     [TestCaseSource(nameof(TooLarge))]
-    public async Task A_token_that_no_header_holds_is_refused(string name) =>
+    public async Task The_API_refuses_a_token_that_is_too_large_for_a_header(string name) =>
         Assert.That((await api.GetAsync($"Bearer {badTokens[name].Token}")).Status, Is.EqualTo(431));
 
     [Test]
-    public async Task A_rotation_goes_unnoticed()
+    public async Task The_API_accepts_tokens_of_both_keys_after_a_rotation()
     {
         await using var own = await Database.CreateAsync();
         var caller = await own.CreateClientAsync("billing");
         await using var rotating = await TestServer.StartAtItsIssuerAsync(own);
         await using var verifier = await ExampleApi.StartAsync(rotating.Address.OriginalString);
 
-        // The verifier has fetched the keys once, before the rotation, and will not again for 12 hours of its own, real time.
+        // The verifier has fetched the keys before the rotation. Its own clock is real, so it fetches them again only
+        // after 12 hours.
         var before = (await TokenRequestBuilder.For(caller).SendAsync(rotating)).Token;
         var first = await verifier.GetAsync($"Bearer {before.EncodedToken}");
         rotating.Clock.Advance(TimeSpan.FromDays(30) + TimeSpan.FromHours(1));
@@ -97,10 +101,11 @@ public sealed class AspNetCoreApi
         }
     }
 
-    // The new key was not published before it signs: the verifier learns of it from the first token that names it. The old keys it
-    // believes for another hour, in case the issuer made a mistake: who cannot wait for a token's end asks by introspection.
+    // The new key was not published before it signs, so the verifier fetches it when the first token names it. The
+    // verifier accepts the old keys for another hour, in case the issuer made a mistake. An API that cannot wait uses
+    // introspection.
     [Test]
-    public async Task The_key_that_follows_a_withdrawn_one_is_found_and_the_withdrawn_one_not_forgotten_at_once()
+    public async Task The_API_finds_the_key_that_follows_a_withdrawn_one_and_accepts_the_withdrawn_one_for_a_while()
     {
         await using var own = await Database.CreateAsync();
         var caller = await own.CreateClientAsync("billing");
@@ -117,13 +122,13 @@ public sealed class AspNetCoreApi
         Assert.That((await verifier.GetAsync($"Bearer {before}")).Status, Is.EqualTo(200));
     }
 
-    // By the list that it has before its first request; AspNetCoreApiRevokedTokens has the lists that follow.
+    // The API fetches the first list before its first request. AspNetCoreApiRevokedTokens tests the lists that follow.
     [Test, Rfc(7009, "2")]
-    public async Task A_token_that_was_revoked_before_its_start_is_refused()
+    public async Task The_API_refuses_a_token_that_was_revoked_before_the_API_started()
     {
         var revoked = await IssueAsync("invoices:read");
         await TokenRequestBuilder.For(client).WithPath("/revoke").With("token", revoked).SendAsync(server);
-        // The list is made anew no sooner.
+        // The server makes a new list only after 5 seconds.
         server.Clock.Advance(TimeSpan.FromSeconds(5));
         await using var later = await ExampleApi.StartAsync(server.Address.OriginalString);
 
@@ -137,7 +142,7 @@ public sealed class AspNetCoreApi
     [TestCase("must use HTTPS", "--Authority=http://tokens.example.com", "--Audience=https://api.example.com")]
     [TestCase("The setting Authority is missing.", "--Audience=https://api.example.com")]
     [TestCase("The setting Audience is missing.", "--Authority=http://127.0.0.1:1")]
-    public async Task Wrong_settings_end_it_at_its_start(string why, params string[] settings)
+    public async Task The_API_does_not_start_with_wrong_settings(string why, params string[] settings)
     {
         var ended = await Tool.RunAsync(
             "dotnet", [Path.Combine(AppContext.BaseDirectory, "Examples.Api.dll"), "--urls=http://127.0.0.1:0", .. settings]);
@@ -159,7 +164,7 @@ public sealed class AspNetCoreApi
     private async Task<string> IssueAsync(string scope) =>
         (await TokenRequestBuilder.For(client).WithScope(scope).SendAsync(server)).Token.EncodedToken;
 
-    // What follows the error code of a 401 is JwtBearer's own description.
+    // JwtBearer appends a description of its own to the error code of a 401; it is not compared.
     private static void IsRefused(Answer answer, int status, string challenge)
     {
         using (Assert.EnterMultipleScope())

@@ -6,7 +6,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Examples;
 
-/// <summary>What RevokedTokens.cs of scripts/examples/aspnetcore-api refuses, in the time of a clock of its own.</summary>
+/// <summary>Tests RevokedTokens.cs of scripts/examples/aspnetcore-api with a fake clock.</summary>
 [TestFixture]
 public sealed class AspNetCoreApiRevokedTokens
 {
@@ -17,7 +17,7 @@ public sealed class AspNetCoreApiRevokedTokens
     private TestServer server = null!;
     private TestClient client = null!;
     private FakeClock clock = null!;
-    private Way way = null!;
+    private ListInterceptor interceptor = null!;
     private ProtectedApi api = null!;
 
     [SetUp]
@@ -27,7 +27,7 @@ public sealed class AspNetCoreApiRevokedTokens
         client = await database.CreateClientAsync("billing");
         server = await TestServer.StartAsync(database);
         clock = new FakeClock(server.Clock.GetUtcNow());
-        way = new Way(server.NewHandler());
+        interceptor = new ListInterceptor(server.NewHandler());
         api = await StartApiAsync(clock);
     }
 
@@ -35,13 +35,13 @@ public sealed class AspNetCoreApiRevokedTokens
     public async Task StopBoth()
     {
         await (api?.DisposeAsync() ?? ValueTask.CompletedTask);
-        way?.Dispose();
+        interceptor?.Dispose();
         await (server?.DisposeAsync() ?? ValueTask.CompletedTask);
         await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
     }
 
     [Test, Rfc(7009, "2")]
-    public async Task A_revoked_token_is_refused_within_a_minute_and_no_other()
+    public async Task The_API_refuses_a_revoked_token_within_a_minute_and_no_other_token()
     {
         var (revoked, other) = (await IssueAsync(), await IssueAsync());
         Assert.That(await StatusAsync(revoked), Is.EqualTo(200));
@@ -60,7 +60,7 @@ public sealed class AspNetCoreApiRevokedTokens
 
     // JwtBearer's ClockSkew is 5 minutes, unless it is told otherwise.
     [Test]
-    public async Task A_revoked_token_that_has_expired_is_refused_for_as_long_as_others_are_taken()
+    public async Task The_API_refuses_a_revoked_token_for_as_long_as_its_clock_skew_accepts_others()
     {
         var (revoked, other) = (await IssueAsync(), await IssueAsync());
         await RevokeAsync(revoked);
@@ -73,13 +73,13 @@ public sealed class AspNetCoreApiRevokedTokens
     }
 
     [Test]
-    public async Task The_ended_tokens_of_a_client_are_refused_within_a_minute_and_no_others()
+    public async Task The_API_refuses_all_revoked_tokens_of_a_client_within_a_minute_and_no_others()
     {
         var other = await database.CreateClientAsync("ledger");
         var (dead, alive) = (await IssueAsync(), await IssueAsync(other));
         Assert.That(await StatusAsync(dead), Is.EqualTo(200));
 
-        await EndTokensAsync();
+        await RevokeTokensOfClientAsync();
         await FetchAgainAfterAsync(Minute);
 
         using (Assert.EnterMultipleScope())
@@ -90,26 +90,26 @@ public sealed class AspNetCoreApiRevokedTokens
     }
 
     [Test]
-    public async Task What_a_client_gets_after_its_tokens_were_ended_is_good()
+    public async Task The_API_accepts_a_token_issued_after_the_tokens_of_its_client_were_revoked()
     {
-        await EndTokensAsync();
+        await RevokeTokensOfClientAsync();
         await FetchAgainAfterAsync(Minute);
 
         Assert.That(await StatusAsync(await IssueAsync()), Is.EqualTo(200));
     }
 
     [Test]
-    public async Task A_list_serves_until_it_expires_and_then_no_token_is_taken()
+    public async Task The_API_uses_a_list_until_it_expires_and_then_answers_503()
     {
         var token = await IssueAsync();
-        way.Instead = _ => null;
+        interceptor.Replacement = _ => null;
         await FetchAgainAfterAsync(Minute);
         await AdvanceAsync(4 * Minute - Second);
         Assert.That(await StatusAsync(token), Is.EqualTo(200));
 
         await AdvanceAsync(Second);
         var answer = await api.GetAsync($"Bearer {token}");
-        way.Instead = null;
+        interceptor.Replacement = null;
         await FetchAgainAfterAsync(5 * Second);
 
         using (Assert.EnterMultipleScope())
@@ -122,10 +122,10 @@ public sealed class AspNetCoreApiRevokedTokens
     }
 
     [Test]
-    public async Task Without_a_first_list_no_token_is_taken()
+    public async Task The_API_answers_503_while_it_has_no_first_list()
     {
         var token = await IssueAsync();
-        way.Instead = _ => null;
+        interceptor.Replacement = _ => null;
         await using var late = await StartApiAsync(new FakeClock(clock.GetUtcNow()));
 
         Assert.That((await late.GetAsync($"Bearer {token}")).Status, Is.EqualTo(503));
@@ -141,7 +141,7 @@ public sealed class AspNetCoreApiRevokedTokens
     [TestCase("long expired")]
     [TestCase("that never expires")]
     [TestCase("without its contents")]
-    public async Task A_bad_list_takes_the_place_of_no_good_one(string kind)
+    public async Task A_bad_list_does_not_replace_a_good_one(string kind)
     {
         using var strangers = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var ours = await Forgery.KeyOfAsync(server);
@@ -152,7 +152,7 @@ public sealed class AspNetCoreApiRevokedTokens
         Assert.That(await StatusAsync(token), Is.EqualTo(401));
 
         var list = new Forgery(empty);
-        way.Instead = _ => kind switch
+        interceptor.Replacement = _ => kind switch
         {
             "no JWT" => "{}",
             "signed by a stranger" => list.SignedBy(strangers),
@@ -168,15 +168,16 @@ public sealed class AspNetCoreApiRevokedTokens
         await FetchAgainAfterAsync(Minute);
         Assert.That(await StatusAsync(token), Is.EqualTo(401));
 
-        // Nothing else was wrong with it.
-        way.Instead = _ => new Forgery(empty).SignedBy(ours);
+        // The same list without the flaw is accepted, so only the flaw was the cause.
+        interceptor.Replacement = _ => new Forgery(empty).SignedBy(ours);
         await FetchAgainAfterAsync(5 * Second);
         Assert.That(await StatusAsync(token), Is.EqualTo(200));
     }
 
     private Task<ProtectedApi> StartApiAsync(FakeClock clock) => ProtectedApi.StartAsync(
-        TestServer.Issuer, way,
-        // JwtBearer judges a token's dates by the real time, whatever TimeProvider it has, unless somebody judges them for it.
+        TestServer.Issuer, interceptor,
+        // JwtBearer compares a token's dates with the real time, even with another TimeProvider, so this delegate
+        // compares them.
         inItsTime: options => options.TokenValidationParameters.LifetimeValidator =
             (_, expires, _, parameters) => clock.GetUtcNow() <= expires + parameters.ClockSkew,
         and: services => RevokedTokens.Refuse(services.AddSingleton<TimeProvider>(clock)));
@@ -194,18 +195,18 @@ public sealed class AspNetCoreApiRevokedTokens
         Assert.That(answer.Status, Is.EqualTo(200));
     }
 
-    // By the server's clock, which is ahead of the database's.
-    private Task EndTokensAsync() =>
+    // The server's clock is ahead of the database's, so the instant is passed.
+    private Task RevokeTokensOfClientAsync() =>
         database.ExecuteAsync("select token_service.end_tokens_of('billing', @now)", new { now = server.Clock.GetUtcNow().UtcDateTime });
 
     private async Task FetchAgainAfterAsync(TimeSpan time)
     {
-        var fetched = way.Fetched;
+        var fetchCount = interceptor.FetchCount;
         await AdvanceAsync(time);
-        Assert.That(way.Fetched, Is.GreaterThan(fetched));
+        Assert.That(interceptor.FetchCount, Is.GreaterThan(fetchCount));
     }
 
-    // The server is there first: what the API then fetches on its way is of the end of that time.
+    // The server's clock advances first, so a list that the API fetches meanwhile is from the end of that time.
     private async Task AdvanceAsync(TimeSpan time)
     {
         await ApiSleepsAsync();
@@ -214,29 +215,30 @@ public sealed class AspNetCoreApiRevokedTokens
         await ApiSleepsAsync();
     }
 
-    // All that waits by its clock is the wait between two fetches. Until that begins, it might not have read what it fetched.
+    // The only timer on the API's clock is the wait between two fetches. Once it runs, the API has read the list it
+    // fetched.
     private Task ApiSleepsAsync() => Soon.IsAsync("the API sleeps", () => clock.Timers == 1);
 
-    /// <summary>The way to the server, on which the list may be another.</summary>
-    private sealed class Way(HttpMessageHandler there) : DelegatingHandler(there)
+    /// <summary>A handler in front of the server that can replace the list of revoked tokens.</summary>
+    private sealed class ListInterceptor(HttpMessageHandler inner) : DelegatingHandler(inner)
     {
-        private int fetched;
+        private int fetchCount;
 
-        public int Fetched => Volatile.Read(ref fetched);
+        public int FetchCount => Volatile.Read(ref fetchCount);
 
-        /// <summary>What comes instead of the list, null for nothing; or nothing comes instead.</summary>
-        public Func<Uri, string?>? Instead { get; set; }
+        /// <summary>Returns the list to answer with, or null for no answer. If unset, the server answers.</summary>
+        public Func<Uri, string?>? Replacement { get; set; }
 
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
             if (request.RequestUri!.AbsolutePath != "/revoked-tokens")
                 return await base.SendAsync(request, cancellationToken);
-            Interlocked.Increment(ref fetched);
-            if (Instead is not { } instead)
+            Interlocked.Increment(ref fetchCount);
+            if (Replacement is not { } replacement)
                 return await base.SendAsync(request, cancellationToken);
-            return instead(request.RequestUri) is { } list
+            return replacement(request.RequestUri) is { } list
                 ? new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(list) }
-                : throw new HttpRequestException("The way is barred.");
+                : throw new HttpRequestException("The interceptor lets no list through.");
         }
     }
 }

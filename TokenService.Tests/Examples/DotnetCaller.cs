@@ -7,17 +7,17 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Examples;
 
-/// <summary>What scripts/examples/dotnet-caller does with tokens, in the time of a clock of its own.</summary>
+/// <summary>Tests how scripts/examples/dotnet-caller gets and uses tokens, with a fake clock.</summary>
 [TestFixture]
 public sealed class DotnetCaller : ServerFixture
 {
     private const int Lifetime = 600; // seconds, TokenService's default
 
-    // Far from what an answer takes: one that never comes fails its test, rather than hang the run.
+    // Far longer than an answer takes. An answer that never comes fails its test and does not hang the run.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     private FakeClock clock = null!;
-    private Way way = null!;
+    private Interceptor interceptor = null!;
     private ProtectedApi api = null!;
 
     [OneTimeSetUp]
@@ -27,14 +27,14 @@ public sealed class DotnetCaller : ServerFixture
     public async Task StopApi() => await (api?.DisposeAsync() ?? ValueTask.CompletedTask);
 
     [SetUp]
-    public void StartAnew()
+    public void CreateInterceptor()
     {
         clock = new FakeClock();
-        way = new Way(Server, clock);
+        interceptor = new Interceptor(Server, clock);
     }
 
     [TearDown]
-    public void End() => way.Dispose();
+    public void DisposeInterceptor() => interceptor.Dispose();
 
     [Test]
     public async Task A_thousand_parallel_calls_make_one_token_request()
@@ -44,18 +44,18 @@ public sealed class DotnetCaller : ServerFixture
 
         var statuses = await Task.WhenAll(Enumerable.Range(0, 1000).Select(_ => Task.Run(() => StatusAsync(http))));
 
-        // Events are written in order: what came before that of another client is there.
+        // Events are written in order: once another client's event is written, all earlier events are written too.
         await Server.Events.OfAsync((await TokenRequestBuilder.For(Client).SendAsync(Server)).RequestId);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(statuses, Is.All.EqualTo(HttpStatusCode.OK));
-            Assert.That(way.Asked, Has.Count.EqualTo(1));
+            Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(1));
             Assert.That(Server.Events.Lines, Has.One.Contains("thousandfold"));
         }
     }
 
     [Test]
-    public async Task A_token_is_renewed_early_and_nobody_waits_for_it()
+    public async Task A_token_is_renewed_early_and_no_call_waits_for_it()
     {
         var credentials = Credentials();
         var start = clock.GetUtcNow();
@@ -69,17 +69,17 @@ public sealed class DotnetCaller : ServerFixture
 
         At(start, percent: 85);
         var meanwhile = await credentials.GetTokenAsync();
-        await Soon.IsAsync("there is another", async () => await credentials.GetTokenAsync() != first);
+        await Soon.IsAsync("there is another token", async () => await credentials.GetTokenAsync() != first);
 
         using (Assert.EnterMultipleScope())
         {
             Assert.That(meanwhile, Is.EqualTo(first));
-            Assert.That(way.Asked, Is.EqualTo([start, clock.GetUtcNow()]));
+            Assert.That(interceptor.RequestTimes, Is.EqualTo([start, clock.GetUtcNow()]));
         }
     }
 
     [Test]
-    public async Task Those_who_start_together_do_not_renew_together()
+    public async Task Callers_that_start_together_do_not_renew_together()
     {
         var many = Enumerable.Range(0, 50).Select(_ => Credentials()).ToList();
         var start = clock.GetUtcNow();
@@ -87,19 +87,19 @@ public sealed class DotnetCaller : ServerFixture
 
         At(start, percent: 69.9);
         await Task.WhenAll(many.Select(one => one.GetTokenAsync()));
-        // In the middle of the time in which they renew.
+        // 77.5 % is the middle of the span in which the callers renew.
         At(start, percent: 77.5);
         await Task.WhenAll(many.Select(one => one.GetTokenAsync()));
-        await Soon.IsAsync("some have renewed", () => way.Asked.Count > many.Count);
+        await Soon.IsAsync("some have renewed", () => interceptor.RequestTimes.Count > many.Count);
         At(start, percent: 85);
         await Task.WhenAll(many.Select(one => one.GetTokenAsync()));
-        await Soon.IsAsync("all have renewed", () => way.Asked.Count == 2 * many.Count);
+        await Soon.IsAsync("all have renewed", () => interceptor.RequestTimes.Count == 2 * many.Count);
 
-        Assert.That(way.Asked.Distinct().Count(), Is.EqualTo(3));
+        Assert.That(interceptor.RequestTimes.Distinct().Count(), Is.EqualTo(3));
     }
 
     [Test]
-    public async Task After_a_long_silence_a_new_token_is_waited_for()
+    public async Task A_call_after_the_token_expired_waits_for_a_new_one()
     {
         var credentials = Credentials();
         var first = await credentials.GetTokenAsync();
@@ -108,20 +108,22 @@ public sealed class DotnetCaller : ServerFixture
         Assert.That(await credentials.GetTokenAsync(), Is.Not.EqualTo(first));
     }
 
-    // The API's clock is the real one: the server lives an hour ago, so its token is dead to the API and alive to the caller.
+    // The server's clock is an hour behind the API's real clock, so its token is expired to the API and alive to the
+    // caller.
     [TestCase("none", 3)]
     [TestCase("text", 3)]
     [TestCase("stream", 1)]
-    public async Task A_refused_token_is_dropped_and_the_call_made_again_where_it_can_be(string content, int calls)
+    public async Task A_refused_token_is_dropped_and_the_request_is_repeated_if_its_body_can_be_sent_again(
+        string content, int calls)
     {
         await Database.ExecuteAsync("update token_service.client_secret set not_before = now() - interval '1 day'");
         var past = new FakeClock(TimeSpan.FromHours(-1));
         await using var server = await TestServer.StartAsync(Database.ConnectionString, past);
         await using var verifier = await ProtectedApi.StartAsync(server);
-        using var wayThere = new Way(server, clock);
-        using var wayToApi = new Way(new SocketsHttpHandler(), clock);
-        var credentials = Credentials(wayThere);
-        using var http = Calling(credentials, verifier.Address, wayToApi);
+        using var toServer = new Interceptor(server, clock);
+        using var toApi = new Interceptor(new SocketsHttpHandler(), clock);
+        var credentials = Credentials(toServer);
+        using var http = Calling(credentials, verifier.Address, toApi);
         var dead = await credentials.GetTokenAsync();
         past.Advance(TimeSpan.FromHours(1));
 
@@ -134,14 +136,14 @@ public sealed class DotnetCaller : ServerFixture
         {
             Assert.That(response.StatusCode, Is.EqualTo(isSentAgain ? HttpStatusCode.OK : HttpStatusCode.Unauthorized));
             Assert.That(next, Is.EqualTo(HttpStatusCode.OK));
-            Assert.That(wayToApi.Asked, Has.Count.EqualTo(calls));
+            Assert.That(toApi.RequestTimes, Has.Count.EqualTo(calls));
             Assert.That(await credentials.GetTokenAsync(), Is.Not.EqualTo(dead));
-            Assert.That(wayThere.Asked, Has.Count.EqualTo(2));
+            Assert.That(toServer.RequestTimes, Has.Count.EqualTo(2));
         }
     }
 
     [Test]
-    public async Task An_API_that_refuses_every_token_costs_one_new_token_and_then_only_its_own_answers()
+    public async Task An_API_that_refuses_every_token_causes_only_one_further_token_request()
     {
         await using var other = await ProtectedApi.StartAsync(Server, audience: "https://ledger.example.com");
         using var http = Calling(Credentials(), other.Address, new SocketsHttpHandler());
@@ -149,59 +151,61 @@ public sealed class DotnetCaller : ServerFixture
         for (var call = 0; call < 5; call++)
             Assert.That(await StatusAsync(http), Is.EqualTo(HttpStatusCode.Unauthorized));
 
-        Assert.That(way.Asked, Has.Count.EqualTo(2));
+        Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(2));
     }
 
     [TestCase(429)]
     [TestCase(503)]
     public async Task Retry_After_is_obeyed(int status)
     {
-        way.Instead(status, "7");
+        interceptor.AnswerInstead(status, "7");
         var token = Credentials().GetTokenAsync();
 
-        await AsleepAsync();
+        await CallerWaitsAsync();
         clock.Advance(TimeSpan.FromSeconds(7) - TimeSpan.FromMilliseconds(1));
-        Assert.That(clock.Timers, Is.EqualTo(1), "it still waits");
+        Assert.That(clock.Timers, Is.EqualTo(1), "the caller still waits");
 
-        // Up to a quarter later than it was told.
+        // The caller waits up to a quarter longer than Retry-After says.
         clock.Advance(TimeSpan.FromSeconds(7 * 0.25) + TimeSpan.FromMilliseconds(1));
         Assert.That(await token.WaitAsync(Limit), Does.StartWith("eyJ"));
-        Assert.That(way.Asked, Has.Count.EqualTo(2));
+        Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(2));
     }
 
     [Test]
     public async Task Retry_After_may_be_a_date()
     {
-        way.Instead(503, (clock.GetUtcNow() + TimeSpan.FromSeconds(8)).ToString("R"));
+        interceptor.AnswerInstead(503, (clock.GetUtcNow() + TimeSpan.FromSeconds(8)).ToString("R"));
         var token = Credentials().GetTokenAsync();
 
-        await AsleepAsync();
+        await CallerWaitsAsync();
         clock.Advance(TimeSpan.FromSeconds(8) - TimeSpan.FromMilliseconds(1));
-        Assert.That(clock.Timers, Is.EqualTo(1), "it still waits");
+        Assert.That(clock.Timers, Is.EqualTo(1), "the caller still waits");
         clock.Advance(TimeSpan.FromSeconds(8));
         Assert.That(await token.WaitAsync(Limit), Does.StartWith("eyJ"));
     }
 
     [Test]
-    public async Task Attempts_come_to_an_end()
+    public async Task The_caller_gives_up_after_three_attempts()
     {
         for (var attempt = 0; attempt < 4; attempt++)
-            way.Instead(503, retryAfter: null);
+            interceptor.AnswerInstead(503, retryAfter: null);
         var token = Credentials().GetTokenAsync();
 
         for (var attempt = 1; attempt < 3; attempt++)
         {
-            await AsleepAsync();
+            await CallerWaitsAsync();
             clock.Advance(TimeSpan.FromSeconds(attempt * 1.25));
         }
 
-        Assert.That(async () => await token.WaitAsync(Limit), Throws.TypeOf<TokenRequestException>().With.Message.StartsWith("No token: 503 "));
-        Assert.That(way.Asked, Has.Count.EqualTo(3));
+        Assert.That(
+            async () => await token.WaitAsync(Limit),
+            Throws.TypeOf<TokenRequestException>().With.Message.StartsWith("No token: 503 "));
+        Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(3));
     }
 
-    // A ceiling of one token a minute, of the service itself: its Retry-After is longer than a call should wait.
+    // The client is throttled to one token a minute, so Retry-After is longer than a call should wait.
     [Test]
-    public async Task While_the_service_says_to_wait_it_is_left_alone()
+    public async Task The_caller_sends_no_token_request_until_a_long_Retry_After_has_passed()
     {
         var hasty = await Database.CreateClientAsync("hasty");
         await Database.ExecuteAsync("update token_service.client set tokens_per_minute = 1 where id = 'hasty'");
@@ -217,59 +221,60 @@ public sealed class DotnetCaller : ServerFixture
                     .With.Message.Match("^No token: 429 temporarily_unavailable: .* \\(Request-Id: .+\\)$"));
         }
 
-        Assert.That(way.Asked, Has.Count.EqualTo(2));
+        Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(2));
         foreach (var time in new[] { clock, Server.Clock })
             time.Advance(TimeSpan.FromSeconds(75));
         Assert.That(await credentials.GetTokenAsync(), Does.StartWith("eyJ"));
     }
 
     [Test]
-    public async Task A_token_that_is_alive_serves_while_it_cannot_be_renewed()
+    public async Task A_live_token_is_used_while_it_cannot_be_renewed()
     {
         var credentials = Credentials();
         var start = clock.GetUtcNow();
         var first = await credentials.GetTokenAsync();
         for (var attempt = 0; attempt < 3; attempt++)
-            way.Instead(503, retryAfter: null);
+            interceptor.AnswerInstead(503, retryAfter: null);
 
         At(start, percent: 85);
         for (var attempt = 1; attempt < 3; attempt++)
         {
             Assert.That(await credentials.GetTokenAsync(), Is.EqualTo(first));
-            await AsleepAsync();
+            await CallerWaitsAsync();
             clock.Advance(TimeSpan.FromSeconds(attempt * 1.25));
         }
 
-        await Soon.IsAsync("the last attempt was made", () => way.Asked.Count == 4);
+        await Soon.IsAsync("the last attempt was made", () => interceptor.RequestTimes.Count == 4);
         Assert.That(await credentials.GetTokenAsync(), Is.EqualTo(first));
-        await Soon.IsAsync("it is renewed when that is possible again", async () =>
+        await Soon.IsAsync("the token is renewed when that is possible again", async () =>
         {
             clock.Advance(TimeSpan.FromSeconds(1));
             return await credentials.GetTokenAsync() != first;
         });
-        Assert.That(clock.GetUtcNow(), Is.LessThan(start + TimeSpan.FromSeconds(Lifetime)), "while the first was alive");
+        Assert.That(
+            clock.GetUtcNow(), Is.LessThan(start + TimeSpan.FromSeconds(Lifetime)), "the first token is still alive");
     }
 
     [Test]
-    public async Task Who_gives_up_takes_nothing_from_those_who_wait_with_him()
+    public async Task A_cancelled_call_does_not_cancel_the_token_request_that_other_calls_wait_for()
     {
-        way.Instead(503, "5");
+        interceptor.AnswerInstead(503, "5");
         var credentials = Credentials();
         using var patience = new CancellationTokenSource();
         var impatient = credentials.GetTokenAsync(patience.Token);
         var patient = credentials.GetTokenAsync(CancellationToken.None);
 
-        await AsleepAsync();
+        await CallerWaitsAsync();
         await patience.CancelAsync();
         Assert.That(async () => await impatient.WaitAsync(Limit), Throws.InstanceOf<OperationCanceledException>());
         clock.Advance(TimeSpan.FromSeconds(6.25));
 
         Assert.That(await patient.WaitAsync(Limit), Does.StartWith("eyJ"));
-        Assert.That(way.Asked, Has.Count.EqualTo(2));
+        Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(2));
     }
 
     [Test]
-    public async Task A_failure_says_what_the_server_said_and_tells_no_secret()
+    public async Task The_exception_shows_the_error_of_the_server_and_no_secret()
     {
         const string wrong = "not the secret";
         var credentials = Credentials(Client with { Secret = wrong });
@@ -282,15 +287,15 @@ public sealed class DotnetCaller : ServerFixture
             Assert.That(error.Message, Does.Match(
                 "^No token: 401 invalid_client: Client authentication failed. \\(Request-Id: .+\\)$"));
             Assert.That($"{error}", Does.Not.Contain(wrong).And.Not.Contain(TokenRequestBuilder.Base64("billing:not+the+secret")));
-            Assert.That(way.Asked, Has.Count.EqualTo(1), "requests, though there were two calls");
+            Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(1), "two calls send one token request");
         }
     }
 
     [Test, Rfc(8707, "2")]
-    public async Task A_resource_is_asked_for()
+    public async Task The_caller_sends_the_resource_parameter()
     {
-        var known = await Credentials(Client, way, "https://api.example.com").GetTokenAsync();
-        var unknown = Credentials(Client, way, "https://ledger.example.com");
+        var known = await Credentials(Client, interceptor, "https://api.example.com").GetTokenAsync();
+        var unknown = Credentials(Client, interceptor, "https://ledger.example.com");
 
         using (Assert.EnterMultipleScope())
         {
@@ -302,18 +307,18 @@ public sealed class DotnetCaller : ServerFixture
     }
 
     [Test]
-    public void A_token_goes_to_its_own_API_only()
+    public void The_caller_sends_a_token_only_to_its_own_API()
     {
         using var http = Calling(Credentials());
 
         Assert.That(
             async () => await http.GetAsync(new Uri("http://127.0.0.2:1/")),
             Throws.InvalidOperationException.With.Message.StartsWith($"The token is for {api.Address}"));
-        Assert.That(way.Asked, Is.Empty);
+        Assert.That(interceptor.RequestTimes, Is.Empty);
     }
 
     [Test]
-    public void A_secret_goes_over_no_network_in_clear()
+    public void The_caller_refuses_a_token_endpoint_without_TLS()
     {
         using var http = new HttpClient();
 
@@ -323,7 +328,7 @@ public sealed class DotnetCaller : ServerFixture
     }
 
     [Test]
-    public async Task The_program_calls_the_API_of_the_other_example()
+    public async Task The_program_calls_the_API_of_the_ASP_NET_Core_example()
     {
         await using var database = await Database.CreateAsync();
         var client = await database.CreateClientAsync("billing");
@@ -346,21 +351,22 @@ public sealed class DotnetCaller : ServerFixture
         }
     }
 
-    private ClientCredentials Credentials() => Credentials(Client, way);
+    private ClientCredentials Credentials() => Credentials(Client, interceptor);
 
-    private ClientCredentials Credentials(TestClient client) => Credentials(client, way);
+    private ClientCredentials Credentials(TestClient client) => Credentials(client, interceptor);
 
-    private ClientCredentials Credentials(Way way) => Credentials(Client, way);
+    private ClientCredentials Credentials(Interceptor interceptor) => Credentials(Client, interceptor);
 
-    private ClientCredentials Credentials(TestClient client, Way way, string? resource = null) => new(
-        new HttpClient(way, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"), client.Id, client.Secret,
+    private ClientCredentials Credentials(TestClient client, Interceptor interceptor, string? resource = null) => new(
+        new HttpClient(interceptor, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"), client.Id,
+        client.Secret,
         "invoices:read", resource, clock);
 
     private HttpClient Calling(ClientCredentials credentials) =>
         Calling(credentials, api.Address, new SocketsHttpHandler { MaxConnectionsPerServer = 50 });
 
-    private static HttpClient Calling(ClientCredentials credentials, Uri address, HttpMessageHandler way) =>
-        new(new ClientCredentialsHandler(credentials, address) { InnerHandler = way }) { BaseAddress = address };
+    private static HttpClient Calling(ClientCredentials credentials, Uri address, HttpMessageHandler inner) =>
+        new(new ClientCredentialsHandler(credentials, address) { InnerHandler = inner }) { BaseAddress = address };
 
     private static async Task<HttpStatusCode> StatusAsync(HttpClient http)
     {
@@ -378,27 +384,28 @@ public sealed class DotnetCaller : ServerFixture
     private void At(DateTimeOffset start, double percent) =>
         clock.Advance(start + TimeSpan.FromSeconds(Lifetime * percent / 100) - clock.GetUtcNow());
 
-    private Task AsleepAsync() => Soon.IsAsync("it waits", () => clock.Timers == 1);
+    private Task CallerWaitsAsync() => Soon.IsAsync("the caller waits", () => clock.Timers == 1);
 
-    /// <summary>The way to a server, on which requests are counted, and some answered as a proxy would.</summary>
-    private sealed class Way(HttpMessageHandler there, FakeClock clock) : DelegatingHandler(there)
+    /// <summary>
+    /// A handler in front of a server that counts requests and can answer some itself, as a proxy would.
+    /// </summary>
+    private sealed class Interceptor(HttpMessageHandler inner, FakeClock clock) : DelegatingHandler(inner)
     {
         private readonly ConcurrentQueue<(int Status, string? RetryAfter)> instead = new();
 
-        public Way(TestServer server, FakeClock clock)
+        public Interceptor(TestServer server, FakeClock clock)
             : this(server.NewHandler(), clock)
         {
         }
 
-        /// <summary>When a request came.</summary>
-        public ConcurrentQueue<DateTimeOffset> Asked { get; } = new();
+        public ConcurrentQueue<DateTimeOffset> RequestTimes { get; } = new();
 
-        /// <summary>One more request does not get through.</summary>
-        public void Instead(int status, string? retryAfter) => instead.Enqueue((status, retryAfter));
+        /// <summary>The interceptor answers one more request with this status, and does not forward it.</summary>
+        public void AnswerInstead(int status, string? retryAfter) => instead.Enqueue((status, retryAfter));
 
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            Asked.Enqueue(clock.GetUtcNow());
+            RequestTimes.Enqueue(clock.GetUtcNow());
             if (!instead.TryDequeue(out var answer))
                 return base.SendAsync(request, cancellationToken);
 
