@@ -10,10 +10,12 @@ using Npgsql;
 namespace TokenService.Bench;
 
 /// <summary>
-/// Two real replicas on a PostgreSQL of their own. Each reaches it through a link on which the connection that listens for notifications
-/// can be made to hear nothing more, without being told, while all others go on. In a trial a client is asked for on both replicas without
-/// pause, its withdrawal is committed in the midst of that, and the figure is the time from there to the answer, of the slower replica, that
-/// was the first to obey and was followed by no grant. The last grant was asked for before that, so the figure errs on the long side.
+/// Measures how soon a withdrawal is obeyed, with two real replicas on a PostgreSQL of its own. Each replica reaches
+/// PostgreSQL through a link. The link can silence the connection that listens for notifications: both ends keep it
+/// open, but no bytes arrive, while all other connections work. In a trial a client requests tokens from both replicas
+/// without pause, and its withdrawal is committed meanwhile. The figure is the time from the commit to the first answer
+/// of the slower replica that obeys and is followed by no grant. That replica received its last granted request
+/// earlier, so the figure errs on the long side.
 /// </summary>
 internal static class Bounds
 {
@@ -51,20 +53,21 @@ internal static class Bounds
         foreach (var withdrawal in Withdrawal.All)
         {
             Console.Error.WriteLine($"{withdrawal.Kind}, {arguments.Trials} times");
-            results.Add(new Result(withdrawal.Kind, Listener.Up, await bench.HeardAsync(withdrawal, arguments.Trials, ct)));
+            results.Add(new Result(
+                withdrawal.Kind, Listener.Up, await bench.MeasureNotifiedAsync(withdrawal, arguments.Trials, ct)));
         }
 
-        Console.Error.WriteLine($"all of them, {arguments.SilentTrials} times with the link silent");
-        var unheard = await bench.UnheardAsync(arguments.SilentTrials, ct);
+        Console.Error.WriteLine($"all kinds of withdrawal, {arguments.SilentTrials} times with a silent link");
+        var silenced = await bench.MeasureSilencedAsync(arguments.SilentTrials, ct);
         foreach (var (i, withdrawal) in Withdrawal.All.Index())
-            results.Add(new Result(withdrawal.Kind, Listener.Silent, [.. unheard.Select(figures => figures[i])]));
+            results.Add(new Result(withdrawal.Kind, Listener.Silent, [.. silenced.Select(figures => figures[i])]));
         return results;
     }
 }
 
 internal sealed record BoundsArguments(int Trials = 200, int SilentTrials = 20, string? Json = null)
 {
-    /// <summary>Null when they are not such.</summary>
+    /// <returns>Null when the arguments are wrong.</returns>
     public static BoundsArguments? Parse(ReadOnlySpan<string> args) => args switch
     {
         [] => new BoundsArguments(),
@@ -80,12 +83,12 @@ internal sealed record BoundsArguments(int Trials = 200, int SilentTrials = 20, 
         int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is > 0 and <= 10_000 ? count : null;
 }
 
-/// <param name="Kind">What is withdrawn.</param>
-/// <param name="Sql">Withdraws it from @client, whose secret is @secret.</param>
-/// <param name="Outcome">What the client is answered from then on.</param>
+/// <param name="Kind">The name of this withdrawal in the report.</param>
+/// <param name="Sql">Makes the withdrawal for @client, whose secret is @secret.</param>
+/// <param name="Outcome">The answer that obeys the withdrawal.</param>
 internal sealed record Withdrawal(string Kind, string Sql, string Outcome)
 {
-    /// <summary>What it is answered until then.</summary>
+    /// <summary>The answer before the withdrawal.</summary>
     public const string Granted = "expires_in=600";
 
     public static readonly Withdrawal[] All =
@@ -99,7 +102,10 @@ internal sealed record Withdrawal(string Kind, string Sql, string Outcome)
 
 internal sealed record Client(string Id, string SecretId);
 
-/// <summary>One for each trial. All have the same secret, as no generated ones could, so that one digest does for all.</summary>
+/// <summary>
+/// There is one client for each trial. All have the same imported secret, so that one digest is hashed once for all of
+/// them.
+/// </summary>
 internal static class Clients
 {
     public const string Secret = "one secret for all the clients of a measurement";
@@ -128,38 +134,44 @@ internal static class Clients
     }
 }
 
-/// <summary>The trials.</summary>
 internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, Replica[] replicas)
 {
-    // Far beyond the bounds: what takes so long is not waited for.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
+    // Far longer than the bounds: a replica that takes longer has failed.
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(15);
 
-    // Between an answer and the next request, for each client that is asked for at the same time.
+    // The pause between an answer and the next request, for each client of the trial.
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
 
-    // Over which a trial's commit is spread, so that it meets every moment of what goes on anyway: a request, or a second's heartbeat.
+    // The trials spread their commit or silence over this time, so that it meets every phase of a request or of the
+    // heartbeat.
     private static readonly TimeSpan RequestSpread = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan HeartbeatSpread = TimeSpan.FromSeconds(1);
 
-    // So many answers in a row that obey, and it is believed.
-    private const int Enough = 4;
+    // A replica is believed to obey after so many obeying answers in a row.
+    private const int ConfirmingAnswers = 4;
 
-    /// <summary>In milliseconds, a figure for each trial.</summary>
-    public async Task<double[]> HeardAsync(Withdrawal withdrawal, int trials, CancellationToken ct)
+    /// <returns>In milliseconds, a figure for each trial.</returns>
+    public async Task<double[]> MeasureNotifiedAsync(Withdrawal withdrawal, int trials, CancellationToken ct)
     {
         var figures = new double[trials];
         for (var i = 0; i < trials; i++)
-            figures[i] = (await TryAsync([withdrawal], () => Task.Delay(RequestSpread * i / trials, ct), ct))[0];
+        {
+            var phase = RequestSpread * i / trials;
+            figures[i] = (await MeasureTrialAsync([withdrawal], () => Task.Delay(phase, ct), ct))[0];
+        }
+
         return figures;
     }
 
-    /// <summary>In milliseconds, for each trial a figure for each withdrawal: one loss of the link serves them all.</summary>
-    public async Task<IReadOnlyList<double[]>> UnheardAsync(int trials, CancellationToken ct)
+    /// <summary>All withdrawals of a trial share one silence of the link.</summary>
+    /// <returns>In milliseconds, for each trial a figure for each withdrawal.</returns>
+    public async Task<IReadOnlyList<double[]>> MeasureSilencedAsync(int trials, CancellationToken ct)
     {
         var figures = new List<double[]>();
         for (var i = 0; i < trials; i++)
         {
-            figures.Add(await TryAsync(Withdrawal.All, () => SilenceAsync(HeartbeatSpread * i / trials, ct), ct));
+            figures.Add(
+                await MeasureTrialAsync(Withdrawal.All, () => SilenceAsync(HeartbeatSpread * i / trials, ct), ct));
             await Task.WhenAll(replicas.Select(replica => replica.RestoreAsync(ct)));
         }
 
@@ -173,11 +185,11 @@ internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, R
             replica.Silence();
     }
 
-    private async Task<double[]> TryAsync(Withdrawal[] withdrawals, Func<Task> prepare, CancellationToken ct)
+    private async Task<double[]> MeasureTrialAsync(Withdrawal[] withdrawals, Func<Task> prepare, CancellationToken ct)
     {
         var pause = Pause * withdrawals.Length;
         var trials = withdrawals.Select(withdrawal => (withdrawal, client: clients.Dequeue())).ToArray();
-        // Both replicas know every client by now, and go on being asked.
+        // First both replicas must have every client in their cache. The clients then go on requesting tokens.
         await Task.WhenAll(trials.SelectMany(trial => replicas.Select(replica => ExpectGrantAsync(replica, trial.client, ct))));
         var asked = trials
             .Select(trial => Task.WhenAll(replicas.Select(replica => AskAsync(replica, trial.client, trial.withdrawal, pause, ct))))
@@ -189,7 +201,7 @@ internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, R
             committedAt[i] = await CommitAsync(trials[i].withdrawal, trials[i].client, ct);
 
         var obeyedAt = await Task.WhenAll(asked);
-        // A replica may hear of it before we do.
+        // A replica may learn of the commit before this program does, hence no negative figures.
         return [.. trials.Select((_, i) => double.Max(0, Stopwatch.GetElapsedTime(committedAt[i], obeyedAt[i].Max()).TotalMilliseconds))];
     }
 
@@ -208,12 +220,12 @@ internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, R
         return Stopwatch.GetTimestamp();
     }
 
-    // When the first answer came that obeys and was followed only by such; or when patience ended.
+    // Returns the time of the first obeying answer that only obeying answers followed, or of the end of the wait.
     private static async Task<long> AskAsync(Replica replica, Client client, Withdrawal withdrawal, TimeSpan pause, CancellationToken ct)
     {
         var began = Stopwatch.GetTimestamp();
         var (obeyedAt, obeyed) = (0L, 0);
-        while (obeyed < Enough)
+        while (obeyed < ConfirmingAnswers)
         {
             var outcome = await replica.AskAsync(client.Id, ct);
             var now = Stopwatch.GetTimestamp();
@@ -221,7 +233,7 @@ internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, R
                 (obeyedAt, obeyed) = (obeyed == 0 ? now : obeyedAt, obeyed + 1);
             else if (outcome != Withdrawal.Granted)
                 throw new InvalidOperationException($"{withdrawal.Kind}: a client was answered {outcome}.");
-            else if (Stopwatch.GetElapsedTime(began) > Patience)
+            else if (Stopwatch.GetElapsedTime(began) > MaxWait)
                 return now;
             else
                 obeyed = 0;
@@ -232,16 +244,18 @@ internal sealed class Trials(NpgsqlDataSource database, Queue<Client> clients, R
     }
 }
 
-/// <summary>TokenService as an operator runs it, and the link through which it reaches the database.</summary>
+/// <summary>
+/// A TokenService process as an operator runs it, with the link through which it reaches the database.
+/// </summary>
 internal sealed partial class Replica : IAsyncDisposable
 {
-    // Longer than any of it takes.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    // Longer than a start, or than a replica needs to listen again.
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(30);
 
     private readonly Process process;
     private readonly Link link;
     private readonly TaskCompletionSource<Uri> address = new();
-    private readonly SemaphoreSlim heardAgain = new(0);
+    private readonly SemaphoreSlim listensAgain = new(0);
     private readonly HttpClient http = new(new SocketsHttpHandler { UseProxy = false });
 
     private Replica(string postgres)
@@ -260,8 +274,8 @@ internal sealed partial class Replica : IAsyncDisposable
         var replica = new Replica(postgres);
         try
         {
-            replica.http.BaseAddress = await replica.address.Task.WaitAsync(Patience, ct);
-            await replica.link.Listening.WaitAsync(Patience, ct);
+            replica.http.BaseAddress = await replica.address.Task.WaitAsync(MaxWait, ct);
+            await replica.link.Listening.WaitAsync(MaxWait, ct);
             return replica;
         }
         catch
@@ -291,15 +305,16 @@ internal sealed partial class Replica : IAsyncDisposable
             : answer.GetProperty("error").GetString()!;
     }
 
-    /// <summary>From here on it hears nothing.</summary>
+    /// <summary>From now on this replica receives no notifications.</summary>
     public void Silence() => link.Silence();
 
-    /// <summary>Ends that, and waits until it hears again.</summary>
+    /// <summary>Ends the silence, and waits until the replica listens again.</summary>
     public async Task RestoreAsync(CancellationToken ct)
     {
         link.Restore();
-        if (!await heardAgain.WaitAsync(Patience, ct))
-            throw new InvalidOperationException("A replica did not listen again when it could.");
+        if (!await listensAgain.WaitAsync(MaxWait, ct))
+            throw new InvalidOperationException(
+                "A replica did not listen for notifications again after the link was restored.");
     }
 
     public async ValueTask DisposeAsync()
@@ -309,25 +324,25 @@ internal sealed partial class Replica : IAsyncDisposable
         process.Dispose();
         await link.DisposeAsync();
         http.Dispose();
-        heardAgain.Dispose();
+        listensAgain.Dispose();
     }
 
-    // What it logs, or null at its end.
+    // The line is one of the replica's log, or null at the end of the process.
     private void Read(string? line)
     {
         if (line is null)
-            address.TrySetException(new InvalidOperationException("A replica ended; what it says stands above."));
+            address.TrySetException(new InvalidOperationException("A replica ended; its output above says why."));
         else if (ListeningAt().Match(line) is { Success: true } match)
             address.TrySetResult(new Uri(match.Groups[1].Value));
         else if (line.Contains("Listening for changes again", StringComparison.Ordinal))
-            heardAgain.Release();
+            listensAgain.Release();
     }
 
     [GeneratedRegex("Now listening on: (http://127.0.0.1:[0-9]+)")]
     private static partial Regex ListeningAt();
 }
 
-/// <summary>A way to PostgreSQL's socket, on which the connection that listens for notifications can be silenced.</summary>
+/// <summary>A proxy to PostgreSQL's socket that can silence the connection that listens for notifications.</summary>
 internal sealed class Link : IAsyncDisposable
 {
     private readonly NpgsqlConnectionStringBuilder postgres;
@@ -336,7 +351,7 @@ internal sealed class Link : IAsyncDisposable
     private readonly Task accepting;
     private readonly TaskCompletionSource listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Each connection that listens, as what resets it.
+    // For each listening connection, the source whose cancellation resets it.
     private readonly Lock gate = new();
     private readonly HashSet<CancellationTokenSource> listeners = [];
     private bool isSilent;
@@ -348,7 +363,7 @@ internal sealed class Link : IAsyncDisposable
         accepting = AcceptAsync();
     }
 
-    /// <summary>Through the link, with the rights of the service.</summary>
+    /// <summary>Connects through the link, with the rights of the service.</summary>
     public string ConnectionString => new NpgsqlConnectionStringBuilder(postgres.ConnectionString)
     {
         Host = "127.0.0.1",
@@ -356,21 +371,24 @@ internal sealed class Link : IAsyncDisposable
         Options = "-c role=token_service_app",
     }.ConnectionString;
 
-    /// <summary>Completes when somebody listens.</summary>
+    /// <summary>Completes when the replica listens for notifications.</summary>
     public Task Listening => listening.Task;
 
-    /// <summary>Holds back every byte from and to whoever listens, or begins to. Nobody is told.</summary>
+    /// <summary>Holds back every byte of connections that listen or begin to listen. Neither end is told.</summary>
     public void Silence()
     {
         lock (gate)
         {
             if (listeners.Count == 0)
-                throw new InvalidOperationException("Nobody listens who could be silenced.");
+                throw new InvalidOperationException("There is no listening connection to silence.");
             isSilent = true;
         }
     }
 
-    /// <summary>Lets new listeners through, and resets the old ones, as a network does with connections it has forgotten.</summary>
+    /// <summary>
+    /// Lets new listening connections through and resets the old ones, as a network does that has lost track of a
+    /// connection.
+    /// </summary>
     public void Restore()
     {
         lock (gate)
@@ -417,7 +435,7 @@ internal sealed class Link : IAsyncDisposable
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
-            // One of the two has gone.
+            // One end has closed its connection.
         }
         finally
         {
@@ -440,7 +458,7 @@ internal sealed class Link : IAsyncDisposable
         }
         finally
         {
-            // With one direction ends the other.
+            // When one direction ends, the other must end too.
             await reset.CancelAsync();
         }
     }
@@ -456,8 +474,8 @@ internal sealed class Link : IAsyncDisposable
     }
 }
 
-/// <param name="Kind">What was withdrawn.</param>
-/// <param name="Listener">Whether the replicas heard of it.</param>
+/// <param name="Kind">The kind of withdrawal.</param>
+/// <param name="Listener">Whether the replicas received notifications.</param>
 /// <param name="Figures">In milliseconds, one for each trial.</param>
 internal sealed record Result(string Kind, Listener Listener, double[] Figures)
 {
@@ -469,12 +487,12 @@ internal sealed record Result(string Kind, Listener Listener, double[] Figures)
 
     public bool IsHeld => P100 < Listener.BoundMilliseconds;
 
-    // The least figure that so many per cent of all are not above.
+    // The smallest figure that is not exceeded by this percentage of all figures.
     private double Percentile(int percent) => Figures.Order().ElementAt((Figures.Length * percent + 99) / 100 - 1);
 }
 
-/// <param name="State">In a word or two.</param>
-/// <param name="BoundMilliseconds">What is promised.</param>
+/// <param name="State">Its name in the report.</param>
+/// <param name="BoundMilliseconds">The stated bound.</param>
 internal sealed record Listener(string State, double BoundMilliseconds)
 {
     public static readonly Listener Up = new("up", 1000);

@@ -5,11 +5,11 @@ using System.Net.Sockets;
 
 namespace TokenService.Bench;
 
-/// <param name="Status">Of HTTP; 0: there was none.</param>
+/// <param name="Status">The HTTP status; 0: the connection broke or timed out.</param>
 /// <param name="BodyLength">In bytes.</param>
 internal readonly record struct Answer(int Status, int BodyLength);
 
-/// <summary>One connection, one request at a time, in as few system calls as can be.</summary>
+/// <summary>A connection that carries one request at a time, with as few system calls as possible.</summary>
 internal sealed class Connection : IDisposable
 {
     private readonly byte[] buffer = new byte[16 * 1024];
@@ -28,8 +28,8 @@ internal sealed class Connection : IDisposable
         Socket.Send(request);
     }
 
-    /// <summary>Reads what has come, without waiting for more.</summary>
-    /// <returns>The answer, once it is whole; one of status 0 when the connection broke.</returns>
+    /// <summary>Reads the bytes that have arrived, without waiting for more.</summary>
+    /// <returns>The answer once it is complete; an answer with status 0 when the connection broke; else null.</returns>
     public Answer? TryReceive()
     {
         if (!Socket.Poll(0, SelectMode.SelectRead))
@@ -42,11 +42,11 @@ internal sealed class Connection : IDisposable
     }
 
     /// <summary>Sends, and waits for the answer.</summary>
-    public Answer Ask(ReadOnlySpan<byte> request, TimeSpan patience)
+    public Answer Ask(ReadOnlySpan<byte> request, TimeSpan timeout)
     {
         var began = Stopwatch.GetTimestamp();
         Send(request);
-        while (Stopwatch.GetElapsedTime(began) < patience)
+        while (Stopwatch.GetElapsedTime(began) < timeout)
         {
             Socket.Poll(10_000, SelectMode.SelectRead);
             if (TryReceive() is { } answer)
@@ -58,7 +58,7 @@ internal sealed class Connection : IDisposable
 
     public void Dispose() => Socket.Dispose();
 
-    // What the server says always has a Content-Length.
+    // Every answer with a body has a Content-Length.
     private static Answer? Parse(ReadOnlySpan<byte> bytes)
     {
         var end = bytes.IndexOf("\r\n\r\n"u8);

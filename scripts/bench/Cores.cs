@@ -2,12 +2,12 @@ using System.Diagnostics;
 
 namespace TokenService.Bench;
 
-/// <summary>Who computes where, so that what is measured and what measures do not take each other's time.</summary>
+/// <summary>The cores of the server and of the load, so that neither takes processor time from the other.</summary>
 /// <param name="Server">The core of the server; null: nothing is pinned.</param>
-/// <param name="Load">The core of whoever asks it, and of PostgreSQL.</param>
+/// <param name="Load">The core of the load and of PostgreSQL.</param>
 internal sealed record Cores(string? Server, string? Load)
 {
-    /// <summary>The first two of those this process may use; of one core, both share it.</summary>
+    /// <summary>Chooses the first two cores that this process may use. If there is only one, both share it.</summary>
     public static Cores Choose()
     {
         var allowed = File.ReadLines("/proc/self/status").Single(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal));
@@ -16,10 +16,10 @@ internal sealed record Cores(string? Server, string? Load)
     }
 
     public override string ToString() => Server == Load
-        ? $"server and load share core {Server}, for want of another: read the figures with that in mind"
+        ? $"server and load share core {Server}, because there is no other: the figures are lower than with two cores"
         : $"server on core {Server}; load and PostgreSQL on core {Load}";
 
-    /// <summary>The same command, on these cores alone.</summary>
+    /// <summary>Runs the same command on these cores only.</summary>
     public static ProcessStartInfo Pin(string? cores, ProcessStartInfo start)
     {
         if (cores is null)
@@ -31,7 +31,7 @@ internal sealed record Cores(string? Server, string? Load)
         return start;
     }
 
-    /// <summary>All threads of this process, and those that they start.</summary>
+    /// <summary>Pins all threads of this process, and threads and processes that they start.</summary>
     public static void PinSelf(string cores)
     {
         using var taskset = Process.Start(new ProcessStartInfo(

@@ -6,10 +6,13 @@ using Microsoft.Extensions.Logging;
 
 namespace TokenService.Bench;
 
-/// <summary>The K of the ceiling: a minimal API with the server's Kestrel settings that reads the form and answers constant JSON.</summary>
+/// <summary>
+/// The K of the ceiling: a minimal API with the server's Kestrel settings, which reads the form and answers constant
+/// JSON.
+/// </summary>
 internal static class EmptyServer
 {
-    /// <param name="length">Bytes of an answer.</param>
+    /// <param name="length">The length of the answer's body, in bytes.</param>
     public static async Task<int> ServeAsync(int length)
     {
         var builder = WebApplication.CreateSlimBuilder();

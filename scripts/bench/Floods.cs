@@ -5,23 +5,25 @@ using System.Text;
 
 namespace TokenService.Bench;
 
-/// <param name="Summary">How many, and how they were answered.</param>
-/// <param name="PerSecond">Of them.</param>
+/// <param name="Summary">How many requests or connections were made, and how they were answered.</param>
+/// <param name="PerSecond">Requests or connections per second.</param>
 internal sealed record Flooded(string Summary, double PerSecond);
 
-/// <param name="Name">What comes.</param>
-/// <param name="RunAsync">Lets it come, for a number of seconds.</param>
+/// <param name="Name">The name of this flood in the table.</param>
+/// <param name="RunAsync">Runs the flood for a number of seconds.</param>
 internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Flooded>> RunAsync)
 {
-    /// <summary>Whether a few seconds of it tell something.</summary>
+    /// <summary>Whether a few seconds of this flood are enough for a useful figure.</summary>
     public bool MayBeShort { get; init; } = true;
 }
 
-/// <summary>Too much of everything, at a server that goes on serving those it knows.</summary>
-/// <param name="port">Of the server.</param>
-/// <param name="folder">For files.</param>
-/// <param name="known">Clients that it recognises.</param>
-/// <param name="victim">A client of which somebody tries secrets.</param>
+/// <summary>
+/// Floods of requests and connections, beside which the server must go on serving recognised clients.
+/// </summary>
+/// <param name="port">The server's port.</param>
+/// <param name="folder">The folder for files of credentials.</param>
+/// <param name="known">Clients whose secrets the server has verified.</param>
+/// <param name="victim">The client whose secret an attacker tries to guess.</param>
 internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient> known, BenchClient victim)
 {
     private const int Connections = 64;
@@ -34,32 +36,40 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
 
     public IReadOnlyList<Flood> All =>
     [
-        // Of clients that are recognised: whole secrets, as a guess would look.
-        Guesses("well-formed wrong secrets", Many(10_000, n => Known(n) with { Secret = Workload.Guess() })),
-        // A typo in one of ours, and those of another system, which have to be hashed for nothing.
-        Guesses("malformed secrets", Many(10_000, n =>
+        // The secrets are well-formed and the clients are those that the server recognises.
+        WrongCredentials("well-formed wrong secrets", Repeat(10_000, n => Known(n) with { Secret = Workload.Guess() })),
+        // Half are generated secrets with a typo. Half look like secrets of another system, which the server must hash.
+        WrongCredentials("malformed secrets", Repeat(10_000, n =>
             Known(n) with { Secret = n % 2 == 0 ? Workload.Damaged(Known(n).Secret) : Workload.Foreign() })),
-        Guesses("unknown clients", Many(100, n => new BenchClient($"nobody-{n}", n % 2 == 0 ? Workload.Guess() : Workload.Foreign()))),
-        // Those that name the row of its secret have to be hashed.
-        Guesses("one real client id, wrong secrets", Many(10_000, n => victim with
+        WrongCredentials(
+            "unknown clients",
+            Repeat(100, n => new BenchClient($"nobody-{n}", n % 2 == 0 ? Workload.Guess() : Workload.Foreign()))),
+        // The server must hash a secret that has the selector of the victim's row.
+        WrongCredentials("one real client id, wrong secrets", Repeat(10_000, n => victim with
         {
             Secret = (n % 3) switch { 0 => Workload.Guess(), 1 => Workload.GuessAt(victim.Secret), _ => Workload.Foreign() },
         })),
-        Guesses("10,000 distinct unknown ids", Many(10_000, n => new BenchClient($"none-{n}", Workload.Guess()))),
-        // More than have a turn to be refused within the longest wait for it.
-        Guesses("1,500 connections of wrong secrets", Many(10_000, n => Known(n) with { Secret = Workload.Guess() }), ManyConnections)
+        WrongCredentials(
+            "10,000 distinct unknown ids", Repeat(10_000, n => new BenchClient($"none-{n}", Workload.Guess()))),
+        // There are more connections than the server refuses within its maximum delay of a refusal.
+        WrongCredentials(
+            "1,500 connections of wrong secrets", Repeat(10_000, n => Known(n) with { Secret = Workload.Guess() }),
+            ManyConnections)
             with { MayBeShort = false },
         new("2,000 idle connections", IdleAsync),
         new("slow bodies", SlowAsync),
     ];
 
-    private static IEnumerable<BenchClient> Many(int count, Func<int, BenchClient> make) => Enumerable.Range(0, count).Select(make);
+    private static IEnumerable<BenchClient> Repeat(int count, Func<int, BenchClient> make) =>
+        Enumerable.Range(0, count).Select(make);
 
     private BenchClient Known(int n) => known[n / 2 % known.Count];
 
-    private Flood Guesses(string name, IEnumerable<BenchClient> guesses, int connections = Connections) => new(name, async (seconds, ct) =>
+    private Flood WrongCredentials(
+        string name, IEnumerable<BenchClient> credentials, int connections = Connections) => new(name, async (
+            seconds, ct) =>
     {
-        var file = await Wrk.FileAsync(folder, "flood", guesses, ct);
+        var file = await Wrk.FileAsync(folder, "flood", credentials, ct);
         var result = await Wrk.RunAsync(port, file, connections, seconds, ct, isFlood: true);
         var statuses = result.Statuses.OrderByDescending(status => status.Value).Select(status => $"{status.Value} x {status.Key}");
         return new Flooded(string.Join(", ", statuses) + (result.Broken > 0 ? $", {result.Broken} broken" : ""), result.PerSecond);
@@ -67,9 +77,9 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
 
     private async Task<Flooded> IdleAsync(int seconds, CancellationToken ct)
     {
-        using var end = Ending(seconds, ct);
+        using var end = EndAfter(seconds, ct);
         var opened = 0;
-        await Task.WhenAll(Enumerable.Range(0, IdleConnections).Select(_ => UntilAsync(async socket =>
+        await Task.WhenAll(Enumerable.Range(0, IdleConnections).Select(_ => HoldConnectionsAsync(async socket =>
         {
             Interlocked.Increment(ref opened);
             await socket.ReceiveAsync(new byte[1], end.Token);
@@ -79,9 +89,9 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
 
     private async Task<Flooded> SlowAsync(int seconds, CancellationToken ct)
     {
-        using var end = Ending(seconds, ct);
+        using var end = EndAfter(seconds, ct);
         var (opened, answered) = (0, 0);
-        await Task.WhenAll(Enumerable.Range(0, SlowBodies).Select(_ => UntilAsync(async socket =>
+        await Task.WhenAll(Enumerable.Range(0, SlowBodies).Select(_ => HoldConnectionsAsync(async socket =>
         {
             Interlocked.Increment(ref opened);
             await socket.SendAsync(SlowHead, end.Token);
@@ -93,18 +103,20 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
 
             Interlocked.Increment(ref answered);
         }, end.Token)));
-        return new Flooded($"{opened} begun over {SlowBodies} connections, a byte a second; {answered} answered or closed", opened / (double)seconds);
+        return new Flooded(
+            $"{opened} begun over {SlowBodies} connections, a byte a second; {answered} answered or closed",
+            opened / (double)seconds);
     }
 
-    private static CancellationTokenSource Ending(int seconds, CancellationToken ct)
+    private static CancellationTokenSource EndAfter(int seconds, CancellationToken ct)
     {
         var end = CancellationTokenSource.CreateLinkedTokenSource(ct);
         end.CancelAfter(TimeSpan.FromSeconds(seconds));
         return end;
     }
 
-    // Opens a connection, and when that has ended, another.
-    private async Task UntilAsync(Func<Socket, Task> hold, CancellationToken end)
+    // Opens a connection, and a new one whenever it has ended.
+    private async Task HoldConnectionsAsync(Func<Socket, Task> hold, CancellationToken end)
     {
         while (!end.IsCancellationRequested)
         {
@@ -116,40 +128,42 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {
-                // It was closed, or it is time.
+                // The server closed the connection, or the flood is over.
             }
         }
     }
 }
 
-/// <summary>Clients that come for the first time, one after another, for as long as asked; and how long each took to get its token.</summary>
+/// <summary>
+/// Clients that request their first token, one after another. Measures how long each takes to get it.
+/// </summary>
 internal sealed class Newcomers(int port, Queue<BenchClient> clients)
 {
-    private static readonly TimeSpan TryAgainAfter = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan NextAfter = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(10);
 
-    public Task<List<TimeSpan>> ComeAsync(TimeSpan time, CancellationToken ct) =>
-        Task.Factory.StartNew(() => Come(time, ct), ct, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    public Task<List<TimeSpan>> MeasureAsync(TimeSpan time, CancellationToken ct) =>
+        Task.Factory.StartNew(() => Measure(time, ct), ct, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
-    private List<TimeSpan> Come(TimeSpan time, CancellationToken ct)
+    private List<TimeSpan> Measure(TimeSpan time, CancellationToken ct)
     {
-        var (began, took) = (Stopwatch.GetTimestamp(), new List<TimeSpan>());
+        var (began, durations) = (Stopwatch.GetTimestamp(), new List<TimeSpan>());
         while (Stopwatch.GetElapsedTime(began) < time && clients.TryDequeue(out var client))
         {
             ct.ThrowIfCancellationRequested();
-            took.Add(Come(client));
-            Thread.Sleep(NextAfter);
+            durations.Add(GetToken(client));
+            Thread.Sleep(Interval);
         }
 
-        return took;
+        return durations;
     }
 
-    private TimeSpan Come(BenchClient client)
+    private TimeSpan GetToken(BenchClient client)
     {
         var began = Stopwatch.GetTimestamp();
-        while (!IsGranted(client) && Stopwatch.GetElapsedTime(began) < Patience)
-            Thread.Sleep(TryAgainAfter);
+        while (!IsGranted(client) && Stopwatch.GetElapsedTime(began) < MaxWait)
+            Thread.Sleep(RetryInterval);
         return Stopwatch.GetElapsedTime(began);
     }
 
@@ -158,7 +172,7 @@ internal sealed class Newcomers(int port, Queue<BenchClient> clients)
         try
         {
             using var connection = new Connection(port);
-            return connection.Ask(client.Request, Patience).Status == 200;
+            return connection.Ask(client.Request, MaxWait).Status == 200;
         }
         catch (SocketException)
         {

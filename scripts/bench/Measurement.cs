@@ -4,11 +4,11 @@ using Npgsql;
 
 namespace TokenService.Bench;
 
-/// <summary>A measurement as a whole: it ends in time whatever happens, and takes what it started with it.</summary>
+/// <summary>Runs a measurement, ends it at a limit or a signal, and turns its exceptions into an exit code.</summary>
 internal static class Measurement
 {
-    /// <param name="limit">In all.</param>
-    /// <param name="measure">The measurement; its exit code.</param>
+    /// <param name="limit">The maximum duration.</param>
+    /// <param name="measure">Returns the exit code.</param>
     public static async Task<int> RunAsync(TimeSpan limit, Func<CancellationToken, Task<int>> measure)
     {
         using var end = new CancellationTokenSource(limit);
@@ -21,7 +21,7 @@ internal static class Measurement
         }
         catch (Exception) when (end.IsCancellationRequested)
         {
-            await Console.Error.WriteLineAsync("Ended before its time.");
+            await Console.Error.WriteLineAsync("The measurement was interrupted or took too long.");
             return 130;
         }
         catch (Exception e) when (e is InvalidOperationException or HttpRequestException or NpgsqlException or TimeoutException

@@ -3,9 +3,11 @@ using System.Net.Sockets;
 
 namespace TokenService.Bench;
 
-/// <param name="Sent">Requests.</param>
-/// <param name="Failed">Those not answered 200 within the patience, or not sent by the end since no connection was free.</param>
-/// <param name="Milliseconds">How long each answer took, sorted.</param>
+/// <param name="Sent">The number of requests.</param>
+/// <param name="Failed">
+/// Requests not answered 200 in time, and requests not sent by the end because no connection was free.
+/// </param>
+/// <param name="Milliseconds">The duration of each answer, sorted.</param>
 internal sealed record Latencies(int Sent, int Failed, double[] Milliseconds)
 {
     public double P50 => Percentile(50);
@@ -19,19 +21,20 @@ internal sealed record Latencies(int Sent, int Failed, double[] Milliseconds)
 }
 
 /// <summary>
-/// Asks for tokens so many times a second, whether or not the answers keep up. On one thread, over connections kept open. A request that
-/// finds none free is timed from when it was due, so that a server that stalls does not hide it.
+/// Requests tokens at a fixed rate, whether or not the answers keep up, on one thread and over connections kept open.
+/// When no connection is free, the latency of a request counts from when it was due, so that a stalled server does not
+/// look fast.
 /// </summary>
 internal static class PacedLoad
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(5);
 
-    /// <param name="port">Of the server.</param>
-    /// <param name="requests">In turn.</param>
-    /// <param name="perSecond">How many.</param>
-    /// <param name="connections">Over how many connections.</param>
-    /// <param name="time">For how long.</param>
-    /// <param name="ct">Ends it.</param>
+    /// <param name="port">The server's port.</param>
+    /// <param name="requests">Sent in turn.</param>
+    /// <param name="perSecond">The rate.</param>
+    /// <param name="connections">The number of connections.</param>
+    /// <param name="time">The duration.</param>
+    /// <param name="ct">Ends the load early.</param>
     public static Task<Latencies> RunAsync(
         int port, IReadOnlyList<byte[]> requests, double perSecond, int connections, TimeSpan time, CancellationToken ct) =>
         Task.Factory.StartNew(
@@ -45,7 +48,7 @@ internal static class PacedLoad
         var total = (int)(perSecond * time.TotalSeconds);
         var latencies = new List<double>(total);
         var interval = Stopwatch.Frequency / perSecond;
-        // Between two requests that are further apart than a timer's tick the core is left to others.
+        // At a low rate the thread sleeps between requests and leaves the core to other processes.
         var mayRest = perSecond < 800;
         var (sent, failed, began) = (0, 0, Stopwatch.GetTimestamp());
         try
@@ -54,14 +57,16 @@ internal static class PacedLoad
             {
                 ct.ThrowIfCancellationRequested();
                 var now = Stopwatch.GetTimestamp();
-                if (Stopwatch.GetElapsedTime(began, now) > time + Patience)
+                if (Stopwatch.GetElapsedTime(began, now) > time + MaxWait)
                     break;
 
                 var due = began + (long)(sent * interval);
                 while (sent < total && due <= now && free.TryPop(out var lane))
                 {
-                    // What is late only because this thread slept is timed from now.
-                    lane.Send(requests[sent % requests.Count], wasWaitedFor: free.Count == 0 ? due : Stopwatch.GetTimestamp());
+                    // When a connection was free, the request is late only because this thread slept, so it is timed
+                    // from now.
+                    lane.Send(
+                        requests[sent % requests.Count], timedFrom: free.Count == 0 ? due : Stopwatch.GetTimestamp());
                     sent++;
                     due = began + (long)(sent * interval);
                 }
@@ -92,7 +97,7 @@ internal static class PacedLoad
         }
     }
 
-    // Until an answer comes, or a millisecond has gone.
+    // Sleeps until an answer arrives or a millisecond has passed.
     private static void Rest(Lane[] lanes)
     {
         var waiting = lanes.Where(lane => lane.IsBusy).Select(lane => lane.Socket).ToList();
@@ -111,9 +116,9 @@ internal static class PacedLoad
 
         public Socket Socket => connection.Socket;
 
-        public void Send(byte[] request, long wasWaitedFor)
+        public void Send(byte[] request, long timedFrom)
         {
-            from = wasWaitedFor;
+            from = timedFrom;
             connection.Send(request);
         }
 
@@ -129,15 +134,15 @@ internal static class PacedLoad
                 answer = new Answer(0, 0);
             }
 
-            if (answer is not { } whole)
+            if (answer is not { } complete)
                 return null;
-            if (whole.Status == 0)
+            if (complete.Status == 0)
             {
                 connection.Dispose();
                 connection = new Connection(port);
             }
 
-            return (whole.Status == 200, Stopwatch.GetElapsedTime(from).TotalMilliseconds);
+            return (complete.Status == 200, Stopwatch.GetElapsedTime(from).TotalMilliseconds);
         }
 
         public void Dispose() => connection.Dispose();

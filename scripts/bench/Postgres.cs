@@ -4,18 +4,18 @@ using Npgsql;
 
 namespace TokenService.Bench;
 
-/// <summary>The PostgreSQL of scripts/postgres, which lives as long as the pipe to its standard input.</summary>
+/// <summary>The PostgreSQL of scripts/postgres, which runs for as long as its standard input is open.</summary>
 internal sealed class Postgres(Process script, string connectionString) : IAsyncDisposable
 {
     private static readonly string Script = Path.Combine(
         typeof(Postgres).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "RepositoryRoot").Value!,
         "scripts", "postgres");
 
-    /// <summary>For its superuser.</summary>
+    /// <summary>Connects as the superuser.</summary>
     public string ConnectionString { get; } = connectionString;
 
     /// <param name="ct">Ends the start.</param>
-    /// <param name="cores">Which it may use; null: all.</param>
+    /// <param name="cores">The cores that PostgreSQL may use; null: all.</param>
     public static async Task<Postgres> StartAsync(CancellationToken ct, string? cores = null)
     {
         var script = Process.Start(Cores.Pin(cores, new ProcessStartInfo("bash", [Script, "--throwaway"])
@@ -30,10 +30,11 @@ internal sealed class Postgres(Process script, string connectionString) : IAsync
 
         await postgres.DisposeAsync();
         ct.ThrowIfCancellationRequested();
-        throw new InvalidOperationException("scripts/postgres started no server; what it says stands above.");
+        throw new InvalidOperationException("scripts/postgres started no server; its output above says why.");
     }
 
-    /// <summary>One more database in it, as its superuser reaches it; migrated.</summary>
+    /// <summary>Creates and migrates a database.</summary>
+    /// <returns>Its connection string for the superuser.</returns>
     public async Task<string> MakeDatabaseAsync(string name, CancellationToken ct)
     {
         await using (var postgres = NpgsqlDataSource.Create(ConnectionString))
@@ -44,7 +45,7 @@ internal sealed class Postgres(Process script, string connectionString) : IAsync
         return database;
     }
 
-    /// <summary>The same, with the rights of the service.</summary>
+    /// <summary>The same connection string, with the rights of the service.</summary>
     public static string ForService(string connectionString) =>
         new NpgsqlConnectionStringBuilder(connectionString) { Options = "-c role=token_service_app" }.ConnectionString;
 

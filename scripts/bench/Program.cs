@@ -5,10 +5,11 @@ return args switch
 {
     ["bounds", .. var rest] => await Bounds.RunAsync(rest),
     ["run", .. var rest] => await Run.RunAsync(rest),
-    // What `run` starts, on the server's core.
+    // `run` starts these on the server's core.
     ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
-    ["signatures", var algorithm, var seconds] => Alone.Sign(algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
-    ["hashes", var seconds] => Alone.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["signatures", var algorithm, var seconds] => RawCrypto.Sign(
+        algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["hashes", var seconds] => RawCrypto.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
     _ => Usage(),
 };
 

@@ -7,33 +7,40 @@ using TokenService.Secrets;
 
 namespace TokenService.Bench;
 
-internal sealed record RunArguments(bool IsQuick = false, string? Json = null, int? MeasuredSeconds = null, int EnduredMinutes = 0)
+internal sealed record RunArguments(
+    bool IsQuick = false, string? Json = null, int? SecondsOption = null, int EnduranceMinutes = 0)
 {
-    /// <summary>Of each measurement.</summary>
-    public int Seconds => MeasuredSeconds ?? (IsQuick ? 2 : 10);
+    /// <summary>The duration of each measurement.</summary>
+    public int Seconds => SecondsOption ?? (IsQuick ? 2 : 10);
 
     public int FloodSeconds => IsQuick ? 3 : 60;
 
-    /// <summary>Of what is compared with something else, and so measured in turn with that.</summary>
+    /// <summary>How often two things that are compared are measured in turn.</summary>
     public int Rounds => IsQuick ? 2 : 4;
 
-    /// <summary>Null when they are not such.</summary>
+    /// <returns>Null when the arguments are wrong.</returns>
     public static RunArguments? Parse(ReadOnlySpan<string> args) => args switch
     {
         [] => new RunArguments(),
         ["--quick", .. var rest] when Parse(rest) is { } others => others with { IsQuick = true },
         ["--json", var file, .. var rest] when Parse(rest) is { } others => others with { Json = file },
-        ["--seconds", var number, .. var rest] when Parse(rest) is { } others && int.TryParse(number, NumberStyles.None,
-            CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 600 => others with { MeasuredSeconds = seconds },
-        ["--endure", var number, .. var rest] when Parse(rest) is { } others && int.TryParse(number, NumberStyles.None,
-            CultureInfo.InvariantCulture, out var minutes) && minutes is > 1 and <= 60 => others with { EnduredMinutes = minutes },
+        ["--seconds", var number, .. var rest]
+            when Parse(rest) is { } others && Number(number) is { } seconds and > 0 and <= 600 =>
+            others with { SecondsOption = seconds },
+        ["--endure", var number, .. var rest]
+            when Parse(rest) is { } others && Number(number) is { } minutes and > 1 and <= 60 =>
+            others with { EnduranceMinutes = minutes },
         _ => null,
     };
+
+    private static int? Number(string number) =>
+        int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
 }
 
 /// <summary>
-/// How fast the server is, as shares of what its core could do at best; what it takes; and what floods do to those it serves. All in one run,
-/// so that what the machine does otherwise touches the figures that are compared alike.
+/// Measures the speed of the server as a share of the best that its core could do, its memory, and the effect of floods
+/// on the clients it serves. All is measured in one run, so that other load on the machine affects compared figures
+/// alike.
 /// </summary>
 internal sealed partial class Run(RunArguments arguments, Cores cores, string folder)
 {
@@ -42,7 +49,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
     private const string Speed = "Recognised secrets, one client, by Basic";
     private const string Resources = "Start and memory";
 
-    // Enough to keep the server's core busy.
+    // Sixteen connections keep the server's core busy.
     private const int Connections = 16;
 
     private readonly Table table = new();
@@ -58,11 +65,12 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
 
         if (!OperatingSystem.IsLinux())
         {
-            await Console.Error.WriteLineAsync("This measurement needs Linux: its taskset and /proc.");
+            await Console.Error.WriteLineAsync("This measurement needs Linux, because it uses taskset and /proc.");
             return 1;
         }
 
-        return await Measurement.RunAsync(TimeSpan.FromMinutes((arguments.IsQuick ? 6 : 60) + arguments.EnduredMinutes), async ct =>
+        var limit = TimeSpan.FromMinutes((arguments.IsQuick ? 6 : 60) + arguments.EnduranceMinutes);
+        return await Measurement.RunAsync(limit, async ct =>
         {
             var folder = Directory.CreateTempSubdirectory("tsvc-bench-");
             try
@@ -92,7 +100,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         await using var database = NpgsqlDataSource.Create(connection);
         await using var rsaDatabase = NpgsqlDataSource.Create(rsaConnection);
 
-        Say("Making clients, on all cores.");
+        Log("Making clients, on all cores.");
         var one = (await Workload.MakeAsync(database, "one", 1, Workload.DefaultCost, ct))[0];
         var rsaOne = (await Workload.MakeAsync(rsaDatabase, "one", 1, Workload.DefaultCost, ct))[0];
         var firstUses = await Workload.MakeAsync(database, "first", arguments.IsQuick ? 30 : 100, Workload.DefaultCost, ct);
@@ -103,31 +111,34 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         if (cores.Load is { } load)
             Cores.PinSelf(load);
 
-        var answerLength = await StartsAsync(connection, one, ct);
-        await using (var empty = await ServeNothingAsync(answerLength, one, ct))
+        var answerLength = await MeasureStartsAsync(connection, one, ct);
+        await using (var empty = await ServeEmptyAsync(answerLength, one, ct))
         {
             await WarmUpAsync(empty, await Wrk.FileAsync(folder, "one", [one], ct), ct);
             await using (var server = await ServeAsync(connection, one, ct))
             {
-                await AlgorithmAsync("ES256", server, one, empty, ct);
-                await ManyAsync(server, one, many, rotating, ct);
-                await EndureAsync(server, many, ct);
+                await MeasureAlgorithmAsync("ES256", server, one, empty, ct);
+                await MeasureManyAsync(server, one, many, rotating, ct);
+                await MeasureEnduranceAsync(server, many, ct);
             }
 
             await using (var server = await ServeAsync(rsaConnection, rsaOne, ct, ("Keys__Algorithm", "RS256")))
-                await AlgorithmAsync("RS256", server, rsaOne, empty, ct);
+                await MeasureAlgorithmAsync("RS256", server, rsaOne, empty, ct);
         }
 
-        await FirstUsesAsync(connection, firstUses, ct);
-        await FloodsAsync(connection, one, [.. many.Take(10)], many[10], new(newcomers), ct);
+        await MeasureFirstUsesAsync(connection, firstUses, ct);
+        await MeasureFloodsAsync(connection, one, [.. many.Take(10)], many[10], new(newcomers), ct);
         var (stolen, all) = Ticks();
-        table.Circumstances.Add($"Took {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s; load of the machine at the end: {LoadAverage()}; "
+        table.Circumstances.Add(
+            $"Took {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s; "
+            + $"load of the machine at the end: {LoadAverage()}; "
             + $"of its processors' time the host took {(stolen - ticks.Stolen) / (all - ticks.All):P1}.");
     }
 
     private void Describe()
     {
-        var model = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1];
+        var model = File.ReadLines("/proc/cpuinfo")
+            .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1];
         table.Circumstances.Add($"{Environment.ProcessorCount} cores of {model ?? "an unnamed processor"}, "
             + $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}.");
         table.Circumstances.Add($"{cores}. Load of the machine at the start: {LoadAverage()}.");
@@ -135,7 +146,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             + $"{arguments.FloodSeconds} s. The event log goes to a file; under floods to /dev/null.");
     }
 
-    // Ticks the host gave to others while this machine had work, and all there were.
+    // The ticks that the host gave to other machines while this one had work, and the sum of all ticks.
     private static (double Stolen, double All) Ticks()
     {
         var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..9]
@@ -145,7 +156,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
 
     private static string LoadAverage() => string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3]);
 
-    private static void Say(string what) => Console.Error.WriteLine(what);
+    private static void Log(string message) => Console.Error.WriteLine(message);
 
     private Task<ServerProcess> ServeAsync(
         string connection, BenchClient client, CancellationToken ct, params (string Name, string Value)[] settings)
@@ -158,12 +169,12 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             TokenServer.StartInfo([TokenServer.Program], Postgres.ForService(connection), all), cores.Server, client.Request, ct);
     }
 
-    /// <returns>How long the body of a token's response is.</returns>
-    private async Task<int> StartsAsync(string connection, BenchClient client, CancellationToken ct)
+    /// <returns>The length of the body of a token response, in bytes.</returns>
+    private async Task<int> MeasureStartsAsync(string connection, BenchClient client, CancellationToken ct)
     {
-        Say("Starts.");
+        Log("Starts.");
         var starting = arguments.IsQuick ? 1 : 3;
-        var (starts, anywhere, length, idle) = (new List<double>(), new List<double>(), 0, 0.0);
+        var (starts, onAllCores, length, idle) = (new List<double>(), new List<double>(), 0, 0.0);
         for (var i = 0; i < starting; i++)
         {
             await using (var server = await ServeAsync(connection, client, ct))
@@ -174,23 +185,26 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
                 idle = Math.Max(idle, server.ResidentMiB);
             }
 
-            var start = TokenServer.StartInfo([TokenServer.Program], Postgres.ForService(connection), new Dictionary<string, string> { ["Events__File"] = events });
+            var start = TokenServer.StartInfo(
+                [TokenServer.Program], Postgres.ForService(connection),
+                new Dictionary<string, string> { ["Events__File"] = events });
             await using var free = await ServerProcess.StartAsync(start, AllCores(), client.Request, ct);
-            anywhere.Add(free.FirstAnswer.TotalSeconds);
+            onAllCores.Add(free.FirstAnswer.TotalSeconds);
         }
 
-        table.Add(new Row(Resources, $"start to first token, on all cores, median of {starting}", Median(anywhere), "s", 1));
+        table.Add(new Row(
+            Resources, $"start to first token, on all cores, median of {starting}", Median(onAllCores), "s", 1));
         table.Add(new Row(Resources, $"start to first token, on one core, median of {starting}", Median(starts), "s"));
-        table.Add(new Row(Resources, $"resident, idle after one token, most of {starting}", idle, "MiB", 100));
+        table.Add(new Row(Resources, $"resident, idle after one token, maximum of {starting}", idle, "MiB", 100));
         return length;
     }
 
     private string AllCores() => cores.Server == cores.Load ? cores.Server! : $"{cores.Server},{cores.Load}";
 
-    private Task<ServerProcess> ServeNothingAsync(int answerLength, BenchClient client, CancellationToken ct)
+    private Task<ServerProcess> ServeEmptyAsync(int answerLength, BenchClient client, CancellationToken ct)
     {
         table.Circumstances.Add($"K answers with {answerLength} bytes, as the server does with a token.");
-        // With the server's own settings of the runtime.
+        // The empty server uses the runtime settings of TokenService.
         var start = TokenServer.StartInfo(
         [
             "exec", "--runtimeconfig", Path.ChangeExtension(TokenServer.Program, ".runtimeconfig.json"),
@@ -200,11 +214,15 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         return ServerProcess.StartAsync(start, cores.Server, client.Request, ct);
     }
 
-    /// <summary>How often a second: of the clock, and of the processor, which others on the machine hardly change.</summary>
-    private async Task<(double PerSecond, double PerProcessorSecond)> AloneAsync(double seconds, CancellationToken ct, params string[] what)
+    /// <summary>
+    /// Measures the cryptography alone, per second of the clock and of processor time. Other load on the machine hardly
+    /// changes the latter.
+    /// </summary>
+    private async Task<(double PerSecond, double PerProcessorSecond)> MeasureCryptoAsync(
+        double seconds, CancellationToken ct, params string[] command)
     {
         var start = TokenServer.StartInfo(
-            [typeof(Run).Assembly.Location, .. what, seconds.ToString(CultureInfo.InvariantCulture)]);
+            [typeof(Run).Assembly.Location, .. command, seconds.ToString(CultureInfo.InvariantCulture)]);
         using var process = Process.Start(Cores.Pin(cores.Server, start))!;
         await using var kill = ct.Register(process.Kill);
         var output = await process.StandardOutput.ReadToEndAsync(ct);
@@ -213,10 +231,14 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         return (numbers[0], numbers[1]);
     }
 
-    /// <summary>K, S and the server in turn, several times, and of all that the medians: so the machine is the same for each.</summary>
-    private async Task AlgorithmAsync(string algorithm, ServerProcess server, BenchClient client, ServerProcess empty, CancellationToken ct)
+    /// <summary>
+    /// Measures K, S and the server in turn, several times, and takes the medians, so that other load affects all three
+    /// alike.
+    /// </summary>
+    private async Task MeasureAlgorithmAsync(
+        string algorithm, ServerProcess server, BenchClient client, ServerProcess empty, CancellationToken ct)
     {
-        Say(algorithm);
+        Log(algorithm);
         var file = await Wrk.FileAsync(folder, "one", [client], ct);
         await WarmUpAsync(server, file, ct);
         EmptyEvents();
@@ -226,12 +248,14 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         {
             rounds.Add(new Round(
                 await StretchAsync(empty, file, seconds, ct),
-                await AloneAsync(seconds / 2.0, ct, "signatures", algorithm),
+                await MeasureCryptoAsync(seconds / 2.0, ct, "signatures", algorithm),
                 await StretchAsync(server, file, seconds, ct)));
         }
 
-        Row Figure(string section, string what, Func<Round, double> figure, string unit, double? target = null, bool isMost = true, string? note = null) =>
-            new(section, what, Median(rounds.Select(figure)), unit, target, isMost, note);
+        Row Figure(
+            string section, string what, Func<Round, double> figure, string unit,
+            double? target = null, bool isMaximum = true, string? note = null) =>
+            new(section, what, Median(rounds.Select(figure)), unit, target, isMaximum, note);
 
         var share = algorithm == "ES256" ? 80 : 95;
         var size = algorithm == "RS256" ? $", {new Keys.KeyOptions().RsaKeySize} bits" : "";
@@ -239,32 +263,45 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         table.Add(Figure("Ceiling", $"S: signatures, {algorithm}{size}", round => round.Signatures.PerSecond, "/s"));
         table.Add(Figure("Ceiling", $"1 / (1/K + 1/S), {algorithm}", round => round.Ceiling, "/s"));
         table.Add(Figure(Speed, $"{algorithm}: tokens", round => round.Tokens.PerSecond, "/s"));
-        table.Add(Figure(Speed, $"{algorithm}: share of the ceiling", round => 100 * round.Tokens.PerSecond / round.Ceiling, "%", share, isMost: false));
-        table.Add(Figure(Speed, $"{algorithm}: the same by processor time", round => 100 * round.ProcessorShare, "%", share, isMost: false));
+        table.Add(Figure(
+            Speed, $"{algorithm}: share of the ceiling", round => 100 * round.Tokens.PerSecond / round.Ceiling, "%",
+            share, isMaximum: false));
+        table.Add(Figure(
+            Speed, $"{algorithm}: share by processor time", round => 100 * round.ProcessorShare, "%", share,
+            isMaximum: false));
         table.Add(Figure(Speed, $"{algorithm}: processor time of a request", round => round.Tokens.Microseconds, "us",
             note: $"K {Row.Number(Median(rounds.Select(round => round.Empty.Microseconds)))}, "
                 + $"signature {Row.Number(Median(rounds.Select(round => 1e6 / round.Signatures.PerProcessorSecond)))}"));
         table.Add(Figure(Speed, $"{algorithm}: p50 at full load", round => round.Tokens.Result.P50Microseconds / 1000.0, "ms"));
         table.Add(Figure(Speed, $"{algorithm}: p99 at full load", round => round.Tokens.Result.P99Microseconds / 1000.0, "ms"));
-        table.Add(new Row(Speed, $"{algorithm}: refused or broken", rounds.Sum(round => round.Tokens.Result.Refused + round.Tokens.Result.Broken), "", 0));
-        table.Add(Figure(Speed, $"{algorithm}: collections", round => round.Tokens.Collections / round.Tokens.Result.Seconds, "/s",
+        table.Add(new Row(
+            Speed, $"{algorithm}: refused or broken",
+            rounds.Sum(round => round.Tokens.Result.Refused + round.Tokens.Result.Broken), "", 0));
+        table.Add(Figure(
+            Speed, $"{algorithm}: garbage collections",
+            round => round.Tokens.Collections / round.Tokens.Result.Seconds, "/s",
             note: $"of {Row.Number(Median(rounds.Select(round => round.Tokens.PauseMilliseconds)))} ms"));
         table.Add(Figure(Speed, $"{algorithm}: allocated per request", round => round.Tokens.Bytes, "bytes",
             note: $"K {Row.Number(Median(rounds.Select(round => round.Empty.Bytes)))}"));
-        table.Add(Figure(Speed, $"{algorithm}: of it by our code", round => round.Tokens.Bytes - round.Empty.Bytes, "bytes", 6 * 1024));
+        table.Add(Figure(
+            Speed, $"{algorithm}: allocated by our code", round => round.Tokens.Bytes - round.Empty.Bytes, "bytes",
+            6 * 1024));
 
         var rate = Median(rounds.Select(round => round.Tokens.PerSecond)) / 2;
         var half = await HalfAsync(server);
-        // What the machine and the load do to any server.
+        // The empty server shows how much of the latency comes from the machine and the load.
         var emptyHalf = await HalfAsync(empty);
-        table.Add(new Row(Speed, $"{algorithm}: p50 at half load", half.P50, "ms", Note: $"{rate:F0}/s by a paced, open loop; {half.Failed} failed"));
+        table.Add(new Row(
+            Speed, $"{algorithm}: p50 at half load", half.P50, "ms",
+            Note: $"{rate:F0}/s by a paced, open loop; {half.Failed} failed"));
         table.Add(new Row(Speed, $"{algorithm}: p99 at half load", half.P99, "ms"));
         table.Add(new Row(Speed, $"{algorithm}: p99 / p50 at half load", half.P99 / half.P50, "", 3,
             Note: $"K at the same rate: {Row.Number(emptyHalf.P99)} / {Row.Number(emptyHalf.P50)} ms"));
-        table.Add(new Row(Resources, $"resident, most under load, {algorithm}", server.PeakMiB, "MiB", 200));
+        table.Add(new Row(Resources, $"resident, maximum under load, {algorithm}", server.PeakMiB, "MiB", 200));
 
-        Task<Latencies> HalfAsync(ServerProcess of) =>
-            PacedLoad.RunAsync(of.Port, [client.Request], rate, Connections, TimeSpan.FromSeconds(arguments.Seconds), ct);
+        Task<Latencies> HalfAsync(ServerProcess target) =>
+            PacedLoad.RunAsync(
+                target.Port, [client.Request], rate, Connections, TimeSpan.FromSeconds(arguments.Seconds), ct);
     }
 
     private static double Median(IEnumerable<double> figures)
@@ -274,20 +311,20 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
     }
 
     /// <summary>
-    /// Until tiered compilation has settled: so many requests, and no faster in two stretches on end. In the pauses between them it gets the
-    /// core to itself.
+    /// Runs load until tiered compilation has settled: after enough requests, two stretches in succession are no faster
+    /// than before. The compiler has the core to itself in the pauses between stretches.
     /// </summary>
     private async Task WarmUpAsync(ServerProcess server, string file, CancellationToken ct)
     {
         var (best, requests, settled) = (double.MaxValue, 0L, 0);
-        var most = arguments.IsQuick ? 5 : 20;
-        for (var i = 0; i < most && settled < 2; i++)
+        var maxStretches = arguments.IsQuick ? 5 : 20;
+        for (var i = 0; i < maxStretches && settled < 2; i++)
         {
-            // By processor time, lest a busy machine pass for a slow start.
+            // Processor time is compared, because on a busy machine the clock would show a slow start.
             var stretch = await StretchAsync(server, file, arguments.IsQuick ? 1 : 5, ct);
             await Task.Delay(TimeSpan.FromMilliseconds(arguments.IsQuick ? 200 : 500), ct);
             requests += stretch.Result.Requests;
-            // What takes long by nature is not for the compiler to hasten.
+            // A slow operation, such as an RSA signature, does not become faster by compilation.
             var isWarm = requests > 50_000 || stretch.Microseconds > 1000 && i > 2;
             settled = isWarm && stretch.Microseconds > best * 0.97 ? settled + 1 : 0;
             best = Math.Min(best, stretch.Microseconds);
@@ -314,12 +351,12 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             File.WriteAllText(events, "");
     }
 
-    private async Task ManyAsync(
+    private async Task MeasureManyAsync(
         ServerProcess server, BenchClient one, IReadOnlyList<BenchClient> many, BenchClient rotating, CancellationToken ct)
     {
         const string section = "Tokens/s relative to one client with one secret, in turn with that";
-        Say("Many clients, many secrets.");
-        var alone = await Wrk.FileAsync(folder, "one", [one], ct);
+        Log("Many clients, many secrets.");
+        var oneClientFile = await Wrk.FileAsync(folder, "one", [one], ct);
         IReadOnlyList<(string Name, BenchClient[] Clients)> cases =
         [
             ($"{many.Count / (arguments.IsQuick ? 10 : 100)} clients", [.. many.Take(many.Count / (arguments.IsQuick ? 10 : 100))]),
@@ -329,7 +366,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         foreach (var (name, clients) in cases)
         {
             var file = await Wrk.FileAsync(folder, "many", clients, ct);
-            // Each is hashed once.
+            // First the server must hash each secret once.
             var recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 1 : 5, ct);
             for (var requests = 0L; requests < clients.Length; requests = recognised.Requests)
                 recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 2 : 20, ct);
@@ -340,28 +377,31 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             var seconds = Math.Max(1, arguments.Seconds / arguments.Rounds);
             for (var i = 0; i < arguments.Rounds; i++)
             {
-                var before = await StretchAsync(server, alone, seconds, ct);
+                var before = await StretchAsync(server, oneClientFile, seconds, ct);
                 var stretch = await StretchAsync(server, file, seconds, ct);
                 shares.Add((stretch.PerSecond / before.PerSecond, before.Microseconds / stretch.Microseconds));
                 rate = stretch.PerSecond;
                 failed += stretch.Result.Refused + stretch.Result.Broken;
             }
 
-            table.Add(new Row(section, name, 100 * Median(shares.Select(share => share.Clock)), "%", 95, IsMost: false,
-                $"by processor time {100 * Median(shares.Select(share => share.Processor)):F1} %; {rate:F0}/s; {failed} refused or broken"));
+            table.Add(new Row(
+                section, name, 100 * Median(shares.Select(share => share.Clock)), "%", 95, IsMaximum: false,
+                $"by processor time {100 * Median(shares.Select(share => share.Processor)):F1} %; {rate:F0}/s; "
+                    + $"{failed} refused or broken"));
         }
     }
 
-    /// <summary>Whether memory grows with time: full load, minute after minute, with all the clients there are.</summary>
-    private async Task EndureAsync(ServerProcess server, IReadOnlyList<BenchClient> many, CancellationToken ct)
+    /// <summary>Measures whether memory grows under minutes of full load with all clients.</summary>
+    private async Task MeasureEnduranceAsync(
+        ServerProcess server, IReadOnlyList<BenchClient> many, CancellationToken ct)
     {
-        if (arguments.EnduredMinutes == 0)
+        if (arguments.EnduranceMinutes == 0)
             return;
-        Say($"Load for {arguments.EnduredMinutes} minutes.");
+        Log($"Load for {arguments.EnduranceMinutes} minutes.");
         var file = await Wrk.FileAsync(folder, "many", many, ct);
         var resident = new List<double>();
         var failed = 0L;
-        for (var i = 0; i < arguments.EnduredMinutes; i++)
+        for (var i = 0; i < arguments.EnduranceMinutes; i++)
         {
             server.ForgetPeak();
             var result = await Wrk.RunAsync(server.Port, file, Connections, 60, ct);
@@ -370,25 +410,28 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             EmptyEvents();
         }
 
-        var section = $"{arguments.EnduredMinutes} minutes of full load, {many.Count:N0} clients";
-        table.Add(new Row(section, "resident, most in the first minute", resident[0], "MiB"));
-        table.Add(new Row(section, "resident, most in the last minute", resident[^1], "MiB", 200, Note: string.Join(' ', resident.Select(Row.Number))));
+        var section = $"{arguments.EnduranceMinutes} minutes of full load, {many.Count:N0} clients";
+        table.Add(new Row(section, "resident, maximum in the first minute", resident[0], "MiB"));
+        table.Add(new Row(
+            section, "resident, maximum in the last minute", resident[^1], "MiB", 200,
+            Note: string.Join(' ', resident.Select(Row.Number))));
         table.Add(new Row(section, "refused or broken", failed, "", 0));
     }
 
-    private async Task FirstUsesAsync(string connection, IReadOnlyList<BenchClient> clients, CancellationToken ct)
+    private async Task MeasureFirstUsesAsync(
+        string connection, IReadOnlyList<BenchClient> clients, CancellationToken ct)
     {
         const string section = "First use of a secret (m=19456, t=2)";
-        Say("First uses.");
+        Log("First uses.");
         await using var server = await ServeAsync(connection, clients[0], ct, ("Hashing__SecretMemory", "00:00:00"));
         var file = await Wrk.FileAsync(folder, "first", clients, ct);
         await Wrk.RunAsync(server.Port, file, 8, arguments.IsQuick ? 1 : 3, ct);
-        var rounds = new List<(double Alone, double Tokens, double ProcessorShare)>();
+        var rounds = new List<(double Library, double Tokens, double ProcessorShare)>();
         var failed = 0L;
         var seconds = Math.Max(2, arguments.Seconds / arguments.Rounds);
         for (var i = 0; i < arguments.Rounds; i++)
         {
-            var hashes = await AloneAsync(seconds / 2.0, ct, "hashes");
+            var hashes = await MeasureCryptoAsync(seconds / 2.0, ct, "hashes");
             var used = server.ProcessorTime;
             var result = await Wrk.RunAsync(server.Port, file, 8, seconds, ct);
             var perProcessorSecond = result.Requests / (server.ProcessorTime - used).TotalSeconds;
@@ -396,22 +439,29 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             failed += result.Refused + result.Broken;
         }
 
-        table.Add(new Row(section, "libsodium alone", Median(rounds.Select(round => round.Alone)), "/s"));
-        table.Add(new Row(section, "tokens, each hashed", Median(rounds.Select(round => round.Tokens)), "/s", Note: $"{failed} refused or broken"));
-        table.Add(new Row(section, "share", 100 * Median(rounds.Select(round => round.Tokens / round.Alone)), "%", 95, IsMost: false));
-        table.Add(new Row(section, "the same by processor time", 100 * Median(rounds.Select(round => round.ProcessorShare)), "%", 95, IsMost: false));
+        table.Add(new Row(section, "libsodium alone", Median(rounds.Select(round => round.Library)), "/s"));
+        table.Add(new Row(
+            section, "tokens, each hashed", Median(rounds.Select(round => round.Tokens)), "/s",
+            Note: $"{failed} refused or broken"));
+        table.Add(new Row(
+            section, "share", 100 * Median(rounds.Select(round => round.Tokens / round.Library)), "%", 95,
+            IsMaximum: false));
+        table.Add(new Row(
+            section, "share by processor time", 100 * Median(rounds.Select(round => round.ProcessorShare)), "%", 95,
+            IsMaximum: false));
     }
 
-    private async Task FloodsAsync(
-        string connection, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim, Queue<BenchClient> newcomers, CancellationToken ct)
+    private async Task MeasureFloodsAsync(
+        string connection, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim,
+        Queue<BenchClient> newcomers, CancellationToken ct)
     {
-        Say("Floods.");
+        Log("Floods.");
         await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
         var file = await Wrk.FileAsync(folder, "known", known, ct);
         await WarmUpAsync(server, file, ct);
-        await KnownAsync(2);
-        var calm = await KnownAsync(arguments.Seconds + 2);
-        var came = new Newcomers(server.Port, newcomers);
+        await ServeKnownAsync(2);
+        var calm = await ServeKnownAsync(arguments.Seconds + 2);
+        var newcomerLoad = new Newcomers(server.Port, newcomers);
         const string calmSection = "Calm: 500 requests/s of recognised clients";
         table.Add(new Row(calmSection, "p50", calm.P50, "ms"));
         table.Add(new Row(calmSection, "p99", calm.P99, "ms"));
@@ -419,43 +469,48 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
 
         foreach (var flood in new Floods(server.Port, folder, known, victim).All.Where(flood => flood.MayBeShort || !arguments.IsQuick))
         {
-            var section = $"Flood beside that: {flood.Name}";
-            Say(section);
+            var section = $"Flood beside 500 requests/s of recognised clients: {flood.Name}";
+            Log(section);
             server.ForgetPeak();
             var lines = server.Lines;
             var flooding = flood.RunAsync(arguments.FloodSeconds, ct);
             await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
-            var coming = came.ComeAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
-            var served = await KnownAsync(arguments.FloodSeconds - 1);
-            var took = await coming;
+            var coming = newcomerLoad.MeasureAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
+            var served = await ServeKnownAsync(arguments.FloodSeconds - 1);
+            var durations = await coming;
             var flooded = await flooding;
-            table.Add(new Row(section, "of it", flooded.PerSecond, "/s", Note: flooded.Summary));
+            table.Add(new Row(section, "the flood", flooded.PerSecond, "/s", Note: flooded.Summary));
             table.Add(new Row(section, "recognised: failures", served.Failed, "", 0, Note: $"of {served.Sent}"));
             table.Add(new Row(section, "recognised: p50", served.P50, "ms"));
             table.Add(new Row(section, "recognised: p99", served.P99, "ms", Note: $"worst {Row.Number(served.P100)} ms"));
             table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
-            table.Add(new Row(section, "newcomers: slowest token", took.Max().TotalSeconds, "s", 2, Note: $"of {took.Count}"));
-            table.Add(new Row(section, "resident, most", server.PeakMiB, "MiB", 200, Note: $"then {Row.Number(server.ResidentMiB)}"));
+            table.Add(new Row(
+                section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
+                Note: $"of {durations.Count}"));
+            table.Add(new Row(
+                section, "resident, maximum", server.PeakMiB, "MiB", 200,
+                Note: $"then {Row.Number(server.ResidentMiB)}"));
             if (server.Lines > lines)
-                table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastWords())));
+                table.Add(new Row(
+                    section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
             await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
         }
 
-        // What it said last, in short.
+        // The message of the last log line, shortened.
         static string Message(string lines) => MessageText().Match(lines.Split('\n')[^1]).Value;
 
-        Task<Latencies> KnownAsync(int seconds) => PacedLoad.RunAsync(
+        Task<Latencies> ServeKnownAsync(int seconds) => PacedLoad.RunAsync(
             server.Port, [.. known.Select(client => client.Request)], 500, 16, TimeSpan.FromSeconds(seconds), ct);
     }
 
     [GeneratedRegex("\"Message\":\"[^\"]{1,80}")]
     private static partial Regex MessageText();
 
-    /// <param name="Result">What wrk saw.</param>
-    /// <param name="Microseconds">Of processor time, for each request.</param>
-    /// <param name="Bytes">Allocated for each request.</param>
-    /// <param name="Collections">Of garbage.</param>
-    /// <param name="PauseMilliseconds">In each.</param>
+    /// <param name="Result">The result of wrk.</param>
+    /// <param name="Microseconds">Processor time of a request.</param>
+    /// <param name="Bytes">Allocated for a request.</param>
+    /// <param name="Collections">The number of garbage collections.</param>
+    /// <param name="PauseMilliseconds">The pause of a garbage collection.</param>
     private sealed record Stretch(WrkResult Result, double Microseconds, double Bytes, int Collections, double PauseMilliseconds)
     {
         public double PerSecond => Result.PerSecond;

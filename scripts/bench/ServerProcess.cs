@@ -6,20 +6,21 @@ using System.Text;
 
 namespace TokenService.Bench;
 
-/// <param name="Allocated">Bytes, ever.</param>
-/// <param name="Collections">Of generation 0, ever.</param>
-/// <param name="FullCollections">Of generation 2, ever.</param>
-/// <param name="PauseMilliseconds">In all of them.</param>
+/// <summary>The garbage collector's figures since the process started.</summary>
+/// <param name="Allocated">In bytes.</param>
+/// <param name="Collections">The number of collections of generation 0.</param>
+/// <param name="FullCollections">The number of collections of generation 2.</param>
+/// <param name="PauseMilliseconds">The sum of all pauses.</param>
 internal sealed record Counters(double Allocated, int Collections, int FullCollections, double PauseMilliseconds);
 
-/// <summary>A server on its core, and what can be seen of it from without.</summary>
+/// <summary>A server process on its core, with its memory, processor time and garbage collections.</summary>
 internal sealed class ServerProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(30);
 
     private readonly Process process;
     private readonly string socket;
-    private readonly Queue<string> said = new();
+    private readonly Queue<string> lastLines = new();
 
     private ServerProcess(ProcessStartInfo start, string? core)
     {
@@ -38,13 +39,13 @@ internal sealed class ServerProcess : IAsyncDisposable
 
     public int Port { get; }
 
-    /// <summary>From the process being started to the end of the first answer that was a 200.</summary>
+    /// <summary>The time from the start of the process to the end of the first answer with status 200.</summary>
     public TimeSpan FirstAnswer { get; private set; }
 
-    /// <summary>Body of that answer, in bytes.</summary>
+    /// <summary>The length of that answer's body, in bytes.</summary>
     public int AnswerLength { get; private set; }
 
-    /// <summary>That it has used so far, on whatever core.</summary>
+    /// <summary>The processor time used so far, on all cores.</summary>
     public TimeSpan ProcessorTime
     {
         get
@@ -54,18 +55,18 @@ internal sealed class ServerProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Lines in its log so far.</summary>
+    /// <summary>The number of log lines so far.</summary>
     public int Lines { get; private set; }
 
-    public double ResidentMiB => Status("VmRSS:");
+    public double ResidentMiB => ReadStatus("VmRSS:");
 
-    /// <summary>The most it was since <see cref="ForgetPeak"/>, or ever.</summary>
-    public double PeakMiB => Status("VmHWM:");
+    /// <summary>The maximum of <see cref="ResidentMiB"/> since <see cref="ForgetPeak"/> or the start.</summary>
+    public double PeakMiB => ReadStatus("VmHWM:");
 
-    /// <param name="start">How.</param>
-    /// <param name="core">Where; null: anywhere.</param>
-    /// <param name="request">Which it will answer with 200 once it works.</param>
-    /// <param name="ct">Ends it.</param>
+    /// <param name="start">The command.</param>
+    /// <param name="core">The core that the server may use; null: all.</param>
+    /// <param name="request">A request that the server answers with 200 once it is ready.</param>
+    /// <param name="ct">Ends the start.</param>
     public static async Task<ServerProcess> StartAsync(ProcessStartInfo start, string? core, byte[] request, CancellationToken ct)
     {
         var began = Stopwatch.GetTimestamp();
@@ -74,8 +75,8 @@ internal sealed class ServerProcess : IAsyncDisposable
         {
             while (!server.Answers(request))
             {
-                if (server.process.HasExited || Stopwatch.GetElapsedTime(began) > Patience)
-                    throw new InvalidOperationException($"A server did not start:\n{server.LastWords()}");
+                if (server.process.HasExited || Stopwatch.GetElapsedTime(began) > MaxWait)
+                    throw new InvalidOperationException($"A server did not start:\n{server.LastLogLines()}");
                 await Task.Delay(TimeSpan.FromMilliseconds(2), ct);
             }
 
@@ -101,11 +102,11 @@ internal sealed class ServerProcess : IAsyncDisposable
         return new Counters(numbers[0], (int)numbers[1], (int)numbers[2], numbers[3]);
     }
 
-    /// <summary>What it said last, for a person.</summary>
-    public string LastWords()
+    /// <summary>The last lines of its log, for a person to read.</summary>
+    public string LastLogLines()
     {
-        lock (said)
-            return string.Join('\n', said);
+        lock (lastLines)
+            return string.Join('\n', lastLines);
     }
 
     public async ValueTask DisposeAsync()
@@ -128,7 +129,7 @@ internal sealed class ServerProcess : IAsyncDisposable
         try
         {
             using var connection = new Connection(Port);
-            var answer = connection.Ask(request, Patience);
+            var answer = connection.Ask(request, MaxWait);
             AnswerLength = answer.BodyLength;
             return answer.Status == 200;
         }
@@ -138,8 +139,8 @@ internal sealed class ServerProcess : IAsyncDisposable
         }
     }
 
-    // In KiB there.
-    private double Status(string field)
+    // Linux gives these fields in KiB.
+    private double ReadStatus(string field)
     {
         var line = File.ReadLines($"/proc/{process.Id}/status").Single(line => line.StartsWith(field, StringComparison.Ordinal));
         return double.Parse(line[field.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) / 1024;
@@ -149,12 +150,12 @@ internal sealed class ServerProcess : IAsyncDisposable
     {
         if (line is null)
             return;
-        lock (said)
+        lock (lastLines)
         {
             Lines++;
-            said.Enqueue(line);
-            if (said.Count > 10)
-                said.Dequeue();
+            lastLines.Enqueue(line);
+            if (lastLines.Count > 10)
+                lastLines.Dequeue();
         }
     }
 }

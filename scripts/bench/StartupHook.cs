@@ -2,10 +2,13 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 
-// In the global namespace and of this name, as the runtime wants it: DOTNET_STARTUP_HOOKS runs it in the server's own process, which needs
-// to know nothing of it.
+// The runtime requires this class name in the global namespace. DOTNET_STARTUP_HOOKS runs it in the server's own
+// process, without a change of the server.
 
-/// <summary>Tells whoever connects to the socket BENCH_COUNTERS what the process has allocated and how often it has collected.</summary>
+/// <summary>
+/// Sends the process's allocated bytes and garbage collections to each connection to the socket that BENCH_COUNTERS
+/// names.
+/// </summary>
 internal static class StartupHook
 {
     public const string Variable = "BENCH_COUNTERS";
@@ -25,7 +28,8 @@ internal static class StartupHook
         {
             using var connection = listener.Accept();
             connection.Send(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
-                $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} {GC.CollectionCount(2)} {GC.GetTotalPauseDuration().TotalMilliseconds}")));
+                $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} {GC.CollectionCount(2)} "
+                + $"{GC.GetTotalPauseDuration().TotalMilliseconds}")));
         }
     }
 }

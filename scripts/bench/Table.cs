@@ -3,21 +3,23 @@ using System.Text.Json;
 
 namespace TokenService.Bench;
 
-/// <param name="Section">What it belongs to.</param>
-/// <param name="What">What was measured.</param>
+/// <param name="Section">The heading under which the row is printed.</param>
+/// <param name="What">The name of the figure.</param>
 /// <param name="Value">The figure.</param>
-/// <param name="Unit">Of the figure.</param>
-/// <param name="Target">What it should be, as a bound.</param>
-/// <param name="IsMost">Whether the target is the most it may be, rather than the least.</param>
-/// <param name="Note">What else there is to say.</param>
+/// <param name="Unit">The unit of the figure and the target.</param>
+/// <param name="Target">The aim; null: there is none.</param>
+/// <param name="IsMaximum">Whether the target is an upper bound; otherwise it is a lower bound.</param>
+/// <param name="Note">Further figures, printed behind the verdict.</param>
 internal sealed record Row(
-    string Section, string What, double Value, string Unit, double? Target = null, bool IsMost = true, string? Note = null)
+    string Section, string What, double Value, string Unit, double? Target = null, bool IsMaximum = true,
+    string? Note = null)
 {
-    public bool? IsMet => Target is not { } target ? null : IsMost ? Value <= target : Value >= target;
+    public bool? IsMet => Target is not { } target ? null : IsMaximum ? Value <= target : Value >= target;
 
-    /// <summary>The bound, and by how much of it the figure misses.</summary>
+    /// <summary>The target, and whether the figure meets it or by how much it misses.</summary>
     public string Verdict => Target is not { } target ? ""
-        : $"{(IsMost ? "<=" : ">=")} {Number(target)} " + (IsMet == true ? "met" : $"MISSED by {Math.Abs(Value - target) / target:P0}");
+        : $"{(IsMaximum ? "<=" : ">=")} {Number(target)} "
+            + (IsMet == true ? "met" : $"MISSED by {Math.Abs(Value - target) / target:P0}");
 
     public static string Number(double value) => value switch
     {
@@ -29,7 +31,7 @@ internal sealed record Row(
     };
 }
 
-/// <summary>All that one run measured.</summary>
+/// <summary>The figures of one run.</summary>
 internal sealed class Table
 {
     private static readonly JsonSerializerOptions Indented = new(JsonSerializerDefaults.Web)
@@ -40,7 +42,7 @@ internal sealed class Table
 
     private readonly List<Row> rows = [];
 
-    /// <summary>Where it was measured, and how.</summary>
+    /// <summary>The machine, its load, and the settings of the measurement.</summary>
     public List<string> Circumstances { get; } = [];
 
     public void Add(Row row)

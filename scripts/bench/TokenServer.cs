@@ -3,10 +3,12 @@ using System.Security.Cryptography;
 
 namespace TokenService.Bench;
 
-/// <summary>The program that was built with this one.</summary>
+/// <summary>Starts the TokenService that was built with this program.</summary>
 internal static class TokenServer
 {
-    /// <summary>The least a digest may cost, and as many wrong ones as can be, for what is not about hashing.</summary>
+    /// <summary>
+    /// The cheapest digests and the highest rate limits, for measurements that are not about hashing.
+    /// </summary>
     public static readonly IReadOnlyDictionary<string, string> CheapHashes = new Dictionary<string, string>
     {
         ["Hashing__MemoryKiB"] = "8192",
@@ -15,7 +17,7 @@ internal static class TokenServer
         ["Limits__FailuresPerSource"] = "10000",
     };
 
-    // What somebody has exported for a server of his own is not meant for this one.
+    // Settings in the environment of the user are for another server, so they are removed.
     private static readonly string[] Settings =
     [
         "Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Limits__", "Clients__", "Events__", "Proxies", "Urls",
@@ -26,16 +28,16 @@ internal static class TokenServer
 
     public static readonly string Program = Path.Combine(AppContext.BaseDirectory, "TokenService.dll");
 
-    /// <param name="args">A command; none serves.</param>
-    /// <param name="connectionString">Of its database, should it need one.</param>
-    /// <param name="settings">Those that are not the usual.</param>
-    /// <param name="cores">Which it may use; null: all.</param>
+    /// <param name="args">A command; none: the server.</param>
+    /// <param name="connectionString">For its database, if it needs one.</param>
+    /// <param name="settings">Settings that differ from the usual ones.</param>
+    /// <param name="cores">The cores that the process may use; null: all.</param>
     public static Process Start(
         string[] args, string connectionString = "", IReadOnlyDictionary<string, string>? settings = null, string? cores = null) =>
         Process.Start(Cores.Pin(cores, StartInfo([Program, .. args], connectionString, settings)))!;
 
     /// <summary>Runs a command to its end.</summary>
-    /// <returns>What it printed.</returns>
+    /// <returns>Its standard output.</returns>
     public static async Task<string> RunAsync(string[] args, string input, string connectionString, CancellationToken ct)
     {
         using var process = Start(args, connectionString, CheapHashes);
@@ -47,12 +49,13 @@ internal static class TokenServer
         ct.ThrowIfCancellationRequested();
         return process.ExitCode == 0
             ? output
-            : throw new InvalidOperationException($"TokenService {string.Join(' ', args)} failed; what it says stands above.");
+            : throw new InvalidOperationException(
+                $"TokenService {string.Join(' ', args)} failed; its output above says why.");
     }
 
-    /// <param name="args">For dotnet.</param>
-    /// <param name="connectionString">Of its database, should it need one.</param>
-    /// <param name="settings">Those that are not the usual.</param>
+    /// <param name="args">The arguments of dotnet.</param>
+    /// <param name="connectionString">For its database, if it needs one.</param>
+    /// <param name="settings">Settings that differ from the usual ones.</param>
     public static ProcessStartInfo StartInfo(
         string[] args, string connectionString = "", IReadOnlyDictionary<string, string>? settings = null)
     {
@@ -60,7 +63,7 @@ internal static class TokenServer
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
-            // A server's log; what a command says there is for the person who runs this.
+            // A server's log is read by this program; the errors of a command are for the person who runs it.
             RedirectStandardError = args is [_],
         };
         foreach (var name in start.Environment.Keys.Where(IsSetting).ToList())
@@ -69,7 +72,7 @@ internal static class TokenServer
         start.Environment["ASPNETCORE_URLS"] = "http://127.0.0.1:0";
         start.Environment["Issuer"] = "http://127.0.0.1";
         start.Environment["Keys__SealingKeys__bench"] = SealingKey;
-        // Killed, it would leave the socket of its diagnostics behind.
+        // A killed process would leave its diagnostics socket behind.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
         foreach (var (name, value) in settings ?? new Dictionary<string, string>())
             start.Environment[name] = value;

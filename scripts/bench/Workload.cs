@@ -9,10 +9,10 @@ namespace TokenService.Bench;
 /// <param name="Secret">One of its secrets, or a wrong one.</param>
 internal sealed record BenchClient(string Id, string Secret)
 {
-    /// <summary>What follows <c>Basic</c>. Nothing in it needs form-encoding.</summary>
+    /// <summary>The credentials after <c>Basic</c>. Neither id nor secret needs form-encoding.</summary>
     public string Basic => Convert.ToBase64String(Encoding.ASCII.GetBytes($"{Id}:{Secret}"));
 
-    /// <summary>A whole request for a token.</summary>
+    /// <summary>A complete token request.</summary>
     public byte[] Request
     {
         get
@@ -48,7 +48,7 @@ internal static class Workload
 
     private const string Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-    /// <summary>Makes clients; hashes on all cores there are.</summary>
+    /// <summary>Makes clients. Their secrets are hashed on all cores.</summary>
     public static async Task<IReadOnlyList<BenchClient>> MakeAsync(
         NpgsqlDataSource database, string name, int count, Argon2Cost cost, CancellationToken ct)
     {
@@ -63,7 +63,7 @@ internal static class Workload
     }
 
     /// <summary>Gives a client more secrets.</summary>
-    /// <returns>It, with the last of them.</returns>
+    /// <returns>The client with the last of these secrets.</returns>
     public static async Task<BenchClient> AddSecretsAsync(NpgsqlDataSource database, BenchClient client, int count, CancellationToken ct)
     {
         var secrets = Secrets(count, Cheapest, ct);
@@ -74,10 +74,10 @@ internal static class Workload
         return client with { Secret = secrets[^1].Value };
     }
 
-    /// <summary>A whole secret that names no row.</summary>
+    /// <summary>A well-formed secret whose selector is in no row.</summary>
     public static string Guess() => GeneratedSecret.Create().Value;
 
-    /// <summary>A whole secret that names the row of another, and so has to be hashed.</summary>
+    /// <summary>A well-formed wrong secret with the selector of a real one, so that the server must hash it.</summary>
     public static string GuessAt(string secret)
     {
         var body = secret[..18] + RandomNumberGenerator.GetString(Base62, 43);

@@ -3,13 +3,13 @@ using System.Text.Json;
 
 namespace TokenService.Bench;
 
-/// <param name="Requests">That were answered.</param>
-/// <param name="Seconds">In which they were.</param>
-/// <param name="Refused">Of them, those not answered 2xx.</param>
-/// <param name="Broken">That were not answered.</param>
-/// <param name="P50Microseconds">Of an answer.</param>
-/// <param name="P99Microseconds">Of an answer.</param>
-/// <param name="Statuses">Answers by status, where they were counted.</param>
+/// <param name="Requests">The number of answered requests.</param>
+/// <param name="Seconds">The duration.</param>
+/// <param name="Refused">The number of answers with a status other than 2xx.</param>
+/// <param name="Broken">The number of requests without an answer.</param>
+/// <param name="P50Microseconds">The median duration of an answer.</param>
+/// <param name="P99Microseconds">The 99th percentile of the duration of an answer.</param>
+/// <param name="Statuses">The number of answers by status, if they were counted.</param>
 internal sealed record WrkResult(
     long Requests,
     double Seconds,
@@ -22,10 +22,10 @@ internal sealed record WrkResult(
     public double PerSecond => Requests / Seconds;
 }
 
-/// <summary>As many requests as the server answers, by wrk.</summary>
+/// <summary>Runs wrk, which sends as many requests as the server answers.</summary>
 internal static class Wrk
 {
-    /// <summary>A file of credentials for it.</summary>
+    /// <summary>Writes a file of credentials for wrk.</summary>
     public static async Task<string> FileAsync(string folder, string name, IEnumerable<BenchClient> clients, CancellationToken ct)
     {
         var file = Path.Combine(folder, name);
@@ -33,12 +33,14 @@ internal static class Wrk
         return file;
     }
 
-    /// <param name="port">Of the server.</param>
-    /// <param name="file">Of credentials.</param>
-    /// <param name="connections">That each wait for an answer before they ask again.</param>
-    /// <param name="seconds">For how long.</param>
-    /// <param name="ct">Ends it.</param>
-    /// <param name="isFlood">Counted by status, and no hindrance to others on the load's core.</param>
+    /// <param name="port">The server's port.</param>
+    /// <param name="file">The file of credentials.</param>
+    /// <param name="connections">The number of connections; each waits for its answer before the next request.</param>
+    /// <param name="seconds">The duration.</param>
+    /// <param name="ct">Ends wrk early.</param>
+    /// <param name="isFlood">
+    /// Whether wrk counts answers by status and runs at low priority, so that other load on its core is not slowed.
+    /// </param>
     public static async Task<WrkResult> RunAsync(
         int port, string file, int connections, int seconds, CancellationToken ct, bool isFlood = false)
     {

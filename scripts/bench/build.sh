@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the measurements: sees to what they need and builds them, with TokenService, for release.
+# Sourced by the measurements: installs what they need and builds them, with TokenService, for release.
 
-# prepare ARGUMENTS...: sets $program, and $arguments without --no-install. A FILE among them stays relative to where we were called.
+# prepare ARGUMENTS...: sets $program, and $arguments without --no-install. A FILE stays relative to the caller's
+# folder.
 prepare() {
-  local called_from=$PWD said
+  local called_from=$PWD output
   cd "$(dirname "${BASH_SOURCE[0]}")/../.."
   . scripts/prerequisites.sh
   if [ "${1-}" = --no-install ]; then may_install=no && shift; fi
@@ -11,13 +12,13 @@ prepare() {
 
   need_dotnet
   need_sodium
-  need postgresql has_local_postgres # a throwaway is made of the machine's own binaries
+  need postgresql has_local_postgres # --throwaway needs the machine's own binaries
   [ "${needs_wrk-no}" = no ] || need wrk has wrk
 
-  # Says where the program is, or what is wrong.
-  said=$(dotnet build scripts/bench -c Release --nologo -v quiet --disable-build-servers \
-    -target:Build -getProperty:TargetPath 2>&1) || die "$said"
-  program=${said##*$'\n'}
+  # The last line of the output is the path of the program, or the output says what failed.
+  output=$(dotnet build scripts/bench -c Release --nologo -v quiet --disable-build-servers \
+    -target:Build -getProperty:TargetPath 2>&1) || die "$output"
+  program=${output##*$'\n'}
   cd "$called_from"
 }
 

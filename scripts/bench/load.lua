@@ -1,6 +1,7 @@
--- For wrk: asks for tokens with the credentials of a file, one Basic value a line, in turn. Prints what came of it as one line of JSON.
+-- A script for wrk: requests tokens with the credentials of FILE, one Basic value a line, in turn. Prints the result as
+-- one line of JSON.
 --   wrk ... --script load.lua URL -- FILE
--- BENCH_COUNT=yes counts the answers by status, at the price of some of wrk's speed.
+-- BENCH_COUNT=yes also counts the answers by status, which makes wrk a little slower.
 
 local requests, next_one = {}, 0
 local threads = {}
@@ -39,7 +40,10 @@ function done(summary, latency)
   end
 
   local errors = summary.errors
-  io.write(string.format('{"requests":%d,"seconds":%.6f,"refused":%d,"broken":%d,"p50Microseconds":%d,"p99Microseconds":%d,"statuses":{%s}}\n',
-    summary.requests, summary.duration / 1e6, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+  local result = '{"requests":%d,"seconds":%.6f,"refused":%d,"broken":%d,"p50Microseconds":%d,"p99Microseconds":%d,'
+    .. '"statuses":{%s}}\n'
+  io.write(string.format(
+    result, summary.requests, summary.duration / 1e6, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout,
     latency:percentile(50), latency:percentile(99), table.concat(counts, ",")))
 end

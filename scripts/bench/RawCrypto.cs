@@ -6,19 +6,22 @@ using TokenService.Secrets;
 
 namespace TokenService.Bench;
 
-/// <summary>What the cryptography alone does in a second, on one thread: of the clock, and of the processor.</summary>
-internal static class Alone
+/// <summary>
+/// Measures the cryptography without a server, on one thread, and prints operations per second of the clock and per
+/// second of processor time.
+/// </summary>
+internal static class RawCrypto
 {
-    /// <summary>About what a token's header and payload take.</summary>
+    /// <summary>About the length of a token's header and payload, in bytes.</summary>
     private const int SignedBytes = 420;
 
-    /// <summary>The S of the ceiling, with a key pair as the server makes them.</summary>
+    /// <summary>The S of the ceiling: signatures with a key pair such as the server makes.</summary>
     public static int Sign(string algorithm, double seconds)
     {
         using var pair = SignatureAlgorithm.Of(algorithm).CreatePair(new KeyOptions().RsaKeySize);
         var message = RandomNumberGenerator.GetBytes(SignedBytes);
         var signature = new byte[1024];
-        Print(seconds, pair switch
+        Report(seconds, pair switch
         {
             ECDsa ec => () => ec.TrySignData(message, signature, HashAlgorithmName.SHA256, out _),
             RSA rsa => () => rsa.TrySignData(message, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1, out _),
@@ -27,15 +30,15 @@ internal static class Alone
         return 0;
     }
 
-    /// <summary>The Argon2id library with the server's default cost.</summary>
+    /// <summary>Hashes with the server's Argon2id library at its default cost.</summary>
     public static int Hash(double seconds)
     {
         SecretHasher.Start();
-        Print(seconds, () => SecretHasher.Hash("a secret of this measurement", new HashingOptions().Cost));
+        Report(seconds, () => SecretHasher.Hash("a secret of this measurement", new HashingOptions().Cost));
         return 0;
     }
 
-    private static void Print(double seconds, Action work)
+    private static void Report(double seconds, Action work)
     {
         Repeat(TimeSpan.FromSeconds(0.5), work); // warms up
         var (perSecond, perProcessorSecond) = Repeat(TimeSpan.FromSeconds(seconds), work);
