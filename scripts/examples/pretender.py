@@ -1,17 +1,17 @@
-"""For scripts/examples/check: pretends to be an issuer that signs every kind of bad token, and an API with moods.
+"""For scripts/examples/check: pretends to be an issuer that signs bad tokens, and an API that sometimes refuses.
 
 pretender.py PORT AUDIENCE CERTIFICATE KEY
 
-GET /tokens             a line for each kind of token: the status an API must answer it with, and the kind
-GET /tokens/KIND        such a token, spoiled in that one way; "good" is not spoiled
+GET /tokens             a line for each kind of token: the status that an API must answer with, and the kind
+GET /tokens/KIND        a token of that kind, wrong in one way; "good" is not wrong
 POST /introspect        RFC 7662, for "apache-api" with any secret
-GET /lists              a line for each list of revoked tokens, in the order in which an API gets them: the status it must then answer
-                        the good token with, and the list
-GET /lists/KIND         from now on that is the list
-GET /revoked-tokens     the list
-GET /fetched            how often it has been fetched since
-POST /token, GET /api   refuse now and then
-GET /story              how the last two have answered
+GET /lists              a line for each list of revoked tokens, in the order in which an API gets them: the status that
+                        the API must then answer the good token with, and the kind of list
+GET /lists/KIND         publishes the list of that kind
+GET /revoked-tokens     the published list
+GET /fetched            how often the list has been fetched since it was published
+POST /token, GET /api   refuse some requests
+GET /story              the answers of /token and /api so far
 """
 
 import hmac
@@ -49,7 +49,7 @@ def jwks(key, kid):
 
 
 def token(key=KEY, algorithm="ES256", header=None, **claims):
-    """A good one, but for what is passed. None leaves a member out."""
+    """A good token, with the passed changes. None leaves a member out."""
     now = int(time.time())
     good = {
         "iss": ISSUER,
@@ -118,7 +118,7 @@ KINDS = {
 
 
 def revoked_tokens(key=KEY, typ="revoked-tokens+jwt", **claims):
-    """A list of none, but for what is passed."""
+    """An empty list, with the passed changes."""
     now = int(time.time())
     empty = {"not_before": {}, "revoked": []}
     payload = {"iss": ISSUER, "aud": LIST_URI, "iat": now, "exp": now + 300, **empty, **claims}
@@ -134,7 +134,7 @@ LISTS = {
     "of-the-clients-tokens": (401, lambda: revoked_tokens(not_before={"caller": int(time.time()) + 60})),
     "empty-again": (200, revoked_tokens),
     "of-the-token": (401, lambda: revoked_tokens(revoked=["0", "1"])),
-    # Empty too, but not to be taken: the one before stands.
+    # An API must not accept these empty lists, so it goes on using the list before.
     "none": (401, lambda: None),
     "rubbish": (401, lambda: "{}"),
     "signed-by-a-stranger": (401, lambda: revoked_tokens(key=STRANGERS_KEY)),
@@ -145,7 +145,7 @@ LISTS = {
     "expired": (401, lambda: revoked_tokens(exp=int(time.time()) - 120)),
     "that-never-expires": (401, lambda: revoked_tokens(exp=None)),
     "without-tokens": (401, lambda: revoked_tokens(revoked=None)),
-    # The one before serves until it expires, and no longer.
+    # The API uses this list until it expires, and no longer.
     "that-expires-soon": (200, lambda: revoked_tokens(exp=int(time.time()) + 4)),
     "none-for-long": (503, lambda: None),
     "empty-at-last": (200, revoked_tokens),
@@ -165,23 +165,23 @@ def fetch():
     return LISTS[published][1]()
 
 
-# --- the API and the token endpoint, with moods: how they answer the first request, the second, ... and all further ones ---
+# --- the API and the token endpoint: their answers to the first request, the second, ... and all further ones ---
 
-MOODS = {"/token": [503, 200], "/api": [200, 429, 200, 401, 200, 401, 401, 200]}
-PATIENCE = 1  # seconds, which 429 and 503 ask for
+ANSWERS = {"/token": [503, 200], "/api": [200, 429, 200, 401, 200, 401, 401, 200]}
+RETRY_AFTER = 1  # seconds that 429 and 503 ask the caller to wait
 
 story = []
 not_before = 0.0
 
 
-def in_a_mood(path):
+def answer_in_turn(path):
     global not_before
     if time.time() < not_before:
         story.append(f"{path} too early")
         return 503
     met = sum(line.startswith(path) for line in story)
-    status = MOODS[path][min(met, len(MOODS[path]) - 1)]
-    not_before = time.time() + PATIENCE if status in (429, 503) else 0.0
+    status = ANSWERS[path][min(met, len(ANSWERS[path]) - 1)]
+    not_before = time.time() + RETRY_AFTER if status in (429, 503) else 0.0
     story.append(f"{path} {status}")
     return status
 
@@ -219,7 +219,7 @@ class Handler(BaseHTTPRequestHandler):
         elif name in KINDS:
             self.answer(200, KINDS[name][1]())
         elif self.path == "/api":
-            self.answer(in_a_mood("/api"), "{}")
+            self.answer(answer_in_turn("/api"), "{}")
         elif self.path == "/story":
             self.answer(200, "\n".join(story))
         else:
@@ -231,7 +231,7 @@ class Handler(BaseHTTPRequestHandler):
             caller = b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().split(":")[0]
             status, answer = (200, introspect(form["token"][0])) if caller == "apache-api" else (401, {})
         else:
-            status = in_a_mood("/token")
+            status = answer_in_turn("/token")
             granted = {"access_token": f"t{len(story)}", "token_type": "Bearer", "expires_in": 600}
             answer = granted if status == 200 else {"error": "temporarily_unavailable"}
         self.answer(status, json.dumps(answer))
@@ -241,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         if status in (429, 503):
-            self.send_header("Retry-After", str(PATIENCE))
+            self.send_header("Retry-After", str(RETRY_AFTER))
         self.end_headers()
         self.wfile.write(body.encode())
 

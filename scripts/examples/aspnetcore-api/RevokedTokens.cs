@@ -9,9 +9,9 @@ using Microsoft.IdentityModel.Tokens;
 namespace Examples;
 
 /// <summary>
-/// Refuses tokens that are dead before they expire, by a list that the issuer signs, fetched about once a minute. While a new one cannot
-/// be had the last one serves until it expires, five minutes after it was signed. Then no token is taken any more, and the answer is 503:
-/// nobody can say which of them are dead.
+/// Refuses tokens that were revoked, by a list that the issuer signs, fetched about once a minute. When no new list can
+/// be fetched, the last one is used until it expires, five minutes after it was signed. After that every request is
+/// answered 503, because the API cannot know which tokens were revoked.
 /// </summary>
 public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> options, TimeProvider clock, ILogger<RevokedTokens> logger)
     : BackgroundService
@@ -37,11 +37,11 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
                 context.HttpContext.RequestServices.GetRequiredService<RevokedTokens>().Check(context);
                 return Task.CompletedTask;
             };
-            bearer.Events.OnChallenge = ExcuseAsync;
+            bearer.Events.OnChallenge = AnswerUnavailableAsync;
         });
     }
 
-    // The first list is there before the first request is.
+    // The first list is fetched before the API accepts requests.
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await FetchAsync(cancellationToken);
@@ -68,9 +68,10 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
             var jwt = await bearer.Backchannel.GetStringAsync(address, ct);
             var read = await new JsonWebTokenHandler().ValidateTokenAsync(jwt, new TokenValidationParameters
             {
-                ConfigurationManager = (BaseConfigurationManager)bearer.ConfigurationManager, // keys and issuer, those of the tokens
+                // The keys and the issuer are those of the tokens.
+                ConfigurationManager = (BaseConfigurationManager)bearer.ConfigurationManager,
                 ValidTypes = ["revoked-tokens+jwt"], // no other JWT of this issuer
-                ValidAudience = address, // its own address, since it is for all
+                ValidAudience = address, // the list's own address, since it is for every API
             });
             last = read.IsValid
                 ? JsonSerializer.Deserialize<List>(Base64UrlEncoder.DecodeBytes(((JsonWebToken)read.SecurityToken).EncodedPayload), Json)
@@ -93,7 +94,7 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
             context.Fail("The token was revoked.");
     }
 
-    private static Task ExcuseAsync(JwtBearerChallengeContext context)
+    private static Task AnswerUnavailableAsync(JwtBearerChallengeContext context)
     {
         if (context.AuthenticateFailure is NoListException)
         {
@@ -105,12 +106,12 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
         return Task.CompletedTask;
     }
 
-    [LoggerMessage(LogLevel.Error, "There is no new list of revoked tokens. The last one serves until {Expiry}.")]
+    [LoggerMessage(LogLevel.Error, "There is no new list of revoked tokens. The last one is used until {Expiry}.")]
     private partial void LogFailure(Exception e, DateTimeOffset? expiry);
 
-    /// <param name="Exp">When it ends.</param>
-    /// <param name="Revoked">The jti of tokens that are dead.</param>
-    /// <param name="NotBefore">Clients, and the time up to which all their tokens are.</param>
+    /// <param name="Exp">When the list expires.</param>
+    /// <param name="Revoked">The jti of each revoked token.</param>
+    /// <param name="NotBefore">By client_id: tokens issued at this time or earlier are revoked.</param>
     private sealed record List(long Exp, HashSet<string> Revoked, Dictionary<string, long> NotBefore)
     {
         public DateTimeOffset ExpiresAt => DateTimeOffset.FromUnixTimeSeconds(Exp);
@@ -118,5 +119,5 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
         public long EndOf(string? clientId) => NotBefore.GetValueOrDefault(clientId ?? "");
     }
 
-    private sealed class NoListException() : Exception("There is no list of revoked tokens to go by.");
+    private sealed class NoListException() : Exception("There is no valid list of revoked tokens.");
 }

@@ -8,8 +8,8 @@ using System.Text.Json;
 namespace Examples;
 
 /// <summary>Sends each request with a token, and once more with a new token when the API refuses the first one.</summary>
-/// <param name="credentials">Shared by all handlers of the program, which come and go.</param>
-/// <param name="api">Where the token may go: whoever gets it can use it.</param>
+/// <param name="credentials">Shared by all handlers of the program, because the factory replaces handlers.</param>
+/// <param name="api">The only address that gets the token, because every receiver could use it.</param>
 public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri api) : DelegatingHandler
 {
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
@@ -21,8 +21,8 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         var response = await base.SendAsync(request, cancellationToken);
 
-        // 401: the token ended on its way, or was revoked, or its key was withdrawn, and a new one will do. 403 is another matter:
-        // a new token would have no more scopes than this one.
+        // 401: the token expired on its way, or was revoked, or its key was withdrawn, so a new token may succeed.
+        // After 403 a new token would not help, because it would have the same scopes.
         if (response.StatusCode != HttpStatusCode.Unauthorized || !credentials.Drop(token) || !CanBeSentAgain(request.Content))
             return response;
 
@@ -31,34 +31,36 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
         return await base.SendAsync(request, cancellationToken);
     }
 
-    // What is in memory. A stream may have been read to its end.
+    // Content in memory can be sent again. A stream may have been read to its end.
     private static bool CanBeSentAgain(HttpContent? content) => content is null or ByteArrayContent or ReadOnlyMemoryContent or JsonContent;
 }
 
 /// <summary>
-/// A client's token, got by the client credentials grant (RFC 6749 §4.4) and kept while it lives.
-/// One for each program, scope and resource.
+/// Gets a client's token by the client credentials grant (RFC 6749 §4.4) and keeps it until it expires.
+/// A program has one instance for each scope and resource.
 /// <list type="bullet">
-/// <item>Kept, because a token is good for many calls: asking for each would double the time of every call, and end at a limit.</item>
-/// <item>One request at a time, whoever waits for it: a thousand calls that find no token ask once.</item>
-/// <item>Renewed early, between 70 and 85 % of its life, beside the calls: none waits for it, and there is time left to try again
-/// when the token endpoint is away.</item>
-/// <item>At a random moment of that time, because a hundred replicas that start together would otherwise ask together for ever.</item>
+/// <item>The token is kept for many calls. A token request for each call would double its time and reach a rate
+/// limit.</item>
+/// <item>There is one token request at a time: a thousand calls that find no token send one request.</item>
+/// <item>The token is renewed in the background after 70 to 85 % of its lifetime. No call waits for it, and there is
+/// time to retry when the token endpoint is unavailable.</item>
+/// <item>The moment in that span is random, so that replicas that start together do not renew together.</item>
 /// </list>
 /// </summary>
 public sealed class ClientCredentials
 {
     private const int Attempts = 3;
 
-    // RFC 6749 §5.1 only recommends to say how long a token lives. TokenService always does.
-    private const double UnsaidLifetime = 60;
+    // RFC 6749 §5.1 only recommends expires_in. TokenService always sends it.
+    private const double DefaultLifetime = 60;
 
-    private const double LongestLifetime = 24 * 60 * 60;
+    private const double MaxLifetime = 24 * 60 * 60;
 
-    // A longer wait is not sat out by the calls: they fail, and until it is over the token endpoint is left alone.
-    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(10);
+    // When Retry-After is longer, the calls fail at once, and no token request is sent until it has passed.
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(10);
 
-    // After a failure, so that a wrong secret, or an API that takes no token, does not mean a request for each call.
+    // The pause after a failure, so that a wrong secret, or an API that refuses every token, does not cause a token
+    // request for each call.
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
 
     private readonly HttpClient http;
@@ -75,40 +77,40 @@ public sealed class ClientCredentials
     private DateTimeOffset dropAgainAt;
 
     /// <param name="http">Has a timeout, and no <see cref="ClientCredentialsHandler"/>.</param>
-    /// <param name="endpoint">As the server's metadata says.</param>
-    /// <param name="clientId">Who this program is.</param>
+    /// <param name="endpoint">The token_endpoint of the server's metadata.</param>
+    /// <param name="clientId">The client_id of this program.</param>
     /// <param name="clientSecret">From the environment or a vault; never in the code.</param>
-    /// <param name="scope">What to ask for; null for the client's default.</param>
-    /// <param name="resource">What it is for (RFC 8707), where the scopes do not say; null: they do.</param>
-    /// <param name="clock">The system's, unless a test has another.</param>
+    /// <param name="scope">The requested scopes; null: the client's default scopes.</param>
+    /// <param name="resource">The API (RFC 8707), if the scopes do not determine it; null: they do.</param>
+    /// <param name="clock">The system's clock, except in tests.</param>
     public ClientCredentials(
         HttpClient http, Uri endpoint, string clientId, string clientSecret, string? scope = null, string? resource = null,
         TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
         if (endpoint.Scheme != Uri.UriSchemeHttps && !endpoint.IsLoopback)
-            throw new ArgumentException($"The secret would go to {endpoint} for all to read.", nameof(endpoint));
+            throw new ArgumentException($"The secret would go to {endpoint} unencrypted.", nameof(endpoint));
 
         this.http = http;
         this.endpoint = endpoint;
         this.scope = scope;
         this.resource = resource;
         this.clock = clock ?? TimeProvider.System;
-        // RFC 6749 §2.3.1: each form-encoded before both become Base64.
+        // RFC 6749 §2.3.1: id and secret are form-encoded before Base64.
         authorization = Convert.ToBase64String(Encoding.ASCII.GetBytes($"{FormEncode(clientId)}:{FormEncode(clientSecret)}"));
     }
 
-    /// <exception cref="TokenRequestException">There is no token, and none is to be had.</exception>
+    /// <exception cref="TokenRequestException">There is no token, and the token request failed.</exception>
     public async Task<string> GetTokenAsync(CancellationToken ct = default)
     {
         Task<Token> answer;
         lock (gate)
         {
             var now = clock.GetUtcNow();
-            // Not this caller's own: one who gives up must not take the token from those who wait with him.
+            // The request does not use this caller's ct: a caller that gives up must not cancel it for the others.
             if (asking is null || (asking.IsCompleted && now >= askAgainAt))
                 asking = Task.Run(AskAsync, CancellationToken.None);
-            // Good to its end, whatever becomes of the request for the next one.
+            // The current token is used until it expires, even if its renewal fails.
             if (current is not null && now < current.ExpiresAt)
                 return current.Value;
             answer = asking;
@@ -118,19 +120,20 @@ public sealed class ClientCredentials
     }
 
     /// <summary>Forgets a token that an API has refused.</summary>
-    /// <returns>Whether another is worth a try. Not if one was dropped just now: then the fault is not the token's.</returns>
+    /// <returns>Whether to try a new token. False shortly after another was dropped: then the token is not at
+    /// fault.</returns>
     public bool Drop(string token)
     {
         lock (gate)
         {
             if (current?.Value != token)
-                return true; // another call was faster
+                return true; // another call has dropped or renewed it
             var now = clock.GetUtcNow();
             if (now < dropAgainAt)
                 return false;
             current = null;
             askAgainAt = now;
-            dropAgainAt = now + Later(Pause);
+            dropAgainAt = now + WithJitter(Pause);
             return true;
         }
     }
@@ -151,7 +154,7 @@ public sealed class ClientCredentials
         catch (TokenRequestException e)
         {
             lock (gate)
-                askAgainAt = clock.GetUtcNow() + Later(e.RetryAfter ?? Pause);
+                askAgainAt = clock.GetUtcNow() + WithJitter(e.RetryAfter ?? Pause);
             throw;
         }
     }
@@ -164,17 +167,17 @@ public sealed class ClientCredentials
             {
                 return await AskOnceAsync();
             }
-            catch (TokenRequestException e) when (e.IsPassing && attempt < Attempts && !(e.RetryAfter > LongestWait))
+            catch (TokenRequestException e) when (e.IsTransient && attempt < Attempts && !(e.RetryAfter > MaxWait))
             {
-                // 429 and 503 say when to come back; where nothing is said, a second, then two.
-                await Task.Delay(Later(e.RetryAfter ?? TimeSpan.FromSeconds(attempt)), clock);
+                // Retry-After says how long to wait; without it, the waits are one second, then two.
+                await Task.Delay(WithJitter(e.RetryAfter ?? TimeSpan.FromSeconds(attempt)), clock);
             }
         }
     }
 
     private async Task<Token> AskOnceAsync()
     {
-        // Before the request: the token's life began no sooner than this, so it is never taken for longer than it is.
+        // The time is read before the request, so the token is never believed to live longer than it does.
         var now = clock.GetUtcNow();
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
         request.Headers.Authorization = new AuthenticationHeaderValue("Basic", authorization);
@@ -184,7 +187,7 @@ public sealed class ClientCredentials
         {
             using var response = await http.SendAsync(request);
             var body = Json(await response.Content.ReadAsStringAsync());
-            // RFC 6749 §7.1: a token of a type one does not understand is not to be used.
+            // RFC 6749 §7.1: a client must not use a token of a type that it does not understand.
             return response.IsSuccessStatusCode && Text(body, "access_token") is { } token
                 && string.Equals(Text(body, "token_type"), "Bearer", StringComparison.OrdinalIgnoreCase)
                 ? new Token(token, now, now + Lifetime(body))
@@ -196,15 +199,15 @@ public sealed class ClientCredentials
         }
     }
 
-    // Up to a quarter more, since others were told the same.
-    private static TimeSpan Later(TimeSpan time) => time * (1 + 0.25 * Random.Shared.NextDouble());
+    // Adds up to a quarter, because other replicas were told to wait as long.
+    private static TimeSpan WithJitter(TimeSpan time) => time * (1 + 0.25 * Random.Shared.NextDouble());
 
     private static TimeSpan Lifetime(JsonElement body) => TimeSpan.FromSeconds(
         body.TryGetProperty("expires_in", out var value) && value.ValueKind == JsonValueKind.Number
-            ? Math.Clamp(value.GetDouble(), 0, LongestLifetime)
-            : UnsaidLifetime);
+            ? Math.Clamp(value.GetDouble(), 0, MaxLifetime)
+            : DefaultLifetime);
 
-    // A proxy's error page is no JSON. What is wrong with it is not told, since the body might hold a token.
+    // A proxy's error page is not JSON. The parser's error is not shown, because the body might contain a token.
     private static JsonElement Json(string body)
     {
         try
@@ -222,7 +225,7 @@ public sealed class ClientCredentials
 
     private static string FormEncode(string value) => Uri.EscapeDataString(value).Replace("%20", "+", StringComparison.Ordinal);
 
-    // Not a record, whose ToString would show the token.
+    // This is a class because the ToString of a record would show the token.
     private sealed class Token(string value, DateTimeOffset askedAt, DateTimeOffset expiresAt)
     {
         public string Value => value;
@@ -233,7 +236,9 @@ public sealed class ClientCredentials
     }
 }
 
-/// <summary>No token was to be had. The message has what the server said and its name for the request, never a secret or token.</summary>
+/// <summary>
+/// No token could be got. The message shows the server's error and Request-Id, never a secret or token.
+/// </summary>
 public sealed class TokenRequestException : Exception
 {
     private TokenRequestException(string message, Exception? cause = null)
@@ -242,13 +247,13 @@ public sealed class TokenRequestException : Exception
     }
 
     /// <summary>Whether the same request may succeed a little later. A wrong secret or scope will not.</summary>
-    public bool IsPassing { get; private init; }
+    public bool IsTransient { get; private init; }
 
-    /// <summary>When the server wants to be asked again; null: it did not say.</summary>
+    /// <summary>How long the server asks to wait; null: it did not say.</summary>
     public TimeSpan? RetryAfter { get; private init; }
 
     internal static TokenRequestException NotReached(Uri endpoint, Exception cause) =>
-        new($"The token endpoint {endpoint} did not answer.", cause) { IsPassing = true };
+        new($"The token endpoint {endpoint} did not answer.", cause) { IsTransient = true };
 
     internal static TokenRequestException Of(HttpResponseMessage response, string? error, string? description, DateTimeOffset now)
     {
@@ -259,7 +264,7 @@ public sealed class TokenRequestException : Exception
             CultureInfo.InvariantCulture,
             $"No token: {status} {error ?? "without an OAuth error"}: {description ?? "no description"} (Request-Id: {id})"))
         {
-            IsPassing = status is 408 or 429 or >= 500,
+            IsTransient = status is 408 or 429 or >= 500,
             RetryAfter = wait?.Delta ?? (wait?.Date is { } date && date > now ? date - now : null),
         };
     }

@@ -9,9 +9,9 @@ var builder = Host.CreateApplicationBuilder(args);
 var settings = builder.Configuration;
 var api = new Uri(Setting("Api"));
 
-// One of these for the whole program: it holds the token. The factory makes new handlers every two minutes.
+// The program has one instance, because it holds the token. The factory makes new handlers every two minutes.
 builder.Services.AddSingleton(new ClientCredentials(
-    new HttpClient { Timeout = TimeSpan.FromSeconds(10) }, // the token endpoint's own: without the handler below
+    new HttpClient { Timeout = TimeSpan.FromSeconds(10) }, // for the token endpoint only, so without the handler below
     new Uri(Setting("TokenEndpoint")), Setting("ClientId"), Setting("ClientSecret"), "invoices:read", settings["Resource"]));
 builder.Services.AddHttpClient("invoices", http => http.BaseAddress = api)
     .AddHttpMessageHandler(services => new ClientCredentialsHandler(services.GetRequiredService<ClientCredentials>(), api));

@@ -1,10 +1,10 @@
-// Tokens that are dead before they expire, by a list that the issuer signs: for an API that verifies tokens by itself.
+// Revoked tokens, by a list that the issuer signs, for an API that verifies tokens offline.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { jwtVerify } from 'jose'
 
-// Fetches the list about once a minute. While a new one cannot be had the last one serves until it expires, five minutes
-// after it was signed. From then on isRevoked throws, since nobody can say which tokens are dead.
+// Fetches the list about once a minute. When no new list can be fetched, the last one is used until it expires, five
+// minutes after it was signed. After that isRevoked throws, because the API cannot know which tokens were revoked.
 export async function followRevokedTokens(address, keys, issuer, seconds) {
   let list = await fetchList()
   fetchAgainAndAgain()
@@ -25,7 +25,7 @@ export async function followRevokedTokens(address, keys, issuer, seconds) {
     if (!response.ok) throw new Error(`${address} answers ${response.status}`)
     const { payload } = await jwtVerify(await response.text(), keys, {
       issuer,
-      audience: address, // its own address, since it is for all
+      audience: address, // the list's own address, since it is for every API
       typ: 'revoked-tokens+jwt', // no other JWT of this issuer
       algorithms: ['ES256', 'ES384', 'RS256', 'PS256'],
       requiredClaims: ['exp', 'revoked', 'not_before'],
@@ -39,7 +39,7 @@ export async function followRevokedTokens(address, keys, issuer, seconds) {
 
   return function isRevoked(token) {
     if (Date.now() >= list.expiresAt) throw new Error('The list of revoked tokens has expired.')
-    // The tokens that a client got up to an instant are all dead, as when it was disabled.
+    // not_before: all tokens that a client got up to this time are revoked, for example because it was disabled.
     return list.ids.has(token.jti) || token.iat <= (list.notBefore.get(token.client_id) ?? -1)
   }
 }

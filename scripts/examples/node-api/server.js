@@ -1,4 +1,4 @@
-// An API that takes TokenService's access tokens and answers as RFC 6750 §3 says:
+// An API that accepts TokenService's access tokens and answers as RFC 6750 §3 says:
 //   ISSUER=http://127.0.0.1:8080 AUDIENCE=https://api.example.com npm start
 
 import { createServer } from 'node:http'
@@ -7,17 +7,17 @@ import { followRevokedTokens } from './revoked-tokens.js'
 
 const { ISSUER, AUDIENCE, PORT = '3000', LIST_SECONDS = '60' } = process.env
 
-// Keys come from the issuer's own metadata, never from an address inside a token. jose keeps them, and for a key it
-// does not know it looks again, at most every 30 seconds: a rotation at the issuer needs nothing here.
+// Keys come from the issuer's own metadata, never from an address inside a token. jose caches them, and fetches them
+// again for an unknown key, at most every 30 seconds, so a rotation at the issuer needs no work here.
 const metadata = await discover(ISSUER)
 const keys = createRemoteJWKSet(new URL(metadata.jwks_uri), { cacheMaxAge: 5 * 60_000 })
-// Without this a token is good until it ends, whatever has happened since.
+// Without this a revoked token is good until it expires.
 const isRevoked = await followRevokedTokens(metadata.revoked_tokens_uri, keys, ISSUER, Number(LIST_SECONDS))
 
 const expected = {
   issuer: ISSUER,
   audience: AUDIENCE,
-  typ: 'at+jwt', // RFC 9068 §4: an access token, and no other JWT of this issuer
+  typ: 'at+jwt', // RFC 9068 §4: only access tokens, no other JWT of this issuer
   algorithms: ['ES256', 'ES384', 'RS256', 'PS256'],
   requiredClaims: ['exp', 'iat', 'jti', 'sub', 'client_id'],
   clockTolerance: 30, // seconds
@@ -52,7 +52,7 @@ async function authenticate(request) {
   return claims
 }
 
-// The claims of a good access token; of a bad one, nothing.
+// Returns the claims of a good access token, and undefined for a bad one.
 async function verify(token) {
   try {
     return (await jwtVerify(token, keys, expected)).payload
@@ -66,7 +66,7 @@ function requireScope(token, scope) {
     throw new Refusal(403, `Bearer error="insufficient_scope", scope="${scope}"`)
 }
 
-// Not a JWKS that could not be fetched, for which jose has these two.
+// A JWKS that could not be fetched is not the token's fault; jose reports it with these two codes.
 function isTheTokensFault(error) {
   return error instanceof errors.JOSEError && !['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT'].includes(error.code)
 }

@@ -7,20 +7,20 @@ import * as openid from 'openid-client'
 
 const { ISSUER, CLIENT_ID, CLIENT_SECRET, SCOPE, API_URL, CALLS = '3' } = process.env
 
-/** One token for everybody in this process, renewed before it ends. */
+/** One token for the whole process, renewed before it expires. */
 class TokenSource {
   #config
   #token
   #pending
 
-  /** All who ask while a request is in flight wait for that one. */
+  /** Callers that find a token request in flight wait for that request. */
   async get() {
     if (this.#token && Date.now() < this.#token.renewAt) return this.#token.value
     this.#pending ??= this.#renew().finally(() => (this.#pending = undefined))
     return this.#pending
   }
 
-  /** Forgets a token an API refused, unless a newer one is here already. */
+  /** Forgets a token that an API refused, unless it was renewed already. */
   drop(value) {
     if (this.#token?.value === value) this.#token = undefined
   }
@@ -28,7 +28,7 @@ class TokenSource {
   async #renew() {
     try {
       const granted = await openid.clientCredentialsGrant(await this.#discover(), { scope: SCOPE })
-      // After 75 to 90 % of its life: early, and not all replicas at once.
+      // Renews after 75 to 90 % of the lifetime: early, and not on all replicas at once.
       const lifetime = granted.expires_in * 1000
       const now = Date.now()
       this.#token = {
@@ -38,7 +38,7 @@ class TokenSource {
       }
       console.log(`A token for ${granted.expires_in} seconds.`)
     } catch (error) {
-      // Early means that there is time to try again later.
+      // The renewal is early, so there is time to try again later.
       if (!this.#token || Date.now() > this.#token.endsAt - 10_000) throw error
       this.#token.renewAt = Date.now() + 10_000
     }
@@ -61,7 +61,7 @@ class TokenSource {
   }
 }
 
-/** A fetch that waits as 429 and 503 ask, three times and a minute each at most. */
+/** A fetch that waits as 429 and 503 ask, at most three times and at most a minute each. */
 async function patientFetch(url, options) {
   for (let attempt = 1; ; attempt++) {
     const response = await fetch(url, { ...options, signal: AbortSignal.timeout(10_000) })
@@ -85,7 +85,7 @@ function retryAfter(response) {
 
 const tokens = new TokenSource()
 
-/** 401: the token was revoked, or its key withdrawn. A new one, once. */
+/** On 401 the token was revoked, or its key withdrawn: tries once with a new token. */
 async function call(url, options = {}) {
   const token = await tokens.get()
   const response = await callWith(token, url, options)

@@ -1,4 +1,4 @@
-"""An API that takes TokenService's access tokens and answers as RFC 6750 §3 says.
+"""An API that accepts TokenService's access tokens and answers as RFC 6750 §3 says.
 
     ISSUER=http://127.0.0.1:8080 AUDIENCE=https://api.example.com flask --app api run
 """
@@ -21,17 +21,17 @@ REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "jti", "sub", "client_id"]
 CLOCK_TOLERANCE = 30  # seconds
 LIST_SECONDS = float(os.environ.get("LIST_SECONDS", "60"))
 
-# PyJWT before 2.7 waits for keys without end.
+# PyJWT before 2.7 has no timeout when it fetches keys.
 socket.setdefaulttimeout(5)
 
 
-class IssuerAway(Exception):
-    """There are no keys or no list to verify with, which is not the caller's fault."""
+class IssuerUnavailable(Exception):
+    """There are no keys or there is no list to verify with, which is not the caller's fault."""
 
 
 class Keys(jwt.PyJWKClient):
-    """PyJWKClient keeps the keys for five minutes, and fetches them again for a key it does not know, such as one that
-    has just come into use. Since anybody can make up a key id, here it does so at most every 30 seconds."""
+    """PyJWKClient caches the keys for five minutes, and fetches them again for an unknown key, such as one that has
+    just come into use. This class limits that to once in 30 seconds, since anybody can invent a key id."""
 
     _fetched = None
     _fetch_again = 0.0
@@ -41,15 +41,15 @@ class Keys(jwt.PyJWKClient):
             try:
                 self._fetched = super().fetch_data()
             except (jwt.PyJWKClientError, OSError, ValueError) as error:
-                raise IssuerAway from error
+                raise IssuerUnavailable from error
             self._fetch_again = time.monotonic() + 30
         return self._fetched
 
 
 class RevokedTokens:
-    """Tokens that are dead before they expire, by a list that the issuer signs, fetched when a token comes and the last one
-    is a minute old. While a new one cannot be had the last one serves until it expires, five minutes after it was signed.
-    Then no token is taken any more, since nobody can say which are dead."""
+    """Revoked tokens, by a list that the issuer signs, fetched when a token comes and the last list is a minute old.
+    When no new list can be fetched, the last one is used until it expires, five minutes after it was signed. After that
+    no token is accepted, because the API cannot know which were revoked."""
 
     def __init__(self, address):
         self._address = address
@@ -63,19 +63,19 @@ class RevokedTokens:
                 self._fetch()
             revoked = self._list
         if time.time() >= revoked["exp"]:
-            raise IssuerAway("The list of revoked tokens has expired.")
-        # The tokens that a client got up to an instant are all dead, as when it was disabled.
+            raise IssuerUnavailable("The list of revoked tokens has expired.")
+        # not_before: all tokens that a client got up to this time are revoked, for example because it was disabled.
         return token["jti"] in revoked["revoked"] or token["iat"] <= revoked["not_before"].get(token["client_id"], -1)
 
     def _fetch(self):
         try:
             with urlopen(self._address) as response:
                 text, required = response.read().decode(), ["exp", "iss", "aud", "revoked", "not_before"]
-            # Its audience is its own address, since it is for all.
+            # The audience is the list's own address, since it is for every API.
             revoked = decode(text, "revoked-tokens+jwt", required, self._address)
             self._list = {**revoked, "revoked": set(revoked["revoked"])}
             self._fetch_again = time.monotonic() + LIST_SECONDS
-        except (jwt.PyJWTError, IssuerAway, OSError, ValueError):
+        except (jwt.PyJWTError, IssuerUnavailable, OSError, ValueError):
             app.logger.exception("There is no new list of revoked tokens")
             self._fetch_again = time.monotonic() + min(LIST_SECONDS, 15)
 
@@ -89,14 +89,14 @@ def discover(issuer):
 
 
 app = Flask(__name__)
-# From the issuer's own metadata, never from an address inside a token.
+# Keys come from the issuer's own metadata, never from an address inside a token.
 metadata = discover(ISSUER)
 keys = Keys(metadata["jwks_uri"])
 revoked_tokens = RevokedTokens(metadata["revoked_tokens_uri"])
 
 
 def decode(token, typ, required, audience):
-    """The claims of a JWT of this issuer, if it is of this type and no other, and for this audience."""
+    """Returns the claims of a JWT of this issuer, if it has this type and this audience."""
     if str(jwt.get_unverified_header(token).get("typ")).lower() not in (typ, f"application/{typ}"):
         raise jwt.InvalidTokenError(f"not of type {typ}")
     return jwt.decode(
@@ -111,9 +111,9 @@ def decode(token, typ, required, audience):
 
 
 def verify(token):
-    """The claims of a good access token, RFC 9068 §4."""
+    """Returns the claims of a good access token, RFC 9068 §4."""
     claims = decode(token, "at+jwt", REQUIRED_CLAIMS, AUDIENCE)
-    # Delete these two lines and RevokedTokens, and a token is good until it ends, whatever has happened since.
+    # Without these two lines and RevokedTokens, a revoked token is good until it expires.
     if claims in revoked_tokens:
         raise jwt.InvalidTokenError("revoked")
     return claims
@@ -132,7 +132,7 @@ def requires_scope(scope):
                 return refuse(401, "Bearer")  # no credential: a challenge, and no error
             try:
                 g.token = verify(token.strip())
-            except IssuerAway:
+            except IssuerUnavailable:
                 app.logger.exception("Nothing to verify with")
                 return "", 503, {"Retry-After": "5"}
             # RecursionError: JSON so deeply nested that Python gives up.

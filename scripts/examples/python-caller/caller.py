@@ -19,12 +19,12 @@ from urllib3.util import Retry
 
 
 class Patience(Retry):
-    """Waits as 429 and 503 ask, three times and a minute each at most."""
+    """Waits as 429 and 503 ask, at most three times and at most a minute each."""
 
     def __init__(self, total=3, **kwargs):
         kwargs.setdefault("status_forcelist", (429, 503))
-        kwargs.setdefault("allowed_methods", None)  # POST too: neither status means that something was done
-        kwargs.setdefault("backoff_factor", 1)  # for those that do not say how long
+        kwargs.setdefault("allowed_methods", None)  # POST too: after either status the request was not processed
+        kwargs.setdefault("backoff_factor", 1)  # when there is no Retry-After
         kwargs.setdefault("raise_on_status", False)
         super().__init__(total, **kwargs)
 
@@ -39,8 +39,8 @@ class Patience(Retry):
 
 
 class ApiSession(OAuth2Session):
-    """authlib keeps the token and sends it along. What it leaves to us: it must be told to fetch the first one, renews
-    only what has already ended (newer ones take leeway), lets each thread do so at once, and does nothing about 401."""
+    """authlib keeps the token and sends it. This class adds what authlib lacks: it fetches the first token, renews a
+    token before it expires (newer authlib has a leeway), does so on one thread at a time, and reacts to 401."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, grant_type="client_credentials", default_timeout=10, **kwargs)
@@ -50,12 +50,12 @@ class ApiSession(OAuth2Session):
         self._renew_at = 0.0
 
     def request(self, method, url, withhold_token=False, auth=None, **kwargs):
-        if withhold_token or auth is not None:  # the request for a token itself is one of these
+        if withhold_token or auth is not None:  # the token request itself comes here too
             return super().request(method, url, withhold_token, auth, **kwargs)
 
         token = self._good_token()
         response = super().request(method, url, **kwargs)
-        if response.status_code == 401:  # the token was revoked, or its key withdrawn: a new one, once
+        if response.status_code == 401:  # the token was revoked, or its key withdrawn: try once with a new one
             self._good_token(refused=token)
             response = super().request(method, url, **kwargs)
         return response
@@ -70,12 +70,12 @@ class ApiSession(OAuth2Session):
         try:
             lifetime = self.fetch_token()["expires_in"]
         except (requests.RequestException, OAuthError, ValueError):
-            # Early means that there is time to try again later.
+            # The renewal is early, so there is time to try again later.
             if needed or self.token is None or time.time() > self.token["expires_at"] - 10:
                 raise
             self._renew_at = time.time() + 10
             return
-        # After 75 to 90 % of its life: early, and not all replicas at once.
+        # Renews after 75 to 90 % of the lifetime: early, and not on all replicas at once.
         self._renew_at = time.time() + lifetime * random.uniform(0.75, 0.9)
         print(f"A token for {lifetime} seconds.")
 
