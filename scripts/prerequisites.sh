@@ -1,15 +1,17 @@
 # shellcheck shell=bash
-# Sourced by scripts/run and scripts/test, from the top of the repository: what the machine must have, and how it gets it.
-# may_install=no forbids installing.
+# Sourced by scripts/run, scripts/test and others, from the top of the repository: checks what the machine needs and
+# installs what is missing. may_install=no forbids installing.
 
 may_install=yes
 
 need_dotnet() {
   local version
-  version=$(dotnet --version) || version=none # fails, too, when no SDK is what global.json asks for, and says so
+  version=$(dotnet --version) || version=none # it also fails, with a message, when no SDK matches global.json
   case $version in
     10.0.*) ;;
-    *) die "TokenService needs the .NET SDK 10.0 (here: $version). It is at https://dotnet.microsoft.com/download/dotnet/10.0" ;;
+    *)
+      die "TokenService needs the .NET SDK 10.0 (here: $version). See https://dotnet.microsoft.com/download/dotnet/10.0"
+      ;;
   esac
 }
 
@@ -31,13 +33,13 @@ has_postgres() { scripts/postgres --which >/dev/null 2>&1; }
 
 has() { type -P "$1" >/dev/null; }
 
-# need PACKAGE CHECK...: sees to it that the check succeeds, by installing the package or saying how.
+# need PACKAGE CHECK...: if the check fails, installs the package or prints how to install it.
 need() {
   local package=$1 manager command
   shift
   if "$@"; then return; fi
 
-  manager=$(package_manager) || die "TokenService needs $package, and this machine has no package manager we know."
+  manager=$(package_manager) || die "TokenService needs $package, but apt-get, apk, dnf and brew are missing."
   command=$(install_command "$manager" "$package")
   if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
     command="sudo sh -c '$command'"
@@ -46,8 +48,8 @@ need() {
   [ "$may_install" = yes ] || die "TokenService needs $package. To install it: $command"
 
   echo "Installing $package: $command" >&2
-  sh -c "$command" </dev/null >&2 || die "That did not install $package."
-  "$@" || die "$package is installed, but not as TokenService needs it."
+  sh -c "$command" </dev/null >&2 || die "Installing $package failed; the output above says why."
+  "$@" || die "$package is installed, but TokenService cannot use it."
 }
 
 package_manager() {
@@ -62,7 +64,7 @@ install_command() {
   case $1:$2 in
     apt-get:libsodium) apt_install libsodium23 ;;
     apt-get:postgresql)
-      # The package would otherwise set up a cluster and start a server, which nobody asked for.
+      # Without this file the package would create a cluster and start a server, which are not needed here.
       local folder=/etc/postgresql-common/createcluster.d
       echo "mkdir -p $folder && echo create_main_cluster = false >$folder/no-main-cluster.conf && $(apt_install postgresql)"
       ;;
