@@ -12,7 +12,7 @@ namespace TokenService.Tests.Secrets;
 public sealed class SecretRotationUnderLoad
 {
     private const int ClientCount = 20;
-    private const int RequestsBefore = 0;
+    private const int RequestsDuringOverlap = 3;
     private const int RequestsAfter = 5;
 
     [Test]
@@ -107,7 +107,7 @@ public sealed class SecretRotationUnderLoad
         {
             while (!given.Task.IsCompleted)
                 await AskAsync(old);
-            for (var i = 0; i < RequestsBefore; i++)
+            for (var i = 0; i < RequestsDuringOverlap; i++)
                 await AskAsync(old);
             for (var i = 0; i < RequestsAfter; i++)
                 await AskAsync(New);
