@@ -35,7 +35,7 @@ public sealed class FloodsOfIds
         server = await TestServer.StartAsync(
             $"{database.ConnectionString};Command Timeout=60", new FakeClock(), services => services.PostConfigure<ClientCacheOptions>(
                 options => (options.MaxClients, options.MaxUnknown) = (MaxClients, MaxUnknown)));
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
     }
 
@@ -66,7 +66,7 @@ public sealed class FloodsOfIds
         var clients = new List<TestClient>();
         for (var i = 0; i < 2 * MaxClients; i++)
             clients.Add(await database.CreateClientAsync($"client-{i}"));
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         foreach (var one in clients)
             (await SendAsync(one)).IsGrant("invoices:read");
         foreach (var one in clients)

@@ -14,7 +14,7 @@ public sealed class FreshClients : ServerFixture
         using var wire = new DatabaseProxy(Database);
         await using var server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
         var client = await Database.CreateClientAsync("rotating");
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
 
         wire.SilenceListeners();
@@ -25,7 +25,7 @@ public sealed class FreshClients : ServerFixture
     public async Task Of_a_change_that_is_committed_meanwhile_all_is_seen_or_nothing()
     {
         var client = await Database.CreateClientAsync("changing", "invoices:read");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         await using var admin = await Database.Source.OpenConnectionAsync();
         await admin.ExecuteAsync("begin; lock table token_service.client_scope in access exclusive mode");
         var asking = TokenRequestBuilder.For(client).WithScope("invoices:write").SendAsync(Server);
@@ -44,13 +44,13 @@ public sealed class FreshClients : ServerFixture
     {
         var behind = new FakeClock(TimeSpan.FromSeconds(-63)); // three seconds
         await using var server = await TestServer.StartAsync(Database.ConnectionString, behind);
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         var fresh = await AddSecretAsync(Client);
         (await TokenRequestBuilder.For(fresh).SendAsync(server)).IsGrant("invoices:read");
 
         await Database.ExecuteAsync(
             "select token_service.revoke_secret(@Id, @secretId)", new { Client.Id, secretId = SecretId(fresh) });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(fresh).SendAsync(server)).IsInvalidClient();
     }
 

@@ -22,7 +22,7 @@ public sealed class KnownClients
         database = await Database.CreateAsync();
         // Whoever is held up waits for the test, however slow it is.
         server = await TestServer.StartAsync($"{database.ConnectionString};Command Timeout=60", new FakeClock());
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [OneTimeTearDown]
@@ -55,7 +55,7 @@ public sealed class KnownClients
         await TokenRequestBuilder.For(known).SendAsync(server);
         await TokenRequestBuilder.For(changed).SendAsync(server);
         await database.ExecuteAsync("select token_service.set_client_enabled(@Id, false)", changed);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
 
         await using var hold = await LockAsync("client");
         (await TokenRequestBuilder.For(known).SendAsync(server)).IsGrant("invoices:read");
@@ -78,7 +78,7 @@ public sealed class KnownClients
             update token_service.credential_use set use_count = 2;
             """,
             known);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
 
         await using var hold = await LockAsync("client");
         (await TokenRequestBuilder.For(known).SendAsync(server)).IsGrant("invoices:read");
@@ -125,7 +125,7 @@ public sealed class KnownClients
         var before = Clients.FindAsync(id, CancellationToken.None).AsTask();
         await IsAwaitedAsync("client_scope");
         await database.ExecuteAsync(change, new { id });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         var after = Clients.FindAsync(id, CancellationToken.None).AsTask();
         await hold.ReleaseAsync();
 
@@ -137,7 +137,7 @@ public sealed class KnownClients
         }
 
         await database.ExecuteAsync("update token_service.policy set max_secret_age = null");
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
 
         static bool IsAsBefore(Client? client) => client is { IsEnabled: true, Secrets: [{ ExpiresAt: null }] };
     }
@@ -149,7 +149,7 @@ public sealed class KnownClients
         Assert.That(await Clients.FindAsync(id, CancellationToken.None), Is.Null);
 
         var client = await CreateAsync();
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         Assert.That((await Clients.FindAsync(id, CancellationToken.None))?.Id, Is.EqualTo(client.Id));
     }
 

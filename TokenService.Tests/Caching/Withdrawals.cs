@@ -94,8 +94,8 @@ public sealed class Withdrawals
 
         foreach (var server in servers)
         {
-            await server.HearsAsync(() => clock.Advance(Second));
-            await server.HasHeardAsync();
+            await server.IsListeningAsync(() => clock.Advance(Second));
+            await server.HasReceivedNotificationsAsync();
         }
 
         await EachAsync(Granted);
@@ -150,7 +150,7 @@ public sealed class Withdrawals
         await EachAsync(Granted);
         await DoAsync("select token_service.set_client_enabled(@id, false)");
         foreach (var server in servers)
-            await server.HearsAsync(() => clock.Advance(Second / 10));
+            await server.IsListeningAsync(() => clock.Advance(Second / 10));
 
         await EachAsync(Refused);
     }
@@ -228,7 +228,7 @@ public sealed class Withdrawals
     private async Task HaveHeardAsync()
     {
         foreach (var server in servers)
-            await server.HasHeardAsync();
+            await server.HasReceivedNotificationsAsync();
     }
 
     private async Task StepAsync()

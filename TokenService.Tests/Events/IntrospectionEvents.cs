@@ -60,7 +60,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         var client = await Database.CreateClientAsync($"client-{++number}");
         var token = await IssueAsync(client);
         await Database.ExecuteAsync(change, new { client.Id, now = Server.Clock.GetUtcNow().UtcDateTime });
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
 
         await IsDeadAsync(token, reason);
     }
@@ -112,7 +112,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await database.CreateClientAsync("billing");
         var api = await database.CreateApiAsync("api", Resource);
         await using var server = await TestServer.StartAsync(database);
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         var kid = (await PublishedKey.ReadAllAsync(server))[0].Kid;
         // None is the one its row shows any more, so the server signs with none.
         await database.ExecuteAsync("update token_service.signing_key set public_jwk = public_jwk || '{\"use\":\"enc\"}'");

@@ -24,7 +24,7 @@ public sealed class LogHygiene : ServerFixture
     public async Task No_secret_token_or_digest_is_logged()
     {
         await Database.AddSecretAsync(Client.Id, Imported);
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         List<string> confidential = [Client.Secret, Client.Secret[18..], Imported, Wrong, "$argon2id$"];
         confidential.AddRange(confidential.Select(Uri.EscapeDataString).ToList());
 

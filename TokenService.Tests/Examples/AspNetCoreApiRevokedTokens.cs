@@ -178,9 +178,9 @@ public sealed class AspNetCoreApiRevokedTokens
         TestServer.Issuer, interceptor,
         // JwtBearer compares a token's dates with the real time, even with another TimeProvider, so this delegate
         // compares them.
-        inItsTime: options => options.TokenValidationParameters.LifetimeValidator =
+        configure: options => options.TokenValidationParameters.LifetimeValidator =
             (_, expires, _, parameters) => clock.GetUtcNow() <= expires + parameters.ClockSkew,
-        and: services => RevokedTokens.Refuse(services.AddSingleton<TimeProvider>(clock)));
+        configureServices: services => RevokedTokens.Refuse(services.AddSingleton<TimeProvider>(clock)));
 
     private Task<string> IssueAsync() => IssueAsync(client);
 

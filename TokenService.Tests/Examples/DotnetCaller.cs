@@ -209,7 +209,7 @@ public sealed class DotnetCaller : ServerFixture
     {
         var hasty = await Database.CreateClientAsync("hasty");
         await Database.ExecuteAsync("update token_service.client set tokens_per_minute = 1 where id = 'hasty'");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         await Credentials(hasty).GetTokenAsync();
         var credentials = Credentials(hasty);
 

@@ -7,13 +7,13 @@ namespace TokenService.Tests.Harness;
 /// <summary>A whole response of an OAuth endpoint, and what must hold for it.</summary>
 internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> Headers, string Body)
 {
-    /// <summary>What the server calls the request; empty where it says nothing.</summary>
+    /// <summary>The <c>Request-Id</c> of the response; empty where it has none.</summary>
     public string RequestId { get; init; } = "";
 
     /// <summary>The one description of every failed authentication.</summary>
     private const string AuthenticationFailed = "Client authentication failed.";
 
-    // Set by HTTP itself, and different each time.
+    // HTTP itself sets these headers, and their values differ each time.
     private static readonly string[] Ignored = ["Date", "Request-Id", "Content-Length"];
 
     public JsonElement Json => JsonElement.Parse(Body);
@@ -59,19 +59,21 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         }
     }
 
-    /// <summary>RFC 7662 §2.2 of a good token: all that it says, as it says it.</summary>
+    /// <summary>
+    /// The answer of RFC 7662 §2.2 about an active token: all its claims, exactly as the token has them.
+    /// </summary>
     public void IsActive(string token)
     {
         var payload = Base64UrlEncoder.Decode(token.Split('.')[1]);
         IsDone($$"""{"active":true,"token_type":"Bearer",{{payload[1..]}}""");
     }
 
-    /// <summary>RFC 7662 §2.2 of every other token.</summary>
+    /// <summary>The answer of RFC 7662 §2.2 about every other token.</summary>
     public void IsInactive() => IsDone("""{"active":false}""");
 
-    /// <summary>Status, headers and body are those of a request that is granted, and nothing else is there.</summary>
-    /// <param name="body">To the character.</param>
-    /// <param name="contentType">Null: there is none, as there is no body.</param>
+    /// <summary>Status, headers and body are those of a successful request, and nothing else is there.</summary>
+    /// <param name="body">Compared character by character.</param>
+    /// <param name="contentType">Null for an answer without a body.</param>
     public void IsDone(string body = "", string? contentType = "application/json")
     {
         using (Assert.EnterMultipleScope())

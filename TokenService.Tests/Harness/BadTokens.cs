@@ -7,7 +7,10 @@ using TokenService.Keys;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>What a verifier should find wrong with a token. Each bad token has one flaw, so that nothing else can refuse it.</summary>
+/// <summary>
+/// The flaw that a verifier should find in a token. Each bad token has one flaw, so that only this flaw can be the
+/// reason of a refusal.
+/// </summary>
 internal enum Flaw
 {
     Malformed,
@@ -20,26 +23,29 @@ internal enum Flaw
     NoExpiry,
     NotYetValid,
 
-    /// <summary>RFC 7515 §4, RFC 7519 §4: a member is there twice, and the last is right. A parser may refuse it or take that.</summary>
+    /// <summary>
+    /// RFC 7515 §4, RFC 7519 §4: a member occurs twice, and the last is right. A parser may refuse the token or use the
+    /// last one.
+    /// </summary>
     Repeated,
 
-    /// <summary>RFC 7515 §4.1.11: <c>crit</c> names an extension that nobody here understands.</summary>
+    /// <summary>RFC 7515 §4.1.11: <c>crit</c> names an extension that no verifier here understands.</summary>
     Critical,
 }
 
-/// <param name="Name">What is wrong with it, in words.</param>
-/// <param name="Flaw">The same, for a test that expects a different answer to each.</param>
-/// <param name="Token">Only characters that a header or form value can hold.</param>
+/// <param name="Name">The flaw in words.</param>
+/// <param name="Flaw">The kind of flaw, for a test that expects a different answer to each kind.</param>
+/// <param name="Token">The token. It has only characters that a header or form value can hold.</param>
 internal sealed record BadToken(string Name, Flaw Flaw, string Token);
 
 /// <summary>
-/// Every wrong kind of token, made from a good one. Where a bad token is signed, it is by the key the server really signs with,
-/// unless the signature is what is wrong. An endpoint's test runs over <see cref="Cases"/> and takes the tokens from here:
+/// Every kind of bad token, made from a good one. The server's real key signs each bad token, unless the signature is
+/// the flaw. An endpoint's test runs over <see cref="Cases"/> and takes the tokens from here:
 /// <code>
 /// [TestCaseSource(typeof(BadTokens), nameof(BadTokens.Cases))]
 /// public async Task A_bad_token_is_refused(string name) { var bad = badTokens[name]; ... }
 /// </code>
-/// A token whose key was withdrawn is no forgery: see <see cref="WithdrawnAsync"/>.
+/// A token whose key was withdrawn is not a forgery: see <see cref="WithdrawnAsync"/>.
 /// </summary>
 internal sealed class BadTokens
 {
@@ -56,7 +62,7 @@ internal sealed class BadTokens
         new("the type of a DPoP proof", Flaw.Type, "RFC9068-4a", t => t.Good.WithHeader("typ", "dpop+jwt").SignedBy(t.RealKey)),
         new("no type", Flaw.Type, "RFC9068-4a", t => t.Good.WithoutHeader("typ").SignedBy(t.RealKey)),
 
-        // RFC 9068 §4: who made it, for whom, until when.
+        // RFC 9068 §4: issuer, audience and lifetime.
         new("another issuer", Flaw.Issuer, "RFC9068-4b", t => t.Good.WithClaim("iss", "https://evil.example.com").SignedBy(t.RealKey)),
         new("an issuer with a slash more", Flaw.Issuer, "RFC9068-4b",
             t => t.Good.WithClaim("iss", TestServer.Issuer + "/").SignedBy(t.RealKey)),
@@ -76,7 +82,7 @@ internal sealed class BadTokens
         new("its end moved under its signature", Flaw.Signature, "RFC8725-3.3",
             t => t.Good.WithClaim("exp", 9_999_999_999).WithOldSignature()),
         new("no signature", Flaw.Signature, "RFC8725-3.3", t => t.Good.Unsigned()),
-        // What an ECDSA without checks of r and s takes for good under any key.
+        // An ECDSA implementation that does not check r and s accepts this signature under any key.
         new("a signature of zeros", Flaw.Signature, "RFC8725-3.3", t => t.Good.WithSignature(new byte[64])),
         new("alg none", Flaw.Signature, "RFC9068-4d", t => t.Good.WithHeader("alg", "none").Unsigned()),
         new("alg nOnE", Flaw.Signature, "RFC9068-4d", t => t.Good.WithHeader("alg", "nOnE").Unsigned()),
@@ -87,7 +93,7 @@ internal sealed class BadTokens
         new("a signature in DER", Flaw.Signature, "RFC7518-3.4",
             t => t.Good.SignedBy(t.RealKey, DSASignatureFormat.Rfc3279DerSequence)),
 
-        // RFC 8725 §3.1: the public key taken for a secret, in every writing an attacker may try.
+        // RFC 8725 §3.1: the public key used as an HMAC secret, in every encoding that an attacker may try.
         new("HS256, by the public key in PEM", Flaw.Signature, "RFC8725-3.1",
             t => t.Good.WithHeader("alg", "HS256").SignedWith(Encoding.ASCII.GetBytes(t.RealKey.ExportSubjectPublicKeyInfoPem()))),
         new("HS256, by the public key in DER", Flaw.Signature, "RFC8725-3.1",
@@ -95,7 +101,7 @@ internal sealed class BadTokens
         new("HS256, by the point of the public key", Flaw.Signature, "RFC8725-3.1",
             t => t.Good.WithHeader("alg", "HS256").SignedWith(Point(t.RealKey))),
 
-        // RFC 8725 §3.10: a kid is for looking up, and no header brings its own key.
+        // RFC 8725 §3.10: a kid only looks up a published key, and a header never supplies a key.
         new("a kid nobody published", Flaw.UnknownKey, "RFC8725-3.10", t => t.Good.WithHeader("kid", "unknown").SignedBy(t.ForeignKey)),
         new("a kid that is SQL", Flaw.UnknownKey, "RFC8725-3.10", t => t.Good.WithHeader("kid", "' or 1=1 --").SignedBy(t.ForeignKey)),
         new("a kid of 10 kB", Flaw.UnknownKey, "RFC8725-3.10",
@@ -119,7 +125,7 @@ internal sealed class BadTokens
         new("an end twice, the past one last", Flaw.Expired, "RFC8725-3.7",
             t => t.Good.WithClaim("exp", 1_000_000_000).WithClaimBefore("exp", "9999999999").SignedBy(t.RealKey)),
 
-        // RFC 7519 §7.2: what is no JWT at all.
+        // RFC 7519 §7.2: text that is not a JWT.
         new("one word", Flaw.Malformed, "RFC7519-7.2", _ => "rubbish"),
         new("dots alone", Flaw.Malformed, "RFC7519-7.2", _ => ".."),
         new("two parts", Flaw.Malformed, "RFC7519-7.2", t => t.Text[..t.Text.LastIndexOf('.')]),
@@ -156,11 +162,11 @@ internal sealed class BadTokens
 
     public BadToken this[string name] => all[name];
 
-    /// <summary>All of them, for a test that sends one after another.</summary>
+    /// <summary>All bad tokens, for a test that sends one after another.</summary>
     public IReadOnlyCollection<BadToken> All => all.Values;
 
-    /// <param name="server">Whose key signs.</param>
-    /// <param name="good">A token it issued, which a verifier would accept.</param>
+    /// <param name="server">The server whose key signs.</param>
+    /// <param name="good">A token that this server issued and that a verifier would accept.</param>
     public static async Task<BadTokens> MakeAsync(TestServer server, string good)
     {
         using var foreignKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -168,15 +174,18 @@ internal sealed class BadTokens
         return new BadTokens(Kinds.Select(kind => new BadToken(kind.Name, kind.Flaw, kind.Make(material))).ToList());
     }
 
-    /// <summary>The name of each, with the clause as category.</summary>
+    /// <summary>The name of each bad token, with the clause as category.</summary>
     public static IEnumerable<TestCaseData> Cases() => CasesWhere(_ => true);
 
-    /// <summary>The same, of those flaws that a test has one answer for.</summary>
-    public static IEnumerable<TestCaseData> CasesWhere(Func<Flaw, bool> isMeant) =>
-        Kinds.Where(kind => isMeant(kind.Flaw)).Select(kind =>
+    /// <summary>The cases with the flaws that a test expects one answer to.</summary>
+    public static IEnumerable<TestCaseData> CasesWhere(Func<Flaw, bool> isIncluded) =>
+        Kinds.Where(kind => isIncluded(kind.Flaw)).Select(kind =>
             new TestCaseData(kind.Name).SetArgDisplayNames(kind.Name).SetCategory(kind.Clause));
 
-    /// <summary>A token that was good until its key was withdrawn, which the server has heard of: it signs with another now.</summary>
+    /// <summary>
+    /// A token that was good until its key was withdrawn. The server knows of the withdrawal and signs with another
+    /// key.
+    /// </summary>
     public static async Task<string> WithdrawnAsync(Database database, TestServer server, TestClient client)
     {
         var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token;

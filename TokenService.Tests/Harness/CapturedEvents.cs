@@ -10,16 +10,24 @@ internal sealed class CapturedEvents : EventOutput
 {
     private readonly ConcurrentQueue<string> lines = new();
 
-    /// <summary>What has been written so far.</summary>
+    /// <summary>The lines written so far.</summary>
     public IReadOnlyCollection<string> Lines => lines;
 
-    /// <summary>The event of a request, by the <c>Request-Id</c> of its answer; soon, since events are written after the answer.</summary>
+    /// <summary>
+    /// The event of a request, by the <c>Request-Id</c> of its answer. Waits for the event, because events are written
+    /// after the answer.
+    /// </summary>
     public async Task<JsonElement> OfAsync(string requestId)
     {
         var line = "";
         await Soon.IsAsync(
             $"there is an event of request {requestId}",
-            () => (line = lines.SingleOrDefault(line => line.Contains($"\"request_id\":\"{requestId}\"", StringComparison.Ordinal)) ?? "") != "");
+            () =>
+            {
+                line = lines.SingleOrDefault(
+                    line => line.Contains($"\"request_id\":\"{requestId}\"", StringComparison.Ordinal)) ?? "";
+                return line != "";
+            });
         return JsonElement.Parse(line);
     }
 

@@ -5,7 +5,9 @@ using Npgsql;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>A wire to PostgreSQL that can be cut, which both ends notice, or fall silent, which neither does.</summary>
+/// <summary>
+/// A connection to PostgreSQL that a test can cut, which both ends notice, or silence, which neither end notices.
+/// </summary>
 internal sealed class DatabaseProxy : IDisposable
 {
     private readonly TcpListener door = new(IPAddress.Loopback, 0);
@@ -26,7 +28,7 @@ internal sealed class DatabaseProxy : IDisposable
     {
         Host = "127.0.0.1",
         Port = ((IPEndPoint)door.LocalEndpoint).Port,
-        // So that what is said can be understood.
+        // Without TLS the proxy can read the traffic.
         SslMode = SslMode.Disable,
     }.ConnectionString;
 
@@ -40,17 +42,17 @@ internal sealed class DatabaseProxy : IDisposable
     public void Mend() => isCut = false;
 
     /// <summary>
-    /// From now on LISTEN succeeds and has no effect, as through a pooler that lends connections by the transaction.
+    /// From now on LISTEN succeeds and has no effect, as through a pooler in transaction mode.
     /// </summary>
     public void LendByTransaction() => isLending = true;
 
-    /// <summary>Holds back, both ways, what is sent over the connections that listen for notifications, also new ones.</summary>
+    /// <summary>Holds back both directions of the connections that listen for notifications, also new ones.</summary>
     public void SilenceListeners() => silence = new Silence(link => link.IsListening);
 
     /// <summary>Holds back everything, as when the server hangs.</summary>
     public void SilenceAll() => silence = new Silence(_ => true);
 
-    /// <summary>Lets through what was held back, and what comes.</summary>
+    /// <summary>Lets through what was held back, and everything after it.</summary>
     public void Speak()
     {
         var over = silence;

@@ -2,12 +2,12 @@ using System.Diagnostics;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>The API of scripts/examples/aspnetcore-api, as a program of its own: nothing of it is replaced.</summary>
+/// <summary>The API of scripts/examples/aspnetcore-api, run as a separate program with nothing replaced.</summary>
 internal sealed class ExampleApi : IAsyncDisposable
 {
     private const string Listening = "Now listening on: ";
 
-    // Far from what a start takes.
+    // Much longer than a start takes.
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
     private readonly Process process;
@@ -19,7 +19,7 @@ internal sealed class ExampleApi : IAsyncDisposable
         this.process = process;
         Address = address;
         client = new HttpClient { BaseAddress = address };
-        // Or it would stop once what it writes fills the pipe.
+        // Without a reader the program would block once its output fills the pipe.
         output = process.StandardOutput.ReadToEndAsync();
     }
 

@@ -1,21 +1,28 @@
 namespace TokenService.Tests.Harness;
 
-/// <summary>Time that stands still until a test moves it. Timers fire as it moves, in the order they are due.</summary>
+/// <summary>
+/// Time that stands still until a test moves it. Timers fire as it moves, in the order in which they are due.
+/// </summary>
 internal sealed class FakeClock : TimeProvider
 {
     private readonly Lock gate = new();
     private readonly List<FakeTimer> timers = [];
     private DateTimeOffset now;
 
-    /// <summary>Starts a minute ahead of real time, on a whole second: what SQL dated <c>now()</c> is in the past.</summary>
-    /// <param name="offset">How far this clock is from the others.</param>
+    /// <summary>
+    /// Starts a minute ahead of real time, on a whole second, so that everything that SQL dates <c>now()</c> is in the
+    /// past.
+    /// </summary>
+    /// <param name="offset">How far this clock is ahead of other fake clocks.</param>
     public FakeClock(TimeSpan offset = default) =>
         now = DateTimeOffset.FromUnixTimeSeconds(System.GetUtcNow().ToUnixTimeSeconds() + 60) + offset;
 
-    /// <summary>Starts when another one is there.</summary>
+    /// <summary>Starts at a given instant.</summary>
     public FakeClock(DateTimeOffset now) => this.now = now;
 
-    /// <summary>How many timers wait: that a test may move time only when what it is about has gone to sleep.</summary>
+    /// <summary>
+    /// How many timers wait. A test that reads it can move time when the code under test is asleep, and not before.
+    /// </summary>
     public int Timers
     {
         get

@@ -13,7 +13,8 @@ namespace TokenService.Tests.Harness;
 /// <summary>A token taken apart, to be spoiled in one place and put together again.</summary>
 internal sealed class Forgery(string jwt)
 {
-    // As the server writes it, so that a part nobody changed is the same to the byte, and an old signature fits it.
+    // The server writes JSON the same way, so that an unchanged part is the same to the byte and an old signature fits
+    // it.
     private static readonly JsonSerializerOptions AsIs = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly JsonObject header = Part(jwt, 0);
@@ -21,7 +22,7 @@ internal sealed class Forgery(string jwt)
     private byte[]? rawHeader;
     private byte[]? rawPayload;
 
-    /// <summary>The private key this server signs with, for forgeries that have nothing wrong but what a test puts there.</summary>
+    /// <summary>The private key that this server signs with, for forgeries with no flaw but the test's own.</summary>
     public static async Task<ECDsa> KeyOfAsync(TestServer server)
     {
         var keys = server.Services.GetRequiredService<SigningKeys>();
@@ -57,13 +58,13 @@ internal sealed class Forgery(string jwt)
         return this;
     }
 
-    /// <summary>A header with a member more, before all others, even if there is one of that name.</summary>
+    /// <summary>Adds a member before all others in the header, even if there is one of that name.</summary>
     public Forgery WithHeaderBefore(string name, string json) => WithRawHeader(Before(header, name, json));
 
-    /// <summary>A payload with a member more, before all others, even if there is one of that name.</summary>
+    /// <summary>Adds a member before all others in the payload, even if there is one of that name.</summary>
     public Forgery WithClaimBefore(string name, string json) => WithRawPayload(Before(payload, name, json));
 
-    /// <summary>These bytes in the place of the header, JSON or not.</summary>
+    /// <summary>Replaces the header by this text, which need not be JSON.</summary>
     public Forgery WithRawHeader(string text) => WithRawHeader(Encoding.UTF8.GetBytes(text));
 
     public Forgery WithRawHeader(byte[] bytes)
@@ -72,7 +73,7 @@ internal sealed class Forgery(string jwt)
         return this;
     }
 
-    /// <summary>These bytes in the place of the payload, JSON or not.</summary>
+    /// <summary>Replaces the payload by this text, which need not be JSON.</summary>
     public Forgery WithRawPayload(string text) => WithRawPayload(Encoding.UTF8.GetBytes(text));
 
     public Forgery WithRawPayload(byte[] bytes)
@@ -86,15 +87,15 @@ internal sealed class Forgery(string jwt)
 
     public string SignedWith(byte[] secret) => Signed(input => HMACSHA256.HashData(secret, input));
 
-    /// <summary>Any bytes in the place of the signature.</summary>
+    /// <summary>Replaces the signature by these bytes.</summary>
     public string WithSignature(byte[] signature) => Signed(_ => signature);
 
     public string Unsigned() => Signed(_ => []);
 
-    /// <summary>The signature of the token it was made from.</summary>
+    /// <summary>Keeps the signature of the original token.</summary>
     public string WithOldSignature() => Signed(_ => Base64Url.DecodeFromChars(jwt.Split('.')[2]));
 
-    /// <summary>The signature of the token it was made from, one bit of it turned over.</summary>
+    /// <summary>Keeps the signature of the original token, with one bit flipped.</summary>
     public string WithDamagedSignature()
     {
         var signature = Base64Url.DecodeFromChars(jwt.Split('.')[2]);

@@ -3,8 +3,9 @@ using TokenService.Secrets;
 namespace TokenService.Tests.Harness;
 
 /// <summary>
-/// Counts what the one hashing thread hashes, and holds it up when told to: the thread looks at the clock once for each secret it is
-/// about to hash, and this is its clock. Let it go before the server ends, which waits for the thread.
+/// Counts the secrets that the one hashing thread hashes, and blocks that thread when a test closes the gate: the
+/// thread reads the clock once for each secret it is about to hash, and this is its clock. Open the gate before the
+/// server stops, because the server waits for the thread.
 /// </summary>
 internal sealed class HashingGate : TimeProvider, IDisposable
 {
@@ -22,8 +23,8 @@ internal sealed class HashingGate : TimeProvider, IDisposable
 
     public void Open() => isOpen.Set();
 
-    /// <summary>Waits until a secret is about to be hashed, and is held up.</summary>
-    /// <param name="number">How many have been hashed then.</param>
+    /// <summary>Waits until a secret is about to be hashed, and is blocked.</summary>
+    /// <param name="number">How many secrets were then hashed, or are about to be.</param>
     public Task HoldsAsync(int number = 1) => Soon.IsAsync("a secret is about to be hashed", () => Count >= number);
 
     public override long GetTimestamp()

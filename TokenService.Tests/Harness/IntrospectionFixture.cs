@@ -1,6 +1,6 @@
 namespace TokenService.Tests.Harness;
 
-/// <summary>A server, a client that gets tokens of it, and an API that asks what they are worth.</summary>
+/// <summary>A server, a client that gets tokens from it, and an API that introspects them.</summary>
 public abstract class IntrospectionFixture : ServerFixture
 {
     private protected const string Resource = "https://api.example.com";
@@ -11,7 +11,7 @@ public abstract class IntrospectionFixture : ServerFixture
     [OneTimeSetUp]
     public async Task RegisterApi() => Api = await Database.CreateApiAsync("api", Resource);
 
-    /// <summary>A good token.</summary>
+    /// <summary>Issues a good token.</summary>
     private protected Task<string> IssueAsync(string scope = "invoices:read") => IssueAsync(Client, scope);
 
     private protected async Task<string> IssueAsync(TestClient client, string scope = "invoices:read") =>

@@ -2,7 +2,7 @@ using Npgsql;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>Somebody who logs in to a test's database, a member of one of the schema's group roles.</summary>
+/// <summary>A login for a test's database, a member of one of the schema's group roles.</summary>
 internal sealed class Login : IAsyncDisposable
 {
     private readonly Database database;
@@ -26,8 +26,8 @@ internal sealed class Login : IAsyncDisposable
 
     public NpgsqlDataSource Source { get; }
 
-    /// <param name="database">Where, for as long as that lives.</param>
-    /// <param name="role">token_service_admin, token_service_app or, empty, none.</param>
+    /// <param name="database">The database to log in to. It must outlive the login.</param>
+    /// <param name="role">token_service_admin or token_service_app; empty for none.</param>
     public static async Task<Login> CreateAsync(Database database, string role)
     {
         // Logins belong to the cluster, not to the database.

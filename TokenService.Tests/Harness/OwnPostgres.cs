@@ -2,25 +2,25 @@ using Npgsql;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>How PostgreSQL ends.</summary>
+/// <summary>How PostgreSQL is stopped.</summary>
 public enum Shutdown
 {
-    /// <summary>It tells everybody, and leaves all in order.</summary>
+    /// <summary>PostgreSQL ends its sessions, and writes everything to disk.</summary>
     Fast,
 
-    /// <summary>It drops everything where it is, and recovers at the next start.</summary>
+    /// <summary>PostgreSQL stops at once, and recovers at the next start.</summary>
     Immediate,
 }
 
 /// <summary>
-/// A PostgreSQL of a fixture's own, which it may stop and start again: on the same data, at the same address. It comes from the machine's
-/// own binaries, wherever the PostgreSQL of the rest of the run comes from.
+/// A PostgreSQL that one fixture may stop and start again, on the same data and at the same address. It always runs
+/// from the machine's own binaries, also when the rest of the run uses another PostgreSQL.
 /// </summary>
 internal sealed class OwnPostgres : IAsyncDisposable
 {
     private const int NoSuchEngine = 3;
 
-    // The server's user can go there, and the path of a socket in it is short enough.
+    // PostgreSQL's user can enter /tmp, and the path of a socket in this folder is short enough.
     private readonly string folder = $"/tmp/tsvc-test-{Guid.NewGuid():N}";
 
     private PostgresScript? script;
@@ -32,7 +32,9 @@ internal sealed class OwnPostgres : IAsyncDisposable
     /// <summary>For a superuser.</summary>
     public string ConnectionString { get; private set; } = "";
 
-    /// <summary>A started one. Without the binaries, the tests of the fixture are skipped, with what the script says of it.</summary>
+    /// <summary>
+    /// Creates and starts one. Without the binaries, the tests of the fixture are skipped with the script's message.
+    /// </summary>
     public static async Task<OwnPostgres> CreateAsync()
     {
         var which = await Tool.RunAsync("bash", [PostgresScript.Path, "--engine", "local", "--which"]);
@@ -43,15 +45,18 @@ internal sealed class OwnPostgres : IAsyncDisposable
         return postgres;
     }
 
-    /// <summary>Starts it, unless it runs.</summary>
+    /// <summary>Starts PostgreSQL, unless it runs.</summary>
     public async Task StartAsync()
     {
         script ??= await PostgresScript.StartAsync("--engine", "local", folder);
         // Each start has a socket in another place. The link to it stays where it is.
-        ConnectionString = new NpgsqlConnectionStringBuilder(script.ConnectionString) { Host = $"{folder}/local/socket" }.ConnectionString;
+        ConnectionString = new NpgsqlConnectionStringBuilder(script.ConnectionString)
+        {
+            Host = $"{folder}/local/socket",
+        }.ConnectionString;
     }
 
-    /// <summary>Returns once it is gone.</summary>
+    /// <summary>Returns once PostgreSQL has stopped.</summary>
     public async Task StopAsync(Shutdown shutdown)
     {
         if (shutdown == Shutdown.Immediate)
@@ -66,7 +71,7 @@ internal sealed class OwnPostgres : IAsyncDisposable
         Directory.Delete(folder, recursive: true);
     }
 
-    // SIGQUIT is PostgreSQL's word for an immediate shutdown. Only its own user may send it, so it does so itself.
+    // SIGQUIT means an immediate shutdown. Only PostgreSQL's own user may send it, so PostgreSQL sends it to itself.
     private async Task QuitAsync()
     {
         await using var connection = new NpgsqlConnection($"{ConnectionString};Pooling=false");
@@ -78,7 +83,7 @@ internal sealed class OwnPostgres : IAsyncDisposable
         }
         catch (NpgsqlException)
         {
-            // It may be too dead to answer.
+            // PostgreSQL may stop before it answers.
         }
 
         await Soon.IsAsync("PostgreSQL is gone", () => !File.Exists($"{folder}/local/cluster/postmaster.pid"));

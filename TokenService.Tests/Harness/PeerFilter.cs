@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Hosting;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>Makes requests come from other addresses: a test has no other than its own.</summary>
+/// <summary>Makes a request come from another address, because a test can connect only from its own.</summary>
 internal sealed class PeerFilter : IStartupFilter
 {
     /// <summary>The header that names the address.</summary>

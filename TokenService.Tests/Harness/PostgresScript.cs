@@ -28,7 +28,7 @@ internal sealed class PostgresScript : IAsyncDisposable
         })!;
         var connectionString = await script.StandardOutput.ReadLineAsync();
         return connectionString is null
-            ? throw new InvalidOperationException("scripts/postgres started no server; what it says stands above.")
+            ? throw new InvalidOperationException("scripts/postgres started no server; its output above says why.")
             : new PostgresScript(script, connectionString);
     }
 

@@ -8,19 +8,21 @@ using Microsoft.Extensions.Logging;
 namespace TokenService.Tests.Harness;
 
 /// <summary>
-/// An API that takes our tokens, with a verifier nobody here wrote: ASP.NET Core's, told where the issuer is, who it is itself
-/// and what type of token it wants, and otherwise left as it comes, its clock included.
+/// An API that accepts the server's tokens, with a verifier that is not ours: ASP.NET Core's JwtBearer. It is told its
+/// issuer, its audience and the type of the tokens; all other options, its clock included, are the defaults.
 /// </summary>
 internal sealed class ProtectedApi : IAsyncDisposable
 {
     private readonly WebApplication app;
 
-    private ProtectedApi(string issuer, string audience, HttpMessageHandler wayToIssuer, Action<JwtBearerOptions> inItsTime, Action<IServiceCollection> and)
+    private ProtectedApi(
+        string issuer, string audience, HttpMessageHandler issuerHandler,
+        Action<JwtBearerOptions> configure, Action<IServiceCollection> configureServices)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseUrls("http://127.0.0.1:0");
-        // So that the verifier itself meets the largest bad tokens, which Kestrel would otherwise answer with 431.
+        // The largest bad tokens must reach the verifier; by default Kestrel would answer them with 431.
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestHeadersTotalSize = 1024 * 1024);
         builder.Services.AddAuthorization();
         builder.Services.AddAuthentication().AddJwtBearer(options =>
@@ -29,13 +31,16 @@ internal sealed class ProtectedApi : IAsyncDisposable
             options.Audience = audience;
             options.RequireHttpsMetadata = issuer.StartsWith("https:", StringComparison.Ordinal);
             options.TokenValidationParameters.ValidTypes = ["at+jwt"];
-            options.BackchannelHttpHandler = wayToIssuer;
-            // Only looks on.
-            options.Events = new JwtBearerEvents { OnAuthenticationFailed = context => Task.FromResult(Failure = context.Exception) };
+            options.BackchannelHttpHandler = issuerHandler;
+            // The event only records the failure; it does not change the answer.
+            options.Events = new JwtBearerEvents
+            {
+                OnAuthenticationFailed = context => Task.FromResult(Failure = context.Exception),
+            };
         });
-        // Behind JwtBearer's own, which makes what fetches the keys.
-        builder.Services.PostConfigure(JwtBearerDefaults.AuthenticationScheme, inItsTime);
-        and(builder.Services);
+        // Runs after JwtBearer's own configuration, which creates the object that fetches the keys.
+        builder.Services.PostConfigure(JwtBearerDefaults.AuthenticationScheme, configure);
+        configureServices(builder.Services);
         app = builder.Build();
         app.MapGet("/", (ClaimsPrincipal caller) => caller.Claims.ToDictionary(claim => claim.Type, claim => claim.Value))
             .RequireAuthorization();
@@ -49,22 +54,23 @@ internal sealed class ProtectedApi : IAsyncDisposable
     public static Task<ProtectedApi> StartAsync(TestServer server, string audience = "https://api.example.com") =>
         StartAsync(TestServer.Issuer, server.NewHandler(), audience);
 
-    /// <param name="issuer">The Authority.</param>
-    /// <param name="wayToIssuer">How it is reached.</param>
-    /// <param name="audience">What the API is called.</param>
-    /// <param name="inItsTime">Gives the verifier another clock, where it must not run on the real one.</param>
-    /// <param name="and">What the API has besides.</param>
+    /// <param name="issuer">The Authority of JwtBearer.</param>
+    /// <param name="issuerHandler">How the verifier reaches the issuer.</param>
+    /// <param name="audience">The audience that the API accepts.</param>
+    /// <param name="configure">Changes further options, such as the clock where it must not be the real one.</param>
+    /// <param name="configureServices">Adds further services to the API.</param>
     public static async Task<ProtectedApi> StartAsync(
-        string issuer, HttpMessageHandler wayToIssuer, string audience = "https://api.example.com",
-        Action<JwtBearerOptions>? inItsTime = null, Action<IServiceCollection>? and = null)
+        string issuer, HttpMessageHandler issuerHandler, string audience = "https://api.example.com",
+        Action<JwtBearerOptions>? configure = null, Action<IServiceCollection>? configureServices = null)
     {
-        var api = new ProtectedApi(issuer, audience, wayToIssuer, inItsTime ?? (_ => { }), and ?? (_ => { }));
+        var api = new ProtectedApi(
+            issuer, audience, issuerHandler, configure ?? (_ => { }), configureServices ?? (_ => { }));
         await api.app.StartAsync();
         return api;
     }
 
     /// <param name="authorization">The Authorization header; null for none.</param>
-    /// <param name="query">Behind the path.</param>
+    /// <param name="query">Appended to the path.</param>
     public async Task<Answer> GetAsync(string? authorization, string query = "")
     {
         Failure = null;

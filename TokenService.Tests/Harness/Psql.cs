@@ -6,12 +6,12 @@ namespace TokenService.Tests.Harness;
 /// <summary>PostgreSQL's own programs on a test's database, as an admin runs them.</summary>
 internal static partial class Psql
 {
-    /// <summary>psql's, when ON_ERROR_STOP ends a script.</summary>
+    /// <summary>The exit code of psql when ON_ERROR_STOP ends a script.</summary>
     public const int ScriptFailed = 3;
 
     private const string AsAdmin = "-c role=token_service_admin";
 
-    /// <param name="database">Where it runs, with the rights of an admin.</param>
+    /// <param name="database">The database it runs in, with the rights of an admin.</param>
     /// <param name="script">A file in <c>scripts</c>.</param>
     /// <param name="variables">As <c>name=value</c>.</param>
     /// <param name="options">Further options of psql.</param>
@@ -52,7 +52,7 @@ internal static partial class Psql
         }
     }
 
-    /// <summary>It was refused with this sentence and this hint, and printed nothing else.</summary>
+    /// <summary>The script was refused with this message and this hint, and printed nothing else.</summary>
     public static void IsRefused(this Tool psql, string message, string hint)
     {
         using (Assert.EnterMultipleScope())

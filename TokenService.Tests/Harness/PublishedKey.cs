@@ -6,7 +6,8 @@ using System.Text.Json;
 namespace TokenService.Tests.Harness;
 
 /// <summary>
-/// A key as the JWKS shows it. Does all by .NET's own cryptography, so that nothing the server signs with vouches for itself.
+/// A key as the JWKS shows it. It uses only .NET's own cryptography, so that the server's signing code does not verify
+/// itself.
 /// </summary>
 internal sealed record PublishedKey(JsonElement Jwk)
 {

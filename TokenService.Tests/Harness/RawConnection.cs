@@ -9,8 +9,8 @@ internal sealed class RawConnection : IAsyncDisposable
 {
     private readonly NetworkStream stream;
 
-    // A server that says nothing fails the test instead of hanging the run.
-    private readonly CancellationTokenSource patience = new(TimeSpan.FromSeconds(30));
+    // A server that does not answer fails the test instead of hanging the run.
+    private readonly CancellationTokenSource timeout = new(TimeSpan.FromSeconds(30));
 
     private RawConnection(NetworkStream stream) => this.stream = stream;
 
@@ -26,17 +26,17 @@ internal sealed class RawConnection : IAsyncDisposable
 
          """;
 
-    /// <summary>Sends text as it is, but for line ends, which become those of HTTP.</summary>
+    /// <summary>Sends text unchanged, except for line ends, which become CRLF.</summary>
     public async Task<RawConnection> SendAsync(string text)
     {
-        await stream.WriteAsync(Encoding.Latin1.GetBytes(text.ReplaceLineEndings("\r\n")), patience.Token);
+        await stream.WriteAsync(Encoding.Latin1.GetBytes(text.ReplaceLineEndings("\r\n")), timeout.Token);
         return this;
     }
 
-    /// <summary>Says that nothing more will be sent, and still listens.</summary>
+    /// <summary>Ends the sending side of the connection; the answer can still be read.</summary>
     public void EndSending() => stream.Socket.Shutdown(SocketShutdown.Send);
 
-    /// <summary>Goes away without a word: a reset, not an end.</summary>
+    /// <summary>Resets the connection, instead of closing it.</summary>
     public void Reset()
     {
         stream.Socket.LingerState = new LingerOption(enable: true, seconds: 0);
@@ -50,7 +50,7 @@ internal sealed class RawConnection : IAsyncDisposable
         var one = new byte[1];
         while (!line.ToString().EndsWith("\r\n", StringComparison.Ordinal))
         {
-            await stream.ReadExactlyAsync(one, patience.Token);
+            await stream.ReadExactlyAsync(one, timeout.Token);
             line.Append((char)one[0]);
         }
 
@@ -68,7 +68,7 @@ internal sealed class RawConnection : IAsyncDisposable
         }
 
         var body = new byte[int.Parse(headers["Content-Length"], CultureInfo.InvariantCulture)];
-        await stream.ReadExactlyAsync(body, patience.Token);
+        await stream.ReadExactlyAsync(body, timeout.Token);
         foreach (var ignored in new[] { "Date", "Request-Id", "Content-Length" })
             headers.Remove(ignored);
         return new Answer(status, headers, Encoding.UTF8.GetString(body));
@@ -79,7 +79,7 @@ internal sealed class RawConnection : IAsyncDisposable
     {
         try
         {
-            return await stream.ReadAsync(new byte[1], patience.Token) == 0;
+            return await stream.ReadAsync(new byte[1], timeout.Token) == 0;
         }
         catch (IOException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionReset })
         {
@@ -90,6 +90,6 @@ internal sealed class RawConnection : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await stream.DisposeAsync();
-        patience.Dispose();
+        timeout.Dispose();
     }
 }

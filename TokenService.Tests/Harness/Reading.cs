@@ -1,12 +1,12 @@
 namespace TokenService.Tests.Harness;
 
-/// <summary>Requests without a body, for the documents that anybody may read.</summary>
+/// <summary>Requests without a body, for the public documents.</summary>
 internal static class Reading
 {
     public static Task<Answer> GetAsync(this TestServer server, string address, params (string Name, string Value)[] headers) =>
         server.SendAsync(HttpMethod.Get, address, headers);
 
-    /// <param name="server">Who answers, whatever host the address names.</param>
+    /// <param name="server">The server that answers, also when the address names another host.</param>
     /// <param name="method">Any that has no body.</param>
     /// <param name="address">A path, or an http address whose host becomes the Host header.</param>
     /// <param name="headers">Sent as they are; a name may repeat.</param>

@@ -4,9 +4,9 @@ using TokenService.Tests.Harness;
 [assembly: Parallelizable(ParallelScope.Fixtures)]
 [assembly: LevelOfParallelism(4)]
 
-// Outside any namespace, so that it is there for every fixture of the assembly.
+// This class has no namespace, so that NUnit runs it for every fixture of the assembly.
 [SetUpFixture]
-#pragma warning disable CA1050 // NUnit takes a set-up fixture's namespace for its reach; this one's is everything.
+#pragma warning disable CA1050 // NUnit runs a set-up fixture for its namespace only; this one is for all.
 public sealed class Run
 #pragma warning restore CA1050
 {
@@ -28,11 +28,11 @@ public sealed class Run
         SecretHasher.Start();
         server = await PostgresServer.StartAsync();
         await Database.CreateTemplateAsync();
-        // As an error, since the console shows nothing less by default.
+        // Written as an error, because by default the console shows nothing else.
         TestContext.Error.WriteLine($"PostgreSQL: {server.Description}");
     }
 
-    // What a developer has exported for a server of his own is not meant for those of the tests.
+    // Settings that a developer exported for another server must not reach the servers of the tests.
     private static void ForgetSettings()
     {
         foreach (var name in Environment.GetEnvironmentVariables().Keys.Cast<string>().Where(IsSetting))

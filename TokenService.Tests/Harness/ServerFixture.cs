@@ -1,6 +1,6 @@
 namespace TokenService.Tests.Harness;
 
-/// <summary>A fixture with a database and a server of its own, both there for all its tests.</summary>
+/// <summary>A fixture with its own database and its own server, which all its tests share.</summary>
 public abstract class ServerFixture
 {
     private protected Database Database { get; private set; } = null!;

@@ -1,15 +1,15 @@
 namespace TokenService.Tests.Harness;
 
-/// <summary>Waits for what a server does by itself: as long as it takes, but not for ever.</summary>
+/// <summary>Waits for something that a server does in the background, up to a limit.</summary>
 internal static class Soon
 {
-    // Far from what any of it takes.
+    // Much longer than any of it takes.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(5);
 
-    /// <param name="what">What should become true, for the person who reads that it did not.</param>
-    /// <param name="isTrue">Looks.</param>
+    /// <param name="what">The awaited condition in words, for the message of a failure.</param>
+    /// <param name="isTrue">Checks the condition once.</param>
     public static async Task IsAsync(string what, Func<Task<bool>> isTrue)
     {
         using var limit = new CancellationTokenSource(Limit);

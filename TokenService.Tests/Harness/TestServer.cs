@@ -14,7 +14,9 @@ namespace TokenService.Tests.Harness;
 /// <summary>The real server on a real socket, as an operator starts it: nothing replaced but the clock.</summary>
 internal sealed class TestServer : IAsyncDisposable
 {
-    /// <summary>The issuer, unless a test says otherwise. The server listens elsewhere: it must believe its setting.</summary>
+    /// <summary>
+    /// The issuer, unless a test says otherwise. The server listens on another port, so it must use its setting.
+    /// </summary>
     public const string Issuer = "http://127.0.0.1:8080";
 
     private readonly WebApplication app;
@@ -39,22 +41,22 @@ internal sealed class TestServer : IAsyncDisposable
 
     public Uri Address { get; }
 
-    /// <summary>Talks to this server whatever host an address names.</summary>
+    /// <summary>Connects to this server, also when an address names another host.</summary>
     public HttpClient Client { get; }
 
     public IServiceProvider Services => app.Services;
 
-    /// <param name="database">Where it keeps its things.</param>
-    /// <param name="settings">Further settings, or other values of those it is started with here, as <c>Name=value</c>.</param>
+    /// <param name="database">The server's database.</param>
+    /// <param name="settings">Added to the standard settings, or replacing them, as <c>Name=value</c>.</param>
     public static Task<TestServer> StartAsync(Database database, params string[] settings) =>
         StartAsync(database.ConnectionString, new FakeClock(), settings);
 
     public static Task<TestServer> StartAsync(string connectionString, FakeClock clock, params string[] settings) =>
         StartAsync(connectionString, clock, _ => { }, settings);
 
-    /// <param name="connectionString">Where it keeps its things.</param>
-    /// <param name="clock">Its time.</param>
-    /// <param name="replace">What else is put in the place of the real world.</param>
+    /// <param name="connectionString">The server's database.</param>
+    /// <param name="clock">The server's clock.</param>
+    /// <param name="replace">Replaces further services.</param>
     /// <param name="settings">As above.</param>
     public static async Task<TestServer> StartAsync(
         string connectionString, FakeClock clock, Action<IServiceCollection> replace, params string[] settings)
@@ -86,7 +88,9 @@ internal sealed class TestServer : IAsyncDisposable
         }
     }
 
-    /// <summary>One that listens where its issuer says, for programs that find everything from there.</summary>
+    /// <summary>
+    /// Starts a server that listens at the address of its issuer, for programs that know only the issuer.
+    /// </summary>
     public static async Task<TestServer> StartAtItsIssuerAsync(Database database, params string[] settings)
     {
         for (var attempt = 1; ; attempt++)
@@ -98,7 +102,7 @@ internal sealed class TestServer : IAsyncDisposable
             }
             catch (IOException) when (attempt < 10)
             {
-                // Somebody else took the port meanwhile.
+                // Another program took the port in the meantime.
             }
         }
     }
@@ -114,7 +118,7 @@ internal sealed class TestServer : IAsyncDisposable
     private static string AsService(string connectionString) =>
         new NpgsqlConnectionStringBuilder(connectionString) { Options = "-c role=token_service_app" }.ConnectionString;
 
-    /// <summary>A client with connections of its own, that talks to this server whatever host an address names.</summary>
+    /// <summary>A client with its own connections to this server, also when an address names another host.</summary>
     public HttpClient NewClient() => new(NewHandler()) { BaseAddress = Address };
 
     public SocketsHttpHandler NewHandler() => new()
@@ -122,7 +126,7 @@ internal sealed class TestServer : IAsyncDisposable
         ConnectCallback = async (_, ct) => await ConnectAsync(ct),
     };
 
-    /// <summary>A bare connection, for what no HTTP client would send.</summary>
+    /// <summary>A bare connection, for requests that no HTTP client would send.</summary>
     public async Task<NetworkStream> ConnectAsync(CancellationToken ct = default)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
@@ -130,30 +134,35 @@ internal sealed class TestServer : IAsyncDisposable
         return new NetworkStream(socket, ownsSocket: true);
     }
 
-    /// <summary>Waits until it has heard of all that is committed by now. Needed where a test changes a client it has already read.</summary>
-    public async Task HasHeardAsync()
+    /// <summary>
+    /// Waits until the server has received the notifications of all that is committed by now. Needed where a test
+    /// changes a client that the server has already read.
+    /// </summary>
+    public async Task HasReceivedNotificationsAsync()
     {
         var subject = $"test-{Guid.NewGuid():N}";
-        var isHeard = false;
-        using var subscription = Services.GetRequiredService<ChangeNotifications>().Subscribe(subject, _ => Volatile.Write(ref isHeard, true));
+        var isReceived = false;
+        using var subscription = Services.GetRequiredService<ChangeNotifications>()
+            .Subscribe(subject, _ => Volatile.Write(ref isReceived, true));
         await using var notify = Services.GetRequiredService<NpgsqlDataSource>().CreateCommand($"notify token_service, '{subject}'");
-        await Soon.IsAsync("the server hears of what is committed", async () =>
+        await Soon.IsAsync("the server receives a notification", async () =>
         {
-            // Again each time: before the server listens nobody hears it.
+            // Sent again each time, because a notification is lost while the server does not listen.
             await notify.ExecuteNonQueryAsync();
-            return Volatile.Read(ref isHeard);
+            return Volatile.Read(ref isReceived);
         });
     }
 
-    /// <summary>Waits until it would hear of a change.</summary>
-    /// <param name="whileWaiting">What moves its clock, where that is needed for it to try again.</param>
-    public Task HearsAsync(Action? whileWaiting = null) => Soon.IsAsync("the server hears", () =>
+    /// <summary>Waits until the server listens for notifications.</summary>
+    /// <param name="whileWaiting">Moves the server's clock, where the server needs that to connect again.</param>
+    public Task IsListeningAsync(
+        Action? whileWaiting = null) => Soon.IsAsync("the server listens for notifications", () =>
     {
         whileWaiting?.Invoke();
         return Services.GetRequiredService<ChangeNotifications>().IsListening;
     });
 
-    /// <summary>Stops it as a SIGTERM does: what is in flight is finished.</summary>
+    /// <summary>Stops the server as SIGTERM does: it finishes the requests in flight.</summary>
     public Task StopAsync() => app.StopAsync();
 
     public async ValueTask DisposeAsync()

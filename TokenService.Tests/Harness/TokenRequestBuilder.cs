@@ -22,26 +22,26 @@ internal sealed class TokenRequestBuilder
 
     public static TokenRequestBuilder Anonymous() => new();
 
-    /// <summary>The question what a token is worth (RFC 7662 §2.1), authenticated by HTTP Basic.</summary>
+    /// <summary>An introspection request (RFC 7662 §2.1), authenticated by HTTP Basic.</summary>
     public static TokenRequestBuilder Introspect(TestClient api, string token) => For(api).About(token, "/introspect");
 
-    /// <summary>That a token is dead from now on (RFC 7009 §2.1), authenticated by HTTP Basic.</summary>
+    /// <summary>A revocation request (RFC 7009 §2.1), authenticated by HTTP Basic.</summary>
     public static TokenRequestBuilder Revoke(TestClient client, string token) => For(client).About(token, "/revoke");
 
-    /// <summary>To an endpoint that takes a token in the place of a grant.</summary>
+    /// <summary>Sends a token, instead of a grant, to an endpoint that takes one.</summary>
     public TokenRequestBuilder About(string token, string path) => WithPath(path).Without("grant_type").With("token", token);
 
     public TokenRequestBuilder WithBasic(string id, string secret) =>
         WithAuthorization("Basic " + Base64($"{Encode(id)}:{Encode(secret)}"));
 
-    /// <summary>One more Authorization header, as it is.</summary>
+    /// <summary>Adds one more Authorization header, unchanged.</summary>
     public TokenRequestBuilder WithAuthorization(string value)
     {
         authorization.Add(value);
         return this;
     }
 
-    /// <summary>One more parameter, even if there is one of that name.</summary>
+    /// <summary>Adds a parameter, even if there is one of that name.</summary>
     public TokenRequestBuilder With(string name, string value)
     {
         parameters.Add((name, value));
@@ -74,7 +74,7 @@ internal sealed class TokenRequestBuilder
         return this;
     }
 
-    /// <summary>A body as it is, in the place of the parameters.</summary>
+    /// <summary>Replaces the parameters by this body, unchanged.</summary>
     public TokenRequestBuilder WithBody(string body) => WithBody(Encoding.UTF8.GetBytes(body));
 
     public TokenRequestBuilder WithBody(byte[] body)
@@ -109,7 +109,7 @@ internal sealed class TokenRequestBuilder
 
     public static string Base64(string text) => Convert.ToBase64String(Encoding.UTF8.GetBytes(text));
 
-    // RFC 6749 appendix B, as a careful client does it.
+    // RFC 6749 appendix B: a careful client encodes a value this way.
     private static string Encode(string value) => Uri.EscapeDataString(value).Replace("%20", "+", StringComparison.Ordinal);
 
     private string Encoded => string.Join('&', parameters.Select(p => $"{Encode(p.Name)}={Encode(p.Value)}"));

@@ -2,10 +2,10 @@ using System.Diagnostics;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>What a program left behind.</summary>
+/// <summary>The exit code and the output of a program that has ended.</summary>
 internal sealed record Tool(int ExitCode, string Output, string Error)
 {
-    // Far from what any of them takes: a hanging program fails its test, rather than hang the run.
+    // Much longer than any program takes: a hanging program fails its test instead of hanging the run.
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
     /// <summary>TokenService as it was built, for <c>dotnet</c> to run.</summary>

@@ -117,7 +117,7 @@ public sealed class EndOfAKey
     private async Task SetTokenLifetimeAsync(int seconds)
     {
         await database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @seconds", new { seconds });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
     }
 
     private async Task MoveToAsync(DateTimeOffset instant)

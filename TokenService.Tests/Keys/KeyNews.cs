@@ -36,8 +36,8 @@ public sealed class KeyNews
     {
         // The clocks stand still, so no server polls.
         await using var other = await TestServer.StartAsync(database);
-        await server.HearsAsync();
-        await other.HearsAsync();
+        await server.IsListeningAsync();
+        await other.IsListeningAsync();
 
         var withdrawn = await WithdrawAsync();
 
@@ -48,7 +48,7 @@ public sealed class KeyNews
     [Test]
     public async Task A_server_whose_notification_connection_was_cut_listens_again()
     {
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         await database.ExecuteAsync(
             """
             select pg_terminate_backend(pid) from pg_stat_activity
@@ -56,7 +56,7 @@ public sealed class KeyNews
             """);
         await Soon.IsAsync("the log says that the server polls", () => server.Log.Lines.Any(line => line.StartsWith(
             "Warning TokenService.Postgres.ChangeNotifications: Not listening for changes, polling instead: ", StringComparison.Ordinal)));
-        await server.HearsAsync(whileWaiting: () => server.Clock.Advance(Second));
+        await server.IsListeningAsync(whileWaiting: () => server.Clock.Advance(Second));
 
         await StopsPublishingAsync(await WithdrawAsync(), server);
     }
@@ -140,7 +140,7 @@ public sealed class KeyNews
     public async Task A_server_that_cannot_open_any_key_answers_503_is_not_ready_and_recovers()
     {
         var client = await database.CreateClientAsync("billing");
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         await DropNotificationTriggerAsync();
         await using var other = await TestServer.StartAsync(database, NewSealingKey, "Keys:SealingKeyId=new");
         await database.ExecuteAsync("select token_service.withdraw_signing_key(kid) from token_service.signing_key");

@@ -311,7 +311,7 @@ public sealed class KeyRotationAtVerifiers
     private sealed class JwtBearerVerifier(ProtectedApi api) : IVerifier, IAsyncDisposable
     {
         public static async Task<JwtBearerVerifier> StartAsync(Cluster cluster) =>
-            new(await ProtectedApi.StartAsync(TestServer.Issuer, new Balancer(cluster), inItsTime: options =>
+            new(await ProtectedApi.StartAsync(TestServer.Issuer, new Balancer(cluster), configure: options =>
             {
                 var configuration = (ConfigurationManager<OpenIdConnectConfiguration>)options.ConfigurationManager!;
                 // The ratio to the signing period here is about that of the defaults: 12 hours to 30 days.

@@ -14,7 +14,7 @@ public sealed class TokensPerMinute : ServerFixture
     public async Task CreateClient()
     {
         // The test before may have moved the clock so far that a heartbeat was late, and the next is not due.
-        await Server.HearsAsync(() => Server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
+        await Server.IsListeningAsync(() => Server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
         client = await Database.CreateClientAsync($"client-{++number}");
     }
 
@@ -83,7 +83,7 @@ public sealed class TokensPerMinute : ServerFixture
     {
         await Database.ExecuteAsync(
             "select token_service.update_client(@Id, p_tokens_per_minute => @tokensPerMinute)", new { client.Id, tokensPerMinute });
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
     }
 
     private async Task IsGrantedAsync(int times)

@@ -32,7 +32,7 @@ public sealed class WrongSecrets
             services => services.AddSingleton(_ => hashing.NewThreads()).AddSingleton<IStartupFilter, PeerFilter>(),
             $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}",
             "Limits:FailuresPerClient=3", "Limits:FailuresPerSource=5", "Proxies=192.0.2.0/24");
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [OneTimeTearDown]
@@ -185,7 +185,7 @@ public sealed class WrongSecrets
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
         server.Clock.Advance(TimeSpan.FromMinutes(15));
-        await server.HearsAsync(() => server.Clock.Advance(TimeSpan.FromMilliseconds(100)));
+        await server.IsListeningAsync(() => server.Clock.Advance(TimeSpan.FromMilliseconds(100)));
 
         await ExhaustAsync(client.Id, address);
         (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
@@ -220,7 +220,7 @@ public sealed class WrongSecrets
     {
         var client = await CreateAsync($"some-{++number}", "imported");
         var authenticator = server.Services.GetRequiredService<ClientAuthenticator>();
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await server.Services.GetRequiredService<ClientCache>().FindAsync(client.Id, CancellationToken.None);
         var before = hashing.Count;
         for (var i = 1; i <= 3; i++)
@@ -242,7 +242,7 @@ public sealed class WrongSecrets
     public async Task Guesses_at_once_are_no_more_than_the_budget()
     {
         var client = await CreateAsync($"some-{++number}", "imported");
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await server.Services.GetRequiredService<ClientCache>().FindAsync(client.Id, CancellationToken.None);
         var authenticator = server.Services.GetRequiredService<ClientAuthenticator>();
         var before = hashing.Count;

@@ -102,7 +102,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     public async Task A_token_that_expires_meanwhile_is_inactive([Values] WhileTheDatabaseIsAway.Trouble trouble)
     {
         await database.ExecuteAsync("select token_service.update_client('billing', p_token_lifetime => '1 minute')");
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
         (await AskAsync(token)).IsActive(token);
         await GoAwayAsync(trouble);
@@ -117,7 +117,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     public async Task What_was_inactive_stays_so([Values] WhileTheDatabaseIsAway.Trouble trouble)
     {
         (await TokenRequestBuilder.Revoke(client, unknown).SendAsync(server)).IsDone(contentType: null);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await AskAsync(unknown)).IsInactive();
         await GoAwayAsync(trouble);
 
@@ -136,7 +136,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
 
         wire.Mend();
         wire.Speak();
-        await server.HearsAsync(() => server.Clock.Advance(Second / 10));
+        await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
         await Soon.IsAsync("it is inactive, and active no more", async () =>
         {
             server.Clock.Advance(Second / 10);
@@ -154,7 +154,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
             // Whoever is held up waits for the test, however slow it is.
             $"{wire.ConnectionString};Command Timeout=60", new FakeClock(),
             [.. settings, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}"]);
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         known = (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
         unknown = (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
         (await AskAsync(known)).IsActive(known);

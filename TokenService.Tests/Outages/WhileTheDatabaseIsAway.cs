@@ -86,7 +86,7 @@ public sealed class WhileTheDatabaseIsAway
         var disabled = await database.CreateClientAsync("disabled");
         await database.ExecuteAsync("select token_service.set_client_enabled('disabled', false)");
         // News that came later would have it forgotten.
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await SendAsync(disabled)).IsInvalidClient();
         await GoAwayAsync(trouble);
         await IsServedAsync(client);
@@ -105,7 +105,7 @@ public sealed class WhileTheDatabaseIsAway
     {
         await database.ExecuteAsync(
             "update token_service.client_secret set expires_at = @at", new { at = server.Clock.GetUtcNow() + TimeSpan.FromMinutes(1) });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await IsServedAsync(client);
         await GoAwayAsync(trouble);
         await IsServedAsync(client);
@@ -123,7 +123,7 @@ public sealed class WhileTheDatabaseIsAway
 
         wire.Mend();
         wire.Speak();
-        await server.HearsAsync(() => server.Clock.Advance(Second / 10));
+        await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
         await Soon.IsAsync("it is refused, and served no more", async () =>
         {
             server.Clock.Advance(Second / 10);
@@ -143,7 +143,7 @@ public sealed class WhileTheDatabaseIsAway
 
         wire.Mend();
         wire.Speak();
-        await server.HearsAsync(() => server.Clock.Advance(Second / 10));
+        await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
         await Soon.IsAsync("both are served", async () =>
         {
             server.Clock.Advance(Second / 10);
@@ -162,7 +162,7 @@ public sealed class WhileTheDatabaseIsAway
 
         wire.Mend();
         wire.Speak();
-        await server.HearsAsync(() => server.Clock.Advance(Second / 10));
+        await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
         Assert.That(Age(), Is.Zero);
     }
 
@@ -209,7 +209,7 @@ public sealed class WhileTheDatabaseIsAway
 
         wire.Speak();
         var made = await database.CreateClientAsync("shipping");
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await SendAsync(made)).IsGrant("invoices:read");
     }
 
@@ -219,7 +219,7 @@ public sealed class WhileTheDatabaseIsAway
             // Whoever is held up waits for the test, however slow it is.
             $"{wire.ConnectionString};Command Timeout=60", new FakeClock(),
             [.. settings, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}"]);
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
     }
 

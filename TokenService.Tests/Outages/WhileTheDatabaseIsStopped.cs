@@ -45,7 +45,7 @@ public sealed class WhileTheDatabaseIsStopped
         known = await database.CreateClientAsync($"known-{number}");
         neverRead = await database.CreateClientAsync($"never-read-{number}");
         server = await TestServer.StartAsync(database);
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         readAt = server.Clock.GetUtcNow();
         await IsServedAsync(known);
     }
@@ -147,7 +147,7 @@ public sealed class WhileTheDatabaseIsStopped
         await IsUnavailableAsync(new TestClient("the-first", known.Secret));
     }
 
-    private Task HearsAgainAsync() => server.HearsAsync(() => server.Clock.Advance(Second / 10));
+    private Task HearsAgainAsync() => server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
 
     private async Task IsServedAsync(TestClient client) => (await SendAsync(client)).IsGrant("invoices:read");
 

@@ -36,7 +36,7 @@ public sealed class ListOfRevokedTokens
         wire = new DatabaseProxy(database);
         // Whoever is held up waits for the test, however slow it is.
         server = await TestServer.StartAsync($"{wire.ConnectionString};Command Timeout=60", new FakeClock());
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [TearDown]

@@ -27,8 +27,8 @@ public sealed class RevocationsOfOneToken
         wire = new DatabaseProxy(database);
         here = await TestServer.StartAsync(database.ConnectionString, clock);
         there = await TestServer.StartAsync(wire.ConnectionString, clock);
-        await here.HearsAsync();
-        await there.HearsAsync();
+        await here.IsListeningAsync();
+        await there.IsListeningAsync();
     }
 
     [TearDown]

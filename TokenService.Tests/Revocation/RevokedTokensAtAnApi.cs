@@ -19,7 +19,7 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
     {
         backchannel = Server.NewClient();
         api = await ProtectedApi.StartAsync(
-            TestServer.Issuer, Server.NewHandler(), inItsTime: options => options.Events.OnTokenValidated = RefuseDeadAsync);
+            TestServer.Issuer, Server.NewHandler(), configure: options => options.Events.OnTokenValidated = RefuseDeadAsync);
     }
 
     [TearDown]
@@ -50,7 +50,7 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
         await IsAcceptedAsync(token);
 
         await Database.ExecuteAsync("select token_service.end_tokens_of('billing', @now)", new { now = Server.Clock.GetUtcNow().UtcDateTime });
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         Server.Clock.Advance(TimeSpan.FromSeconds(5));
 
         await IsRefusedAsync(token);

@@ -28,8 +28,8 @@ public sealed class TokensNotBefore
         await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
         server = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
         replica = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
-        await server.HearsAsync();
-        await replica.HearsAsync();
+        await server.IsListeningAsync();
+        await replica.IsListeningAsync();
     }
 
     [TearDown]
@@ -142,8 +142,8 @@ public sealed class TokensNotBefore
     public async Task What_a_replica_issues_until_it_hears_that_the_client_is_disabled_is_dead_for_good()
     {
         await RestartAsync(-TimeSpan.FromSeconds(51));
-        await server.HearsAsync();
-        await replica.HearsAsync();
+        await server.IsListeningAsync();
+        await replica.IsListeningAsync();
         await IssueAsync(client);
         await SetNewsAsync("disable");
         await database.ExecuteAsync("select token_service.set_client_enabled('billing', false)");
@@ -206,8 +206,8 @@ public sealed class TokensNotBefore
         await RestartAsync(-TimeSpan.FromHours(1));
         var old = await IssueAsync(client);
         clock.Advance(TimeSpan.FromHours(1));
-        await server.HearsAsync(() => clock.Advance(Second));
-        await replica.HearsAsync(() => clock.Advance(Second));
+        await server.IsListeningAsync(() => clock.Advance(Second));
+        await replica.IsListeningAsync(() => clock.Advance(Second));
         return old;
     }
 
@@ -245,8 +245,8 @@ public sealed class TokensNotBefore
 
     private async Task HaveHeardAsync()
     {
-        await server.HasHeardAsync();
-        await replica.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
+        await replica.HasReceivedNotificationsAsync();
     }
 
     private async Task IsToComeBackAsync(string retryAfter = "1") => (await TokenRequestBuilder.For(client).SendAsync(server))

@@ -67,8 +67,8 @@ public sealed class WithdrawalsOfTokens
         api = await database.CreateApiAsync($"api-{number}", Resource, "https://others.example.com");
         foreach (var server in servers)
         {
-            await server.HearsAsync(() => clock.Advance(Second));
-            await server.HasHeardAsync();
+            await server.IsListeningAsync(() => clock.Advance(Second));
+            await server.HasReceivedNotificationsAsync();
         }
 
         var issued = (await TokenRequestBuilder.For(client).SendAsync(servers[0])).Token;
@@ -81,7 +81,7 @@ public sealed class WithdrawalsOfTokens
     {
         await DoAsync(kind);
         foreach (var server in servers)
-            await server.HasHeardAsync();
+            await server.HasReceivedNotificationsAsync();
 
         await IsInactiveAsync();
     }
@@ -118,7 +118,7 @@ public sealed class WithdrawalsOfTokens
     public async Task What_one_server_revokes_the_other_hears_of()
     {
         (await TokenRequestBuilder.Revoke(client, token).SendAsync(servers[0])).IsDone(contentType: null);
-        await servers[1].HasHeardAsync();
+        await servers[1].HasReceivedNotificationsAsync();
 
         await IsInactiveAsync();
     }
@@ -141,7 +141,7 @@ public sealed class WithdrawalsOfTokens
         await DoAsync("token revoked");
         wire.Speak();
         foreach (var server in servers)
-            await server.HasHeardAsync();
+            await server.HasReceivedNotificationsAsync();
 
         await IsInactiveAsync();
     }

@@ -28,7 +28,7 @@ public sealed class Confidentiality : ServerFixture
     {
         var imported = "a secret of another system";
         await Database.AddSecretAsync(Client.Id, imported);
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         string[] secrets = [Client.Secret, imported, "wrong secret"];
         var tokens = new List<string>();
         foreach (var secret in secrets)

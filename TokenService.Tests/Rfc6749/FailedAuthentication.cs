@@ -42,7 +42,7 @@ public sealed class FailedAuthentication : ServerFixture
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.For(client with { Secret = "imported" }).SendAsync(Server)).IsInvalidClient();
         await Database.ExecuteAsync("update token_service.client set enabled = true where id = @Id", client);
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsGrant("invoices:read");
     }
 

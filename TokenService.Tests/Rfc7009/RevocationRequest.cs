@@ -20,8 +20,8 @@ public sealed class RevocationRequest : ServerFixture
         api = await Database.CreateClientAsync("api");
         await Database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
         badTokens = await BadTokens.MakeAsync(Server, await IssueAsync(Client));
-        await Server.HearsAsync();
-        await other.HearsAsync();
+        await Server.IsListeningAsync();
+        await other.IsListeningAsync();
     }
 
     [OneTimeTearDown]
@@ -38,7 +38,7 @@ public sealed class RevocationRequest : ServerFixture
         IsRevoked(await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server));
 
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
-        await other.HasHeardAsync();
+        await other.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(other)).IsInactive();
         await IsActiveOnBothAsync(kept);
     }
@@ -51,7 +51,7 @@ public sealed class RevocationRequest : ServerFixture
         IsRevoked(await TokenRequestBuilder.Revoke(Client, token).SendAsync(other));
 
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(other)).IsInactive();
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
     }
 
@@ -218,7 +218,7 @@ public sealed class RevocationRequest : ServerFixture
         var client = await Database.CreateClientAsync("disabled");
         var token = await IssueAsync(client);
         await Database.ExecuteAsync("update token_service.client set enabled = false where id = 'disabled'");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         var stored = await StoredAsync();
 
         (await TokenRequestBuilder.Revoke(client, token).SendAsync(Server)).IsInvalidClient();

@@ -31,7 +31,7 @@ public sealed class Unavailable
         await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
         wire = new DatabaseProxy(database);
         server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [TearDown]
@@ -96,7 +96,7 @@ public sealed class Unavailable
         (await TokenRequestBuilder.Introspect(api, revoked).SendAsync(server)).IsInactive();
 
         wire.Mend();
-        await server.HearsAsync(() => server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
+        await server.IsListeningAsync(() => server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
         await Soon.IsAsync("it can be revoked", async () =>
         {
             server.Clock.Advance(TimeSpan.FromSeconds(0.1));
@@ -110,7 +110,7 @@ public sealed class Unavailable
     {
         await server.DisposeAsync();
         server = await TestServer.StartAsync($"{wire.ConnectionString};Maximum Pool Size=24;Command Timeout=60", new FakeClock());
-        await server.HearsAsync();
+        await server.IsListeningAsync();
         var tokens = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => IssueAsync(client)));
         var newcomer = await database.CreateClientAsync("newcomer");
         await using var holder = await database.Source.OpenConnectionAsync();

@@ -105,7 +105,7 @@ public sealed class InactiveTokens : IntrospectionFixture
         var (api, token) = (await Database.CreateApiAsync("retired-api", Resource), await IssueAsync());
         await Database.CreateClientAsync("other-reader", "others:read", "others:read", "https://others.example.com");
         await Database.ExecuteAsync("insert into token_service.resource_server values ('retired-api', 'https://others.example.com')");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         (await IntrospectAsync(api, token)).IsActive(token);
 
         await DoAsync("delete from token_service.resource_server where client_id = 'retired-api' and resource = 'https://api.example.com'");
@@ -163,7 +163,7 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         await Database.ExecuteAsync(
             "select token_service.set_client_enabled(@Id, false), token_service.set_client_enabled(@Id, true)", client);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
 
         (await TokenRequestBuilder.Introspect(Api, token).SendAsync(server)).IsInactive();
         server.Clock.Advance(TimeSpan.FromMinutes(2));
@@ -190,7 +190,7 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         await Database.ExecuteAsync("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", client);
         var anew = await Database.CreateClientAsync(client.Id);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
 
         (await TokenRequestBuilder.Introspect(Api, token).SendAsync(server)).IsInactive();
         server.Clock.Advance(TimeSpan.FromMinutes(2));
@@ -318,6 +318,6 @@ public sealed class InactiveTokens : IntrospectionFixture
     private async Task DoAsync(string sql, object? parameters = null)
     {
         await Database.ExecuteAsync(sql, parameters);
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
     }
 }

@@ -57,7 +57,7 @@ public sealed class IntrospectionRequest : IntrospectionFixture
         (await IntrospectAsync(api, token)).IsActive(token);
 
         await Database.ExecuteAsync("select token_service.set_client_enabled('disabled-api', false)");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
 
         (await IntrospectAsync(api, token)).IsInvalidClient();
     }
@@ -68,7 +68,7 @@ public sealed class IntrospectionRequest : IntrospectionFixture
     {
         var api = await Database.CreateApiAsync("guessed-at", Resource);
         await Database.AddSecretAsync(api.Id, "a secret of another system");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         for (var i = 0; i < 2; i++)
             (await IntrospectAsync(api with { Secret = $"guess {i}" }, token)).IsInvalidClient();
         (await TokenRequestBuilder.For(api with { Secret = "guess 2" }).SendAsync(Server)).IsInvalidClient();

@@ -375,10 +375,10 @@ public sealed class ResourceParameter : ServerFixture
         IsGrantFor(Ledger, "ledger:read", await request.SendAsync(Server));
 
         await Database.ExecuteAsync("select token_service.revoke_scope('loser', 'ledger:read')");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         IsGrantFor(Ledger, "ledger:write", await TokenRequestBuilder.For(client).With("resource", Ledger).WithScope("ledger:write").SendAsync(Server));
         await Database.ExecuteAsync("delete from token_service.client_scope where client_id = 'loser'");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         IsInvalidTarget(await request.SendAsync(Server), Unknown);
     }
 

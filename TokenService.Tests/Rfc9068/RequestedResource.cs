@@ -111,7 +111,7 @@ public sealed class RequestedResource : ServerFixture
 
         // What was revoked is no longer in the way.
         await Database.ExecuteAsync("select token_service.revoke_scope(@Id, 'read', 'https://two.example.com')", client);
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(client).WithScope("read").SendAsync(Server)).IsGrant("read");
     }
 

@@ -28,7 +28,7 @@ public sealed class ConcurrentVerifications
             database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => hashing.NewThreads()),
             $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}",
             "Limits:FailuresPerClient=3", "Limits:FailuresPerSource=10000");
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [OneTimeTearDown]
@@ -52,7 +52,7 @@ public sealed class ConcurrentVerifications
     {
         await database.AddSecretAsync(client.Id, Older);
         await database.AddSecretAsync(client.Id, Newer);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         var found = await FindAsync(client.Id);
         var last = found!.Secrets.Last(secret => secret.IsImported);
         // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
@@ -64,7 +64,7 @@ public sealed class ConcurrentVerifications
         var first = AuthenticateAsync(presented);
         await hashing.HoldsAsync(before + 1);
         await database.ExecuteAsync("update token_service.client_secret set revoked_at = now() where id = @Id", new { last.Id });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await FindAsync(client.Id);
         var later = AuthenticateAsync(presented);
         hashing.Open();
@@ -76,7 +76,7 @@ public sealed class ConcurrentVerifications
     public async Task Concurrent_wrong_secrets_are_hashed_at_most_FailuresPerClient_times()
     {
         await database.AddSecretAsync(client.Id, Newer);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await FindAsync(client.Id);
         var before = hashing.Count;
         hashing.Close();
@@ -93,7 +93,7 @@ public sealed class ConcurrentVerifications
         var imported = client with { Secret = Newer };
         (await TokenRequestBuilder.For(imported).SendAsync(server)).IsGrant("invoices:read");
         server.Clock.Advance(TimeSpan.FromMinutes(15));
-        await server.HearsAsync(() => server.Clock.Advance(TimeSpan.FromMilliseconds(100)));
+        await server.IsListeningAsync(() => server.Clock.Advance(TimeSpan.FromMilliseconds(100)));
         for (var i = 0; i < 4; i++)
             await TokenRequestBuilder.For(client with { Secret = $"guess {i}" }).SendAsync(server);
         (await TokenRequestBuilder.For(imported).SendAsync(server)).IsGrant("invoices:read");
@@ -120,7 +120,7 @@ public sealed class ConcurrentVerifications
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         await database.ExecuteAsync(
             "update token_service.client_secret set digest = replace(digest, 't=1,', 't=2,') where client_id = @Id", client);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsInvalidClient();
     }
 

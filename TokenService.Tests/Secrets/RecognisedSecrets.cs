@@ -39,7 +39,7 @@ public sealed class RecognisedSecrets
             database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => hashing.NewThreads(queueLength: 4)),
             $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}",
             "Limits:FailuresPerSource=10000");
-        await server.HearsAsync();
+        await server.IsListeningAsync();
     }
 
     [OneTimeTearDown]
@@ -120,7 +120,7 @@ public sealed class RecognisedSecrets
 
         await IsRefusedAsync(new TestClient(other.Id, Imported), hashes: 1);
         await database.AddSecretAsync(other.Id, Imported);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await IsGrantedAsync(new TestClient(other.Id, Imported), hashes: 1);
     }
 
@@ -246,7 +246,7 @@ public sealed class RecognisedSecrets
     {
         await database.AddSecretAsync(client.Id, Older);
         await database.AddSecretAsync(client.Id, Imported);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         var found = await Clients.FindAsync(client.Id, CancellationToken.None);
         var last = found!.Secrets.Last(secret => secret.IsImported);
         // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
@@ -258,7 +258,7 @@ public sealed class RecognisedSecrets
         var first = AuthenticateAsync(presented);
         await hashing.HoldsAsync(before + 1);
         await database.ExecuteAsync("update token_service.client_secret set revoked_at = now() where id = @Id", new { last.Id });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         await Clients.FindAsync(client.Id, CancellationToken.None);
         var later = AuthenticateAsync(presented);
         hashing.Open();
@@ -307,7 +307,7 @@ public sealed class RecognisedSecrets
         await database.ExecuteAsync(
             "select token_service.add_secret(@Id, @Selector, @digest)",
             new { client.Id, secret.Selector, digest = Database.Digest("another") });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         return client with { Secret = secret.Value };
     }
 
@@ -322,6 +322,6 @@ public sealed class RecognisedSecrets
     private async Task DoAsync(string sql, string digest = "", DateTimeOffset at = default)
     {
         await database.ExecuteAsync(sql, new { id = client.Id, digest, at });
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
     }
 }

@@ -43,7 +43,7 @@ public sealed class SecretRotationUnderLoad
         foreach (var server in servers)
         {
             server.Clock.Advance(TimeSpan.FromHours(3));
-            await server.HasHeardAsync();
+            await server.HasReceivedNotificationsAsync();
             foreach (var client in clients)
             {
                 (await TokenRequestBuilder.For(client.Old).SendAsync(server)).IsInvalidClient();

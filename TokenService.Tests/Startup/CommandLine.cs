@@ -104,7 +104,7 @@ public sealed class CommandLine
         var first = await DemoClientAsync(database);
         (await TokenRequestBuilder.For(first).SendAsync(server)).IsGrant("invoices:read");
         var second = await DemoClientAsync(database);
-        await server.HasHeardAsync();
+        await server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.ByPost(second).WithScope("invoices:write").SendAsync(server)).IsGrant("invoices:write");
         (await TokenRequestBuilder.For(first).SendAsync(server)).IsInvalidClient();
     }

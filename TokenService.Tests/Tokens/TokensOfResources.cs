@@ -40,17 +40,17 @@ public sealed class TokensOfResources : ServerFixture
     {
         await Database.CreateClientAsync("ledger", "ledger:read", "ledger:read", Ledger);
         await Database.ExecuteAsync("select token_service.grant_scope('billing', 'ledger:read')");
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         LivesFor(600, await AskLedger().SendAsync(Server), "ledger:read");
 
         await Database.ExecuteAsync(Limit, new { resource = Ledger, seconds = 90 });
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         LivesFor(90, await AskLedger().SendAsync(Server), "ledger:read");
         LivesFor(90, await TokenRequestBuilder.For(Client).WithScope("ledger:read").SendAsync(Server), "ledger:read");
         LivesFor(600, await TokenRequestBuilder.For(Client).SendAsync(Server), "invoices:read");
 
         await Database.ExecuteAsync(Limit, new { resource = Ledger, seconds = (int?)null });
-        await Server.HasHeardAsync();
+        await Server.HasReceivedNotificationsAsync();
         LivesFor(600, await AskLedger().SendAsync(Server), "ledger:read");
 
         TokenRequestBuilder AskLedger() => TokenRequestBuilder.For(Client).With("resource", Ledger).WithScope("ledger:read");
