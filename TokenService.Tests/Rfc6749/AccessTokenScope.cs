@@ -2,7 +2,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>What is asked for is granted whole or refused, and the answer always says what was granted.</summary>
+/// <summary>
+/// The server grants the requested scope whole or refuses it, and the answer always names the granted scope.
+/// </summary>
 [TestFixture, Rfc(6749, "3.3")]
 public sealed class AccessTokenScope : ServerFixture
 {
@@ -15,7 +17,7 @@ public sealed class AccessTokenScope : ServerFixture
     [TestCase("invoices:read invoices:write", "invoices:read invoices:write")]
     [TestCase("invoices:write invoices:read", "invoices:read invoices:write")]
     [TestCase("invoices:write invoices:read invoices:write", "invoices:read invoices:write")]
-    public async Task What_a_client_asks_for_and_holds_is_granted(string asked, string granted)
+    public async Task A_requested_scope_that_the_client_holds_is_granted(string asked, string granted)
     {
         var answer = await TokenRequestBuilder.For(Client).WithScope(asked).SendAsync(Server);
 
@@ -24,14 +26,14 @@ public sealed class AccessTokenScope : ServerFixture
     }
 
     [Test, Rfc(6749, "3.3c"), Rfc(6749, "10.3c")]
-    public async Task A_client_that_asks_for_nothing_gets_its_defaults_and_no_more()
+    public async Task A_request_without_a_scope_is_granted_exactly_the_default_scopes()
     {
         (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
         (await TokenRequestBuilder.For(Client).WithScope("").SendAsync(Server)).IsGrant("invoices:read");
     }
 
     [Test, Rfc(6749, "3.3c")]
-    public async Task A_client_without_defaults_must_ask()
+    public async Task A_client_without_default_scopes_must_name_a_scope()
     {
         var client = await Database.CreateClientAsync("reports", defaultScopes: "");
 
@@ -54,7 +56,8 @@ public sealed class AccessTokenScope : ServerFixture
     public async Task A_malformed_scope_is_refused(string scope) =>
         (await TokenRequestBuilder.For(Client).WithScope(scope).SendAsync(Server)).IsError(400, "invalid_scope", Malformed);
 
-    // Unknown, and known but held by another: alike, so that nobody can list the scopes of others.
+    // An unknown scope and a scope that only another client holds get the same answer, so that a client cannot find out
+    // which scopes exist.
     [Rfc(6749, "3.3f"), Rfc(6749, "3.3a")]
     [TestCase("unknown")]
     [TestCase("secrets:read")]
@@ -87,10 +90,10 @@ public sealed class AccessTokenScope : ServerFixture
             .IsError(400, "invalid_scope", "The scope parameter is too long.");
     }
 
-    // Or there would be tokens that /introspect and /revoke do not know for ours.
+    // Otherwise the server would issue tokens that its own /introspect and /revoke do not recognise.
     [TestCase(2048)]
     [TestCase(2049)]
-    public async Task Defaults_that_are_longer_must_be_named(int length)
+    public async Task Default_scopes_longer_than_2048_characters_must_be_requested_by_name(int length)
     {
         // 15 scopes of 128 characters, and the spaces behind them.
         string[] scopes = [.. Enumerable.Range('A', 15).Select(c => new string((char)c, 128)), new string('Z', length - 15 * 129)];

@@ -42,7 +42,7 @@ public sealed class BasicCredentialsSyntax
     [TestCase("basic {0}")]
     [TestCase("BASIC {0}")]
     [TestCase("bAsIc   {0}")]
-    public void The_scheme_is_read_as_HTTP_has_it(string header) =>
+    public void The_scheme_has_no_case_and_is_followed_by_one_or_more_spaces(string header) =>
         Assert.That(Parsed(Formatted(header)), Is.EqualTo(new BasicCredentials("id", "secret")));
 
     [TestCase("")]
@@ -80,7 +80,7 @@ public sealed class BasicCredentialsSyntax
     [TestCase("Basic id:secret", Description = "not encoded at all")]
     [TestCase("Basic aWQ6c2VjcmV0\u00E9")]
     [TestCase("Basic aWQ6c2VjcmV0\0")]
-    public void What_is_not_Base64_is_refused(string header) =>
+    public void Credentials_that_are_not_Base64_are_refused(string header) =>
         Assert.That(Refused(Formatted(header)), Is.EqualTo("not Base64"));
 
     [TestCase("")]
@@ -102,7 +102,7 @@ public sealed class BasicCredentialsSyntax
 
     // A deliberate leniency: RFC 4648 §3.5 lets a decoder overlook what a careless encoder left in the unused bits.
     [Test]
-    public void The_unused_bits_of_Base64_mean_nothing() =>
+    public void The_unused_bits_of_Base64_are_ignored() =>
         Assert.That(Parsed("Basic aWQ6cx=="), Is.EqualTo(Parsed("Basic aWQ6cw==")));
 
     [Test]
@@ -118,7 +118,7 @@ public sealed class BasicCredentialsSyntax
     }
 
     [Test]
-    public void The_longest_id_and_secret_there_can_be_fit_with_every_byte_encoded()
+    public void The_longest_id_and_secret_fit_even_with_every_byte_encoded()
     {
         var id = string.Concat(Enumerable.Repeat("%61", 128));
         var secret = string.Concat(Enumerable.Repeat("%F0%9F%94%91", 64));
@@ -128,7 +128,7 @@ public sealed class BasicCredentialsSyntax
     }
 
     [Test, Rfc(6749, "10.3b")]
-    public void They_print_without_the_secret() =>
+    public void Credentials_print_without_the_secret() =>
         Assert.That(new BasicCredentials("id", "secret").ToString(), Is.EqualTo("Basic id"));
 
     private static string Formatted(string header) =>
@@ -137,7 +137,7 @@ public sealed class BasicCredentialsSyntax
     private static BasicCredentials Parsed(string header) =>
         BasicCredentials.Parse(header).TryGet(out var basic, out var error) ? basic : throw new AssertionException(error.Detail!);
 
-    /// <summary>Why, for the log; the caller always sees the same.</summary>
+    /// <summary>The reason for the log; the caller always sees the same error.</summary>
     private static string? Refused(string header)
     {
         if (BasicCredentials.Parse(header).TryGet(out _, out var error))

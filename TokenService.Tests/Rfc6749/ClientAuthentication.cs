@@ -3,21 +3,21 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>One way of authenticating in a request, and one that the client may use.</summary>
+/// <summary>A request authenticates in one way only, and the client must be allowed to use that way.</summary>
 [TestFixture, Rfc(6749, "2.3")]
 public sealed class ClientAuthentication : ServerFixture
 {
     private const string SeveralWays = "The client authenticates in more than one way.";
 
     [Test, Rfc(6749, "2.3")]
-    public async Task The_header_and_the_body_at_once_are_refused([Values] bool bothRight) =>
+    public async Task Credentials_in_both_the_header_and_the_body_are_refused([Values] bool bothRight) =>
         (await TokenRequestBuilder.For(Client).With("client_id", Client.Id).With("client_secret", bothRight ? Client.Secret : "x")
             .SendAsync(Server)).IsError(400, "invalid_request", SeveralWays);
 
     [TestCase("Bearer x")]
     [TestCase("Basic x")]
     [TestCase("")]
-    public async Task Any_Authorization_header_is_a_way(string authorization)
+    public async Task Any_Authorization_header_beside_a_secret_in_the_body_is_refused(string authorization)
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         var body = $"grant_type=client_credentials&client_id={Client.Id}&client_secret={Client.Secret}";
@@ -45,7 +45,7 @@ public sealed class ClientAuthentication : ServerFixture
         (await wire.ReadAnswerAsync()).IsError(400, "invalid_request", SeveralWays);
     }
 
-    // Two names would leave it open who asks.
+    // Two different ids would leave it open which client sent the request.
     [Test]
     public async Task A_client_id_in_the_body_must_be_the_one_in_the_header()
     {
@@ -80,7 +80,7 @@ public sealed class ClientAuthentication : ServerFixture
     }
 
     [Test, Rfc(6749, "2.3.1c")]
-    public async Task A_new_client_may_not_send_its_secret_in_the_body_unless_someone_says_so()
+    public async Task A_new_client_may_not_send_its_secret_in_the_body_by_default()
     {
         var secret = GeneratedSecret.Create();
         await Database.ExecuteAsync(
@@ -96,17 +96,18 @@ public sealed class ClientAuthentication : ServerFixture
     }
 
     [Rfc(6749, "2.1"), Rfc(6749, "3.2.1"), Rfc(6749, "4.4")]
-    [TestCase("grant_type=client_credentials", Description = "nobody")]
+    [TestCase("grant_type=client_credentials", Description = "no credentials")]
     [TestCase("grant_type=client_credentials&client_id=billing", Description = "a name alone, as a public client sends it")]
     [TestCase("grant_type=client_credentials&client_id=billing&client_secret=", Description = "RFC 6749 §2.3.1: the empty secret")]
     [TestCase("grant_type=client_credentials&client_id=billing&client_assertion=x")]
-    [TestCase("grant_type=password&username=billing&password=x", Description = "who asks comes before what is asked for")]
+    [TestCase("grant_type=password&username=billing&password=x",
+        Description = "the client is authenticated before the grant type is read")]
     [TestCase("")]
     public async Task A_request_without_client_authentication_is_refused(string body) =>
         (await TokenRequestBuilder.Anonymous().WithBody(body).SendAsync(Server)).IsInvalidClient();
 
     [Test, Rfc(6749, "2.1"), Rfc(6749, "4.4")]
-    public async Task A_client_without_a_secret_gets_nothing()
+    public async Task A_client_without_a_secret_is_refused()
     {
         var client = await Database.CreateClientAsync("public");
         await Database.ExecuteAsync("delete from token_service.client_secret where client_id = @Id", client);

@@ -2,12 +2,12 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>The one grant there is.</summary>
+/// <summary>The only grant the server offers.</summary>
 [TestFixture, Rfc(6749, "4.4")]
 public sealed class ClientCredentialsGrant : ServerFixture
 {
     [Test, Rfc(6749, "4.4.2")]
-    public async Task A_client_that_proves_who_it_is_gets_a_token_in_its_own_name()
+    public async Task A_client_that_authenticates_gets_a_token_whose_subject_is_that_client()
     {
         var answer = await TokenRequestBuilder.For(Client).SendAsync(Server);
 
@@ -15,9 +15,10 @@ public sealed class ClientCredentialsGrant : ServerFixture
         Assert.That((answer.Token.Subject, answer.Token.GetClaim("client_id").Value), Is.EqualTo((Client.Id, Client.Id)));
     }
 
-    // IsGrant names every member of the answer; this says it of the one that matters, whatever is asked for.
+    // IsGrant already checks every member of the answer; this test names the one that RFC 6749 §4.4.3 advises against.
     [Test, Rfc(6749, "4.4.3")]
-    public async Task There_is_never_a_refresh_token([Values("invoices:read", "invoices:read invoices:write")] string scope)
+    public async Task A_grant_never_has_a_refresh_token(
+        [Values("invoices:read", "invoices:read invoices:write")] string scope)
     {
         var answer = await TokenRequestBuilder.For(Client).WithScope(scope).With("access_type", "offline").SendAsync(Server);
 
@@ -54,7 +55,7 @@ public sealed class ClientCredentialsGrant : ServerFixture
         (await TokenRequestBuilder.For(Client).Without("grant_type").With("scope", "invoices:read").SendAsync(Server))
             .IsError(400, "invalid_request", "The parameter grant_type is missing.");
 
-    // Parameters of other grants mean nothing here, least of all that somebody else is asking.
+    // Parameters of other grants mean nothing here. Above all, a username does not change the subject.
     [Test, Rfc(6749, "4.4.2")]
     public async Task Parameters_of_other_grants_change_nothing()
     {

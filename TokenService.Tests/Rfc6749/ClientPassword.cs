@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>A client proves who it is with a secret: in the Authorization header or in the body.</summary>
+/// <summary>A client authenticates with a secret, in the Authorization header or in the body.</summary>
 [TestFixture, Rfc(6749, "2.3.1")]
 public sealed class ClientPassword : ServerFixture
 {
@@ -13,10 +13,10 @@ public sealed class ClientPassword : ServerFixture
         (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
 
     [Test, Rfc(6749, "2.3.1c")]
-    public async Task A_client_that_may_authenticates_in_the_body() =>
+    public async Task A_client_with_client_secret_post_authenticates_in_the_body() =>
         (await TokenRequestBuilder.ByPost(Client).SendAsync(Server)).IsGrant("invoices:read");
 
-    // What the wire says, and what it means: a secret of another system may have any character.
+    // Each case is the secret as sent and as decoded: a secret imported from another system may have any character.
     [Rfc(6749, "2.3.1b")]
     [TestCase("a%2Bb", "a+b")]
     [TestCase("a+b", "a b")]
@@ -30,9 +30,9 @@ public sealed class ClientPassword : ServerFixture
     [TestCase("%F0%9F%94%91", "🔑")]
     [TestCase("%00%0A", "\0\n")]
     [TestCase("+", " ")]
-    [TestCase("a b", "a b", Description = "a deliberate leniency: what was not encoded stands for itself")]
+    [TestCase("a b", "a b", Description = "a deliberate leniency: an unencoded character stands for itself")]
     [TestCase("é", "é")]
-    public async Task A_secret_is_decoded_once_in_Basic_and_in_the_body_alike(string wire, string secret)
+    public async Task A_secret_is_decoded_exactly_once_in_Basic_and_in_the_body(string wire, string secret)
     {
         var client = await ImportAsync(secret);
 
@@ -51,7 +51,7 @@ public sealed class ClientPassword : ServerFixture
     [TestCase("secret+", "secret")]
     [TestCase("secret%00", "secret")]
     [TestCase("secre", "secret")]
-    public async Task A_secret_that_is_encoded_wrongly_is_another_secret(string wire, string secret)
+    public async Task A_wrongly_encoded_secret_does_not_authenticate(string wire, string secret)
     {
         var client = await ImportAsync(secret);
 
@@ -119,7 +119,7 @@ public sealed class ClientPassword : ServerFixture
     private static TokenRequestBuilder Basic(string id, string secret) =>
         TokenRequestBuilder.Anonymous().WithAuthorization("Basic " + TokenRequestBuilder.Base64($"{id}:{secret}"));
 
-    /// <summary>A client of its own for a secret that came from another system.</summary>
+    /// <summary>Creates a client whose secret came from another system.</summary>
     private async Task<TestClient> ImportAsync(string secret)
     {
         var client = await Database.CreateClientAsync($"c{Guid.NewGuid():N}");

@@ -5,12 +5,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>Tokens and secrets cannot be guessed, made or changed by others, and no copy of them lies about.</summary>
+/// <summary>
+/// A token or secret cannot be guessed, forged or changed, and the server stores and logs no copy of it.
+/// </summary>
 [TestFixture, Rfc(6749, "10")]
 public sealed class Confidentiality : ServerFixture
 {
     [Test, Rfc(6749, "10.3a")]
-    public async Task A_token_that_was_changed_in_one_place_is_no_token()
+    public async Task A_token_changed_in_one_character_does_not_verify()
     {
         var token = (await TokenRequestBuilder.For(Client).SendAsync(Server)).Json.GetProperty("access_token").GetString()!;
         var keys = new JsonWebKeySet(await Server.Client.GetStringAsync("/.well-known/jwks.json")).GetSigningKeys();
@@ -24,7 +26,7 @@ public sealed class Confidentiality : ServerFixture
     }
 
     [Test, Rfc(6749, "10.3b")]
-    public async Task No_token_and_no_secret_is_kept_or_logged()
+    public async Task Tokens_and_secrets_are_neither_stored_nor_logged()
     {
         var imported = "a secret of another system";
         await Database.AddSecretAsync(Client.Id, imported);
@@ -41,7 +43,7 @@ public sealed class Confidentiality : ServerFixture
             }
         }
 
-        var kept = await Database.ReadAsync<string>(
+        var stored = await Database.ReadAsync<string>(
             """
             select string_agg(query_to_xml(format('table %I.%I', schemaname, tablename), true, true, '')::text, '')
             from pg_tables
@@ -51,17 +53,17 @@ public sealed class Confidentiality : ServerFixture
         var logged = string.Join('\n', Server.Log.Lines.Concat(Server.Events.Lines));
 
         Assert.That(tokens, Has.Count.EqualTo(4));
-        Assert.That((string?[])[kept, logged], Has.All.Contains(Client.Id), "both were looked into");
+        Assert.That((string?[])[stored, logged], Has.All.Contains(Client.Id), "database and log were both searched");
         foreach (var usable in (string[])[.. secrets, .. secrets.Select(Basic), .. tokens, .. tokens.Select(token => token.Split('.')[2])])
         {
-            Assert.That(kept, Does.Not.Contain(usable));
+            Assert.That(stored, Does.Not.Contain(usable));
             Assert.That(logged, Does.Not.Contain(usable));
         }
 
         string Basic(string secret) => TokenRequestBuilder.Base64($"{Client.Id}:{secret}");
     }
 
-    // 43 characters of 62 are 256 bits. That each place takes each value is what a test can see of it.
+    // 43 characters out of 62 hold 256 bits. A test can only see that each position takes every value.
     [Test, Rfc(6749, "10.10")]
     public void A_generated_secret_has_43_characters_that_are_random()
     {

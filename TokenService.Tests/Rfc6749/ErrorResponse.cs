@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>The answer that says no: JSON, one code, one description, nothing of the request.</summary>
+/// <summary>An error response is JSON with one code and one description, and repeats nothing of the request.</summary>
 [TestFixture, Rfc(6749, "5.2")]
 public sealed class ErrorResponse : ServerFixture
 {
@@ -26,7 +26,8 @@ public sealed class ErrorResponse : ServerFixture
     [TestCase("grant", 400, "unsupported_grant_type")]
     [TestCase("scope grammar", 400, "invalid_scope")]
     [TestCase("scope", 400, "invalid_scope")]
-    public async Task A_refusal_has_its_code_and_says_nothing_of_the_request(string spoiled, int status, string code)
+    public async Task An_error_response_has_its_code_and_repeats_nothing_of_the_request(
+        string spoiled, int status, string code)
     {
         var answer = await Spoiled(spoiled).SendAsync(Server);
 
@@ -41,9 +42,10 @@ public sealed class ErrorResponse : ServerFixture
         }
     }
 
-    // %x20-21 / %x23-5B / %x5D-7E, for those that need a broken server to be seen too.
+    // RFC 6749 §5.2 allows %x20-21 / %x23-5B / %x5D-7E. Some of these errors occur only on a broken server, so the test
+    // makes them itself.
     [Test, Rfc(6749, "5.2e")]
-    public void Codes_and_descriptions_use_only_the_characters_the_RFC_lets_them()
+    public void Codes_and_descriptions_use_only_the_characters_the_RFC_allows()
     {
         OAuthError[] errors =
         [
@@ -57,12 +59,13 @@ public sealed class ErrorResponse : ServerFixture
             Assert.That((string[])[error.Code, error.Description], Has.All.Matches(@"\A[\x20\x21\x23-\x5B\x5D-\x7E]+\z"));
     }
 
-    // Who asks comes first: a stranger learns nothing of grants and scopes.
+    // The client is authenticated first, so a stranger learns nothing of grants and scopes.
     [Rfc(6749, "5.2d")]
     [TestCase("password", "invoices:read")]
     [TestCase("client_credentials", "unknown")]
     [TestCase("client_credentials", "\\")]
-    public async Task A_stranger_is_told_only_that_it_is_one(string grantType, string scope) =>
+    public async Task A_client_that_fails_to_authenticate_learns_nothing_of_grant_types_and_scopes(
+        string grantType, string scope) =>
         (await TokenRequestBuilder.For(Client with { Secret = "wrong" }).Without("grant_type").With("grant_type", grantType)
             .WithScope(scope).SendAsync(Server)).IsInvalidClient();
 

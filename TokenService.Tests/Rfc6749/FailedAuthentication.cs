@@ -3,18 +3,18 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>Whatever is wrong with a client's authentication, the answer is one and the same.</summary>
+/// <summary>Failed authentication gets one answer, the same for every cause.</summary>
 [TestFixture, Rfc(6749, "5.2"), Rfc(6749, "5.2f")]
 public sealed class FailedAuthentication : ServerFixture
 {
-    private static readonly TimeSpan Instant = TimeSpan.FromMicroseconds(1); // PostgreSQL's
+    private static readonly TimeSpan Instant = TimeSpan.FromMicroseconds(1); // the resolution of PostgreSQL timestamps
 
     [Test, Rfc(6749, "5.2b")]
-    public async Task A_wrong_secret_in_the_header() =>
+    public async Task A_wrong_secret_in_the_header_is_refused() =>
         (await TokenRequestBuilder.For(Client with { Secret = "wrong" }).SendAsync(Server)).IsInvalidClient();
 
     [Test, Rfc(6749, "5.2c")]
-    public async Task A_wrong_secret_in_the_body() =>
+    public async Task A_wrong_secret_in_the_body_is_refused() =>
         (await TokenRequestBuilder.ByPost(Client with { Secret = "wrong" }).SendAsync(Server)).IsInvalidClient();
 
     [TestCase("unknown")]
@@ -25,7 +25,7 @@ public sealed class FailedAuthentication : ServerFixture
     [TestCase("b\u0131lling")]
     [TestCase("' or true --")]
     [TestCase("*")]
-    public async Task An_unknown_client(string id)
+    public async Task An_unknown_client_is_refused(string id)
     {
         (await TokenRequestBuilder.For(Client with { Id = id }).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.For(new TestClient(id, "imported")).SendAsync(Server)).IsInvalidClient();
@@ -33,7 +33,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_disabled_client()
+    public async Task A_disabled_client_is_refused_until_it_is_enabled_again()
     {
         var client = await Database.CreateClientAsync("disabled");
         await Database.AddSecretAsync(client.Id, "imported");
@@ -47,7 +47,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_of_another_client([Values] bool imported)
+    public async Task A_secret_of_another_client_is_refused([Values] bool imported)
     {
         var other = await Database.CreateClientAsync($"other-{imported}");
         await Database.AddSecretAsync(other.Id, "the secret of another");
@@ -57,7 +57,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_that_only_names_the_right_row()
+    public async Task A_secret_that_matches_only_the_selector_of_a_row_is_refused()
     {
         var forged = GeneratedSecret.Create();
         await Database.ExecuteAsync(
@@ -67,9 +67,9 @@ public sealed class FailedAuthentication : ServerFixture
         (await TokenRequestBuilder.For(new TestClient("forged", forged.Value)).SendAsync(Server)).IsInvalidClient();
     }
 
-    // One character changed, lost, added, swapped; all known by the checksum.
+    // Each has one character changed, lost, added or swapped. The checksum detects all of them.
     [Test]
-    public async Task A_damaged_secret()
+    public async Task A_damaged_secret_is_refused()
     {
         var secret = Client.Secret;
         string[] damaged =
@@ -83,7 +83,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_before_its_time([Values] bool imported)
+    public async Task A_secret_is_refused_before_its_not_before([Values] bool imported)
     {
         var from = Server.Clock.GetUtcNow() + TimeSpan.FromHours(1);
         var client = await ClientAsync(imported, "not_before", from);
@@ -95,7 +95,8 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_after_its_time([Values("expires_at", "revoked_at")] string end, [Values] bool imported)
+    public async Task A_secret_is_refused_from_its_expiry_or_revocation_on(
+        [Values("expires_at", "revoked_at")] string end, [Values] bool imported)
     {
         var until = Server.Clock.GetUtcNow() + TimeSpan.FromHours(1);
         var client = await ClientAsync(imported, end, until);
@@ -107,7 +108,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task A_dead_secret_does_not_take_a_live_one_with_it()
+    public async Task A_revoked_secret_leaves_the_other_secrets_of_its_client_valid()
     {
         var client = await ClientAsync(imported: true, "revoked_at", Server.Clock.GetUtcNow());
         var live = GeneratedSecret.Create().Value;
@@ -133,21 +134,21 @@ public sealed class FailedAuthentication : ServerFixture
     [TestCase("Basic OnNlY3JldA==", Description = "no id")]
     [TestCase("Basic YmlsbGluZzr/", Description = "a byte that is not UTF-8")]
     [TestCase("Basic YmlsbGluZzol", Description = "a percent sign at the end")]
-    public async Task A_malformed_Authorization_header(string header)
+    public async Task A_malformed_Authorization_header_is_refused(string header)
     {
         var authorization = header.Replace("{0}", TokenRequestBuilder.Base64($"{Client.Id}:{Client.Secret}"), StringComparison.Ordinal);
         (await TokenRequestBuilder.Anonymous().WithAuthorization(authorization).SendAsync(Server)).IsInvalidClient();
     }
 
     [Test]
-    public async Task Credentials_that_are_too_long()
+    public async Task Credentials_that_are_too_long_are_refused()
     {
         (await TokenRequestBuilder.For(Client with { Secret = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.ByPost(Client with { Secret = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.ByPost(Client with { Id = new string('x', 5000) }).SendAsync(Server)).IsInvalidClient();
     }
 
-    /// <summary>A client whose only secret has this date.</summary>
+    /// <summary>Creates a client whose only secret has this date.</summary>
     private async Task<TestClient> ClientAsync(bool imported, string column, DateTimeOffset date)
     {
         var client = await Database.CreateClientAsync($"c{Guid.NewGuid():N}");
@@ -164,7 +165,7 @@ public sealed class FailedAuthentication : ServerFixture
     }
 
     [Test]
-    public async Task Bytes_in_the_header_that_are_not_UTF8()
+    public async Task Bytes_in_the_header_that_are_not_UTF8_are_refused()
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(

@@ -21,7 +21,7 @@ public sealed class FormEncoding
     [TestCase("%EF%BB%BFa", "\uFEFFa", Description = "a byte order mark is a character like any other")]
     [TestCase("e%CC%81", "e\u0301", Description = "nothing is normalised")]
     [TestCase("%F4%8F%BF%BF", "\U0010FFFF")]
-    public void What_was_encoded_comes_back(string encoded, string decoded) =>
+    public void An_encoded_value_is_decoded_to_the_original(string encoded, string decoded) =>
         Assert.That(Decode(encoded), Is.EqualTo(decoded));
 
     [TestCase("%")]
@@ -60,7 +60,7 @@ public sealed class FormEncoding
     public void Bytes_that_are_not_UTF8_are_refused(string encoded) =>
         Assert.That(Decode(encoded), Is.Null);
 
-    // A deliberate leniency: the parser of the WHATWG URL standard reads them so.
+    // A deliberate leniency: the parser of the WHATWG URL standard reads raw characters the same way.
     [Test]
     public void Every_ASCII_character_but_percent_and_plus_stands_for_itself()
     {
@@ -93,9 +93,9 @@ public sealed class FormEncoding
         }
     }
 
-    // What it holds on the stack and what it holds on the heap behave alike.
+    // The decoder keeps short values on the stack and long ones on the heap; both must behave alike.
     [Test]
-    public void The_length_does_not_matter([Values(511, 512, 513, 16384)] int length)
+    public void A_value_of_any_length_is_decoded_alike([Values(511, 512, 513, 16384)] int length)
     {
         using (Assert.EnterMultipleScope())
         {
@@ -106,7 +106,7 @@ public sealed class FormEncoding
     }
 
     [Test]
-    public void Every_two_bytes_behind_a_percent_sign_are_two_hexadecimal_digits_or_refused()
+    public void Two_bytes_after_a_percent_sign_are_two_hexadecimal_digits_or_refused()
     {
         var pairs =
             from first in Enumerable.Range(0, 256)

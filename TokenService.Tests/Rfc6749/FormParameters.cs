@@ -47,10 +47,11 @@ public sealed class FormParameters
     [TestCase("a=1&")]
     [TestCase("&&a=1&&")]
     [TestCase("b=2&&a=1")]
-    public void An_ampersand_too_many_does_no_harm(string body) =>
+    public void An_extra_ampersand_is_ignored(string body) =>
         Assert.That(Parsed(body)["a"], Is.EqualTo("1"));
 
-    // A deliberate leniency: half the tutorials send scope=read write, and the parser of the WHATWG URL standard reads it so.
+    // A deliberate leniency: half the tutorials send scope=read write, and the parser of the WHATWG URL standard reads
+    // it the same way.
     [TestCase("a=b c", "b c")]
     [TestCase("a= ", " ")]
     [TestCase("a=€", "€")]
@@ -93,7 +94,8 @@ public sealed class FormParameters
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Parsed(Many(64))["p64"], Is.EqualTo("x"));
-            Assert.That(Refused(Many(65)), Is.EqualTo(OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.")));
+            Assert.That(Refused(Many(65)),
+                Is.EqualTo(OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.")));
         }
 
         static string Many(int count) => string.Join('&', Enumerable.Range(1, count).Select(n => $"p{n}=x"));
@@ -110,9 +112,9 @@ public sealed class FormParameters
         }
     }
 
-    // As the network may deliver it: cut anywhere, inside a percent sequence too.
+    // The network may cut a body anywhere, also inside a percent sequence.
     [Test]
-    public void Where_a_body_is_cut_into_segments_does_not_matter()
+    public void A_body_is_read_alike_however_it_is_cut_into_segments()
     {
         var body = "grant_type=client_credentials&scope=a%3Ab+c&x=%E2%82%AC"u8.ToArray();
 
@@ -129,7 +131,7 @@ public sealed class FormParameters
     }
 
     [Test]
-    public void A_defect_is_seen_across_segments()
+    public void A_repeated_parameter_is_detected_across_segments()
     {
         var body = "a=1&%61=2"u8.ToArray();
         Assert.That(Form.Parse(Segment.Join([.. body.Select(b => new[] { b })])).TryGet(out _, out _), Is.False);

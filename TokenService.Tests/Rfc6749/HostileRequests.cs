@@ -5,14 +5,16 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>Requests nobody thought of. The answer is a grant or a whole error, and never a failure of the server.</summary>
+/// <summary>
+/// Randomly spoiled requests. The answer is a grant or a complete error, never a failure of the server.
+/// </summary>
 [TestFixture, Rfc(6749, "5.2"), Rfc(6749, "5.2a"), Rfc(6749, "5.2e")]
 public sealed class HostileRequests : ServerFixture
 {
     private const int Seed = 6749;
     private const int Count = 2000;
 
-    // What parsers stumble over.
+    // Fragments that parsers stumble over.
     private static readonly string[] Words =
     [
         "%", "%00", "%0", "%zz", "%C0%80", "%ED%A0%80", "%FF", "+", "&", "&&", "=", "==", ";", ":", "::", " ", "  ", "\0", "\r\n",
@@ -22,34 +24,35 @@ public sealed class HostileRequests : ServerFixture
         "Basic ", "Bearer ", "charset=utf-8", "; charset=\"", ",", "application/", "\uD83D\uDD11", "-1", "9999999999",
     ];
 
-    // The cheapest hash and no end to them, as many of these requests have a secret that must be hashed.
+    // Many of these requests carry a secret that must be hashed, so hashing is as cheap as possible and the rate limits
+    // on failed attempts are out of reach.
     private protected override string[] Settings =>
         ["Hashing:MemoryKiB=8192", "Hashing:Iterations=1", "Limits:FailuresPerClient=10000", "Limits:FailuresPerSource=10000"];
 
     [Test]
-    public async Task Every_answer_is_a_grant_or_a_whole_error()
+    public async Task Every_answer_is_a_grant_or_a_complete_error()
     {
         var random = new Random(Seed);
         var statuses = new HashSet<int>();
         for (var i = 0; i < Count; i++)
         {
             var request = Request.Mutated(random, Client);
-            // So that the turn of each refusal has come.
+            // Without this the refusal throttle would delay each refusal.
             Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
             var answer = await request.ToBuilder().SendAsync(Server);
 
             statuses.Add(answer.Status);
-            Assert.That(() => IsWhole(answer), Throws.Nothing, $"request {i} of seed {Seed}: {request}");
+            Assert.That(() => IsComplete(answer), Throws.Nothing, $"request {i} of seed {Seed}: {request}");
         }
 
-        // Were one of them missing, this would not have tried much.
+        // A status that is missing here would mean that the mutations are too tame.
         Assert.That(statuses, Is.EquivalentTo([200, 400, 401, 405, 413, 415]));
         Assert.That(Server.Log.Lines, Has.None.StartsWith("Error").And.None.StartsWith("Critical"));
         (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
     }
 
     [Test]
-    public void Nothing_makes_a_parser_throw()
+    public void No_input_makes_a_parser_throw()
     {
         var random = new Random(Seed);
         for (var i = 0; i < 20_000; i++)
@@ -64,7 +67,7 @@ public sealed class HostileRequests : ServerFixture
         }
     }
 
-    private static void IsWhole(Answer answer)
+    private static void IsComplete(Answer answer)
     {
         if (answer.Status == 200)
         {
@@ -137,7 +140,7 @@ public sealed class HostileRequests : ServerFixture
 
         private static byte[] Bytes(string? text) => Encoding.ASCII.GetBytes(text ?? "");
 
-        // What an HTTP client lets through in a header or an address.
+        // The characters that an HTTP client lets through in a header or an address.
         private static string Printable(byte[] bytes) => Encoding.ASCII.GetString([.. bytes.Where(b => b is >= 0x20 and < 0x7F)]).Trim();
     }
 

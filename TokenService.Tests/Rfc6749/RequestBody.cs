@@ -7,14 +7,15 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>The body as it comes over the network: in whatever pieces, within 16 KiB and in time.</summary>
+/// <summary>The body may arrive in any pieces, within 16 KiB and within the time limit.</summary>
 [TestFixture, Rfc(6749, "3.2"), Rfc(6749, "3.2f")]
 public sealed class RequestBody : ServerFixture
 {
     private const int Limit = 16 * 1024;
     private const string Body = "grant_type=client_credentials";
 
-    // Kestrel's own idea of slow runs on real time and gives the same answer. Without it only the fake clock can be the cause.
+    // Kestrel's own minimum data rate runs on real time and gives the same answer. With that rate switched off, only
+    // the fake clock can cause the refusal.
     [OneTimeSetUp]
     public void DisableTheMinimumRateOfKestrel() =>
         Server.Services.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits.MinRequestBodyDataRate = null;
@@ -43,7 +44,7 @@ public sealed class RequestBody : ServerFixture
     }
 
     [Test]
-    public async Task A_body_as_large_as_can_be_is_read([Values] bool chunked)
+    public async Task A_body_of_16_KiB_is_read([Values] bool chunked)
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(RawConnection.Head(Client) + Framed(OfLength(Limit), chunked));
@@ -52,7 +53,7 @@ public sealed class RequestBody : ServerFixture
     }
 
     [Test]
-    public async Task A_body_one_byte_larger_is_refused_and_the_connection_closed([Values] bool chunked)
+    public async Task A_body_one_byte_over_16_KiB_is_refused_and_the_connection_closed([Values] bool chunked)
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(RawConnection.Head(Client) + Framed(OfLength(Limit + 1), chunked));
@@ -64,7 +65,7 @@ public sealed class RequestBody : ServerFixture
     [TestCase(2 * Limit)]
     [TestCase((2 * Limit) + 1)]
     [TestCase(long.MaxValue)]
-    public async Task A_body_that_announces_too_much_is_refused_before_it_comes(long length)
+    public async Task A_body_that_is_announced_too_large_is_refused_before_it_is_sent(long length)
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {length}\n\n");
@@ -94,7 +95,7 @@ public sealed class RequestBody : ServerFixture
         Assert.That(await wire.IsClosedAsync());
     }
 
-    // The server asks for the body (100 Continue) when it begins to wait for it: from then on its time runs.
+    // The server sends 100 Continue when it begins to wait for the body; the time limit runs from then on.
     [TestCase("")]
     [TestCase("grant_type=client")]
     public async Task A_body_that_takes_too_long_is_refused_and_the_connection_closed(string begun)
@@ -125,9 +126,9 @@ public sealed class RequestBody : ServerFixture
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");
     }
 
-    // A server of its own: once it has stopped, it has said all it had to say of that request.
+    // This test has its own server: once that server has stopped, it has logged everything about the request.
     [Test]
-    public async Task A_caller_that_goes_away_in_the_middle_is_no_failure_of_the_server([Values] bool reset)
+    public async Task A_caller_that_disconnects_in_mid_request_is_not_logged_as_an_error([Values] bool reset)
     {
         await using var server = await TestServer.StartAsync(Database);
         await using var wire = await RawConnection.OpenAsync(server);
@@ -145,11 +146,13 @@ public sealed class RequestBody : ServerFixture
     }
 
     [Test]
-    public async Task Two_requests_in_one_breath_are_answered_one_after_the_other()
+    public async Task Pipelined_requests_are_answered_in_order()
     {
         var refused = "POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: text/plain\nContent-Length: 4\n\nPOST";
         await using var wire = await RawConnection.OpenAsync(Server);
-        await wire.SendAsync($"{refused}{RawConnection.Head(Client)}{Framed(Body, chunked: true)}{RawConnection.Head(Client)}{Framed(Body, chunked: false)}");
+        await wire.SendAsync(
+            $"{refused}{RawConnection.Head(Client)}{Framed(Body, chunked: true)}"
+            + $"{RawConnection.Head(Client)}{Framed(Body, chunked: false)}");
 
         (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");

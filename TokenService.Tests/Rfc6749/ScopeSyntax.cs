@@ -13,7 +13,7 @@ public sealed class ScopeSyntax
     [TestCase("https://api.example.com/.default", "https://api.example.com/.default")]
     [TestCase("!#$%&'()*+,-./:;<=>?@[]^_`{|}~", "!#$%&'()*+,-./:;<=>?@[]^_`{|}~")]
     [TestCase("a,b", "a,b", Description = "a comma divides nothing")]
-    public void Tokens_are_divided_by_single_spaces(string scope, string read) =>
+    public void Scope_tokens_are_separated_by_single_spaces(string scope, string read) =>
         Assert.That(Parsed(scope), Is.EqualTo(read));
 
     [Rfc(6749, "3.3b")]
@@ -22,7 +22,7 @@ public sealed class ScopeSyntax
     [TestCase("b a b a", "a b")]
     [TestCase("a A", "A a", Description = "case tells tokens apart")]
     [TestCase("a-b aB ab a_b", "a-b aB a_b ab", Description = "sorted by code point, in every culture")]
-    public void Order_and_repetition_mean_nothing(string scope, string read) =>
+    public void Order_and_repetition_of_scope_tokens_are_ignored(string scope, string read) =>
         Assert.That(Parsed(scope), Is.EqualTo(read));
 
     [TestCase("")]
@@ -39,13 +39,13 @@ public sealed class ScopeSyntax
     [TestCase("café")]
     [TestCase("a\u2003b")]
     [TestCase("🔑")]
-    public void Anything_else_is_refused(string scope) =>
-        Assert.That(Refused(scope), Is.EqualTo(
-            OAuthError.InvalidScope(Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")));
+    public void A_scope_outside_the_grammar_is_refused(string scope) =>
+        Assert.That(Refused(scope), Is.EqualTo(OAuthError.InvalidScope(
+            Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")));
 
     // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
     [Test]
-    public void Of_all_characters_only_those_of_the_grammar_make_a_token()
+    public void Only_the_characters_of_the_grammar_make_a_scope_token()
     {
         var accepted = Enumerable.Range(0, 0x10000).Where(code => Refused($"{(char)code}") is null);
 
@@ -59,7 +59,8 @@ public sealed class ScopeSyntax
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Parsed(new string('a', 2048)), Has.Length.EqualTo(2048));
-            Assert.That(Refused(new string('a', 2049)), Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")));
+            Assert.That(Refused(new string('a', 2049)),
+                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")));
             Assert.That(Refused(string.Join(' ', Enumerable.Repeat("a", 1025))),
                 Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")), "repetition counts");
         }

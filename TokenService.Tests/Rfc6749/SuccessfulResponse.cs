@@ -8,11 +8,11 @@ namespace TokenService.Tests.Rfc6749;
 public sealed class SuccessfulResponse : ServerFixture
 {
     [Test, Rfc(6749, "5.1a"), Rfc(6749, "5.1c"), Rfc(6749, "5.1e")]
-    public async Task It_is_JSON_that_nobody_keeps_with_a_bearer_token_and_its_scope() =>
+    public async Task A_grant_is_uncacheable_JSON_with_a_bearer_token_and_its_scope() =>
         (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
 
     [Test, Rfc(6749, "5.1a")]
-    public async Task Its_token_is_a_string_of_characters_that_a_header_can_carry()
+    public async Task The_access_token_has_only_characters_that_a_header_can_carry()
     {
         var answer = await TokenRequestBuilder.For(Client).SendAsync(Server);
 
@@ -24,12 +24,12 @@ public sealed class SuccessfulResponse : ServerFixture
     [TestCase(null, 600)]
     [TestCase(60, 60)]
     [TestCase(86400, 86400)]
-    public async Task Its_expires_in_is_the_life_of_the_token_in_seconds(int? lifetime, int expiresIn)
+    public async Task The_expires_in_of_a_grant_is_the_lifetime_of_the_token_in_seconds(int? lifetime, int expiresIn)
     {
         var client = await Database.CreateClientAsync($"lives-{expiresIn}");
         await Database.ExecuteAsync(
             "update token_service.client set token_lifetime_seconds = @lifetime where id = @Id", new { client.Id, lifetime });
-        Server.Clock.Advance(TimeSpan.FromSeconds(1.9)); // a part of a second belongs to neither
+        Server.Clock.Advance(TimeSpan.FromSeconds(1.9)); // iat and exp drop the fraction of a second
 
         var answer = await TokenRequestBuilder.For(client).SendAsync(Server);
 
@@ -41,7 +41,7 @@ public sealed class SuccessfulResponse : ServerFixture
 
     // RFC 8259 §8.1: no byte order mark. A parser that meets one fails.
     [Test, Rfc(6749, "5.1a")]
-    public async Task Its_body_is_one_JSON_object_and_nothing_else()
+    public async Task The_body_is_one_JSON_object_and_nothing_else()
     {
         var answer = await TokenRequestBuilder.For(Client).SendAsync(Server);
 

@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>What a request to the token endpoint must be before anybody asks who sent it.</summary>
+/// <summary>A request to the token endpoint must be well formed before the server authenticates its client.</summary>
 [TestFixture, Rfc(6749, "3.2")]
 public sealed class TokenEndpointRequest : ServerFixture
 {
@@ -91,7 +91,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("application/x-www-form-urlencoded; charset=\"UTF-8\"")]
     [TestCase("APPLICATION/X-WWW-FORM-URLENCODED")]
     [TestCase("application/x-www-form-urlencoded; boundary=x")]
-    public async Task A_form_is_a_form_however_HTTP_lets_it_be_named(string contentType) =>
+    public async Task A_form_is_accepted_under_every_spelling_of_its_media_type(string contentType) =>
         (await TokenRequestBuilder.For(Client).WithContentType(contentType).SendAsync(Server)).IsGrant("invoices:read");
 
     [Rfc(6749, "3.2f")]
@@ -120,7 +120,9 @@ public sealed class TokenEndpointRequest : ServerFixture
     public async Task A_coded_body_is_refused(string coding)
     {
         await using var wire = await RawConnection.OpenAsync(Server);
-        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Encoding: {coding}\nContent-Length: 29\n\ngrant_type=client_credentials");
+        await wire.SendAsync(
+            $"{RawConnection.Head(Client)}Content-Encoding: {coding}\nContent-Length: 29\n\n"
+            + "grant_type=client_credentials");
 
         (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", NotAForm);
     }
@@ -143,10 +145,11 @@ public sealed class TokenEndpointRequest : ServerFixture
         (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
             .IsError(400, "invalid_request", "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
 
-    // As curl -d 'scope=a b' sends it, and the sample request of most tutorials.
+    // curl -d 'scope=a b' and the sample request of most tutorials send a raw space.
     [Test, Rfc(6749, "B")]
     public async Task A_raw_space_in_the_body_is_a_space() =>
-        (await TokenRequestBuilder.For(Client).WithBody("grant_type=client_credentials&scope=invoices:read invoices:write").SendAsync(Server))
+        (await TokenRequestBuilder.For(Client)
+            .WithBody("grant_type=client_credentials&scope=invoices:read invoices:write").SendAsync(Server))
             .IsGrant("invoices:read invoices:write");
 
     [Test]
@@ -174,16 +177,16 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("Client_Secret=x")]
     [TestCase("client_secret=x&client_secret=y")]
     [TestCase("client_secret=%FF%")]
-    public async Task Credentials_in_the_query_are_refused_whatever_else_there_is(string query) =>
+    public async Task Credentials_in_the_query_are_refused_even_beside_valid_ones(string query) =>
         (await TokenRequestBuilder.For(Client).WithPath($"/token?{query}").SendAsync(Server)).IsError(400, "invalid_request", InQuery);
 
     [Test, Rfc(6749, "2.3.1d")]
-    public async Task Credentials_only_in_the_query_are_no_authentication() =>
+    public async Task Credentials_that_are_only_in_the_query_are_refused() =>
         (await TokenRequestBuilder.Anonymous().WithPath($"/token?client_id={Client.Id}&client_secret={Client.Secret}").SendAsync(Server))
             .IsError(400, "invalid_request", InQuery);
 
     [Test]
-    public async Task Nothing_else_in_the_query_is_read() =>
+    public async Task A_grant_type_in_the_query_is_not_read() =>
         (await TokenRequestBuilder.For(Client).WithBody("").WithPath("/token?grant_type=client_credentials").SendAsync(Server))
             .IsError(400, "invalid_request", "The parameter grant_type is missing.");
 
@@ -191,11 +194,11 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("?%")]
     [TestCase("?x=%FF")]
     [TestCase("?client_id%00=x")]
-    public async Task Nothing_else_in_the_query_does_harm(string query) =>
+    public async Task A_query_without_credentials_is_ignored(string query) =>
         (await TokenRequestBuilder.For(Client).WithPath("/token" + query).SendAsync(Server)).IsGrant("invoices:read");
 
     [Test, Rfc(6749, "3.2a")]
-    public async Task A_method_is_compared_with_its_case()
+    public async Task A_method_is_case_sensitive()
     {
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync($"{RawConnection.Head(Client, method: "pOST")}Content-Length: 29\n\ngrant_type=client_credentials");

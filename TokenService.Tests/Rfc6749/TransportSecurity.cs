@@ -2,7 +2,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6749;
 
-/// <summary>A server whose issuer is https takes credentials over TLS only; a proxy on loopback may end the TLS.</summary>
+/// <summary>
+/// A server whose issuer is https takes credentials over TLS only; a proxy on loopback may terminate TLS.
+/// </summary>
 [TestFixture, Rfc(6749, "1.6")]
 public sealed class TransportSecurity : ServerFixture
 {
@@ -24,10 +26,10 @@ public sealed class TransportSecurity : ServerFixture
 
     [TestCase("https")]
     [TestCase("HTTPS")]
-    public async Task TLS_that_a_trusted_proxy_ended_is_TLS(string scheme) =>
+    public async Task A_request_is_accepted_when_a_trusted_proxy_terminated_TLS(string scheme) =>
         (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", scheme).SendAsync(Server)).IsGrant("invoices:read");
 
-    // It does not ask for the body with 100 Continue: the credentials in it are never read.
+    // The server does not send 100 Continue, so the client never sends the credentials in the body.
     [Test]
     public async Task Plain_HTTP_is_refused_before_the_body_is_sent()
     {
