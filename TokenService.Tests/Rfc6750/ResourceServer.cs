@@ -5,11 +5,11 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc6750;
 
-/// <summary>What a verifier out of the box makes of our tokens, and of what resembles them.</summary>
+/// <summary>How ASP.NET Core's own verifier treats the server's tokens and tokens that resemble them.</summary>
 [TestFixture, Rfc(6750, "3"), Rfc(9068, "4")]
 public sealed class ResourceServer : ServerFixture
 {
-    // Of what is malformed, each kind has its own.
+    // Malformed tokens are missing here, because the verifier throws a different exception for each kind.
     private static readonly Dictionary<Flaw, Type> Failures = new()
     {
         [Flaw.Type] = typeof(SecurityTokenInvalidTypeException),
@@ -45,7 +45,7 @@ public sealed class ResourceServer : ServerFixture
         using (Assert.EnterMultipleScope())
         {
             Assert.That(answer.Status, Is.EqualTo(200), $"{api.Failure}");
-            // Where this verifier puts sub unless it is told otherwise.
+            // This verifier maps sub to NameIdentifier by default.
             Assert.That(answer.Json.GetProperty(ClaimTypes.NameIdentifier).GetString(), Is.EqualTo("billing"));
             Assert.That(answer.Json.GetProperty("client_id").GetString(), Is.EqualTo("billing"));
             Assert.That(answer.Json.GetProperty("scope").GetString(), Is.EqualTo("invoices:read"));
@@ -53,17 +53,17 @@ public sealed class ResourceServer : ServerFixture
     }
 
     [Test, Rfc(6750, "3b")]
-    public async Task Without_a_token_no_error_code_is_given(
+    public async Task A_request_without_a_token_is_challenged_without_an_error_code(
         [Values(null, "Basic YmlsbGluZzpzZWNyZXQ=", "Bearer")] string? authorization) =>
         IsChallenge(await api.GetAsync(authorization), "Bearer");
 
     [Test, Rfc(6750, "2.2/2.3")]
-    public async Task A_token_in_the_query_is_none() =>
+    public async Task A_token_in_the_query_is_ignored() =>
         IsChallenge(await api.GetAsync(authorization: null, $"?access_token={token}"), "Bearer");
 
-    // What makes the refusals below mean something.
+    // The control: a forgery signed with the real key is accepted, so each refusal below is due to its flaw alone.
     [Test]
-    public async Task A_forgery_with_nothing_wrong_is_accepted()
+    public async Task A_forgery_without_a_flaw_is_accepted()
     {
         var forged = new Forgery(token).SignedBy(await Forgery.KeyOfAsync(Server));
 
@@ -81,14 +81,14 @@ public sealed class ResourceServer : ServerFixture
         IsInvalidToken(answer, Failures.GetValueOrDefault(bad.Flaw));
     }
 
-    // RFC 7519 §4 allows a parser to take the last of two members; what RFC 7515 §4.1.11 says of crit, this verifier does not do.
-    // Nobody but the issuer could sign such a token.
-    [TestCaseSource(nameof(Overlooked))]
-    public async Task What_is_odd_but_signed_by_the_issuer_is_overlooked(string name) =>
+    // RFC 7519 §4 allows a parser to take the last of two members, and this verifier does not implement crit
+    // (RFC 7515 §4.1.11). Only the issuer could sign such a token.
+    [TestCaseSource(nameof(Accepted))]
+    public async Task A_repeated_member_or_a_crit_header_is_accepted_when_the_issuer_signed_it(string name) =>
         Assert.That((await api.GetAsync($"Bearer {badTokens[name].Token}")).Status, Is.EqualTo(200));
 
     [Test, Rfc(8725, "3.8")]
-    public async Task A_token_is_refused_by_whoever_fetches_the_keys_after_its_own_was_withdrawn()
+    public async Task A_verifier_that_fetches_the_keys_after_a_withdrawal_refuses_tokens_of_the_withdrawn_key()
     {
         await using var database = await Database.CreateAsync();
         await using var server = await TestServer.StartAsync(database);
@@ -98,15 +98,15 @@ public sealed class ResourceServer : ServerFixture
         IsInvalidToken(await verifier.GetAsync($"Bearer {withdrawn}"), typeof(SecurityTokenSignatureKeyNotFoundException), verifier);
     }
 
-    // A form and a query are not where this verifier looks, so such a request has one token, or none.
+    // This verifier reads no token from a form or a query, so such a request has one token or none.
     [Test, Rfc(6750, "2.2/2.3")]
-    public async Task A_good_token_in_the_query_does_not_help_a_bad_one() =>
+    public async Task A_bad_token_is_refused_even_beside_a_good_one_in_the_query() =>
         IsInvalidToken(
             await api.GetAsync($"Bearer {badTokens["alg none"].Token}", $"?access_token={token}"),
             typeof(SecurityTokenInvalidSignatureException));
 
     [Test, Rfc(6750, "2.2/2.3")]
-    public async Task Two_tokens_in_one_header_are_none(
+    public async Task Two_tokens_in_one_header_are_refused(
         [Values("Bearer {0}, Bearer {0}", "Bearer {0} {0}", "Bearer {0},{0}")] string two) =>
         IsInvalidToken(await api.GetAsync(string.Format(CultureInfo.InvariantCulture, two, token)), failure: null);
 
@@ -123,7 +123,7 @@ public sealed class ResourceServer : ServerFixture
     [Test, Rfc(9068, "4e")]
     public async Task A_token_is_refused_once_it_has_expired()
     {
-        // The verifier's clock is the real one, so it is the server that lives an hour ago.
+        // The verifier runs on real time, so the server's clock is set back by an hour instead.
         await Database.ExecuteAsync("update token_service.client_secret set not_before = now() - interval '1 day'");
         var clock = new FakeClock();
         clock.Advance(TimeSpan.FromHours(-1));
@@ -140,7 +140,8 @@ public sealed class ResourceServer : ServerFixture
     internal static IEnumerable<TestCaseData> Refused() =>
         BadTokens.CasesWhere(flaw => flaw is not (Flaw.Repeated or Flaw.Critical));
 
-    internal static IEnumerable<TestCaseData> Overlooked() => BadTokens.CasesWhere(flaw => flaw is Flaw.Repeated or Flaw.Critical);
+    internal static IEnumerable<TestCaseData> Accepted() =>
+        BadTokens.CasesWhere(flaw => flaw is Flaw.Repeated or Flaw.Critical);
 
     private async Task<string> IssueAsync(TestServer server) =>
         (await TokenRequestBuilder.For(Client).SendAsync(server)).Token.EncodedToken;
@@ -154,7 +155,7 @@ public sealed class ResourceServer : ServerFixture
         }
     }
 
-    // What follows the error code is this verifier's own description.
+    // The verifier appends a description of its own, which is cut off here.
     private static void IsChallenge(Answer answer, string challenge)
     {
         Assert.That(answer.Status, Is.EqualTo(401));

@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7517;
 
-/// <summary>How long verifiers may keep what they read here, and how they ask whether it changed.</summary>
+/// <summary>How long a verifier may cache these documents, and how it asks whether they changed.</summary>
 [TestFixture("/.well-known/jwks.json", "application/jwk-set+json", 300)]
 [TestFixture("/.well-known/oauth-authorization-server", "application/json", 300)]
 [TestFixture("/.well-known/openid-configuration", "application/json", 300)]
@@ -20,7 +20,7 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
     public async Task ReadTag() => etag = (await Server.GetAsync(path)).Headers["ETag"];
 
     [Test]
-    public async Task A_document_may_be_kept_for_a_while_and_has_a_strong_tag()
+    public async Task A_document_is_cacheable_and_has_a_strong_ETag()
     {
         var answer = await Server.GetAsync(path);
 
@@ -39,14 +39,14 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
     [TestCase("\"other\" , W/\"more\" ,{0}")]
     [TestCase("\"a, b\", {0}")]
     [TestCase("\"\", {0}")]
-    public async Task Who_has_it_is_told_so_in_a_few_bytes(string ifNoneMatch)
+    public async Task A_request_with_the_current_ETag_gets_304_without_a_body(string ifNoneMatch)
     {
         foreach (var method in new[] { HttpMethod.Get, HttpMethod.Head })
             IsNotModified(await Server.SendAsync(method, path, ("If-None-Match", string.Format(null, ifNoneMatch, etag))));
     }
 
     [Test]
-    public async Task The_tags_may_come_in_several_headers() =>
+    public async Task ETags_in_several_headers_are_all_compared() =>
         IsNotModified(await Server.GetAsync(path, ("If-None-Match", "\"other\""), ("If-None-Match", etag)));
 
     [TestCase("\"other\"")]
@@ -57,7 +57,7 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
     [TestCase("{1}", Description = "Not a tag: it has no quotation marks.")]
     [TestCase("\"{1}x\"")]
     [TestCase("\"x{1}\"")]
-    public async Task Who_has_another_gets_it_all(string ifNoneMatch)
+    public async Task A_request_with_another_ETag_gets_the_whole_document(string ifNoneMatch)
     {
         var answer = await Server.GetAsync(path, ("If-None-Match", string.Format(null, ifNoneMatch, etag, etag.Trim('"'))));
 
@@ -65,13 +65,13 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
         Assert.That(answer.Body, Is.EqualTo((await Server.GetAsync(path)).Body));
     }
 
-    // RFC 9110 §13.1.3: a date is of no account here, since there is no Last-Modified.
+    // RFC 9110 §13.1.3: the document has no Last-Modified, so If-Modified-Since does not apply.
     [Test]
-    public async Task A_date_is_no_condition() =>
+    public async Task If_Modified_Since_is_ignored() =>
         IsWhole(await Server.GetAsync(path, ("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT")));
 
     [Test, Rfc(9110, "9.3.2")]
-    public async Task HEAD_answers_as_GET_but_for_the_body()
+    public async Task HEAD_has_the_headers_of_GET_and_no_body()
     {
         using var request = new HttpRequestMessage(HttpMethod.Head, path);
         using var response = await Server.Client.SendAsync(request);
@@ -86,7 +86,8 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
     }
 
     [Test]
-    public async Task Nothing_but_reading_is_allowed([Values("POST", "PUT", "PATCH", "DELETE", "OPTIONS")] string method)
+    public async Task A_method_other_than_GET_and_HEAD_is_refused(
+        [Values("POST", "PUT", "PATCH", "DELETE", "OPTIONS")] string method)
     {
         var answer = await Server.SendAsync(new HttpMethod(method), path);
 

@@ -26,7 +26,7 @@ public sealed class PublishedKeys : ServerFixture
     }
 
     [Test, Rfc(7517, "4.2/4.5"), Rfc(7517, "5"), Rfc(8725, "3.1")]
-    public async Task A_key_has_these_members_and_no_private_one([Values(Signing, Next)] int which)
+    public async Task A_published_key_has_its_public_members_and_no_private_one([Values(Signing, Next)] int which)
     {
         var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
@@ -43,7 +43,8 @@ public sealed class PublishedKeys : ServerFixture
 
     // RFC 7518 §6.2.1.2: leading zeros are kept.
     [Test, Rfc(8725, "3.4")]
-    public async Task Its_point_is_on_the_curve_and_written_in_full([Values(Signing, Next)] int which)
+    public async Task The_point_of_a_published_key_is_on_the_curve_and_has_full_length(
+        [Values(Signing, Next)] int which)
     {
         var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
@@ -55,18 +56,19 @@ public sealed class PublishedKeys : ServerFixture
         }
     }
 
-    // A thumbprint is the key's own, so that no other key ever has it.
+    // A thumbprint as the kid means that no two keys ever have the same kid.
     [Test, Rfc(7517, "4.2/4.5")]
-    public async Task Its_kid_is_its_thumbprint([Values(Signing, Next)] int which)
+    public async Task The_kid_of_a_published_key_is_its_thumbprint([Values(Signing, Next)] int which)
     {
         var key = (await PublishedKey.ReadAllAsync(Server))[which];
 
         Assert.That(key.Kid, Is.EqualTo(key.Thumbprint));
     }
 
-    // RFC 7638 §3.1 has one for RSA only; this is the example key of RFC 7517 appendix A.1, digested by jose 6.2.17.
+    // The example of RFC 7638 §3.1 is an RSA key. This is the example key of RFC 7517 appendix A.1, digested by jose
+    // 6.2.17.
     [Test]
-    public void The_thumbprint_above_is_computed_rightly() =>
+    public void The_thumbprint_that_these_tests_compute_is_correct() =>
         Assert.That(
             new PublishedKey(JsonElement.Parse("""
                 {"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
@@ -76,17 +78,18 @@ public sealed class PublishedKeys : ServerFixture
 
     // RFC 7517 §9.2 and RFC 7518 §6: the members that hold private or symmetric key material.
     [Test, Rfc(7517, "5")]
-    public Task The_database_takes_no_private_member([Values("d", "p", "q", "dp", "dq", "qi", "oth", "k")] string member) =>
+    public Task The_database_refuses_a_private_member(
+        [Values("d", "p", "q", "dp", "dq", "qi", "oth", "k")] string member) =>
         Violates("signing_key_public_jwk_is_public",
             "update token_service.signing_key set public_jwk = public_jwk || jsonb_build_object(@member::text, 'c2VjcmV0')",
             new { member });
 
     [Test, Rfc(7517, "4.2/4.5")]
-    public Task The_database_takes_no_kid_twice() =>
+    public Task The_database_refuses_a_second_key_with_the_same_kid() =>
         Violates("signing_key_pkey", "insert into token_service.signing_key select * from token_service.signing_key limit 1");
 
     [Test, Rfc(9068, "2.1a"), Rfc(8725, "3.2"), Rfc(8725, "3.5")]
-    public Task The_database_takes_no_algorithm_that_is_none_symmetric_or_old(
+    public Task The_database_refuses_an_algorithm_that_is_none_symmetric_or_outdated(
         [Values("none", "None", "HS256", "HS512", "RS1", "RSA1_5", "es256", "")] string alg) =>
         Violates("signing_key_alg_known", "update token_service.signing_key set alg = @alg", new { alg });
 

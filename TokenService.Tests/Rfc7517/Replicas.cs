@@ -4,14 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7517;
 
-/// <summary>Servers that share a database, and so their keys.</summary>
+/// <summary>Servers that share a database share their keys.</summary>
 [TestFixture, Rfc(7517, "5"), Rfc(9111, "D")]
 public sealed class Replicas : ServerFixture
 {
     private const string Jwks = "/.well-known/jwks.json";
 
     [Test]
-    public async Task Replicas_publish_the_same_set_under_the_same_tag()
+    public async Task Replicas_publish_the_same_set_with_the_same_ETag()
     {
         await using var replica = await TestServer.StartAsync(Database, "Keys:JwksMaxAge=00:00:30");
 
@@ -26,13 +26,13 @@ public sealed class Replicas : ServerFixture
     }
 
     [Test, Rfc(7517, "4.2/4.5")]
-    public async Task A_set_that_changed_has_another_tag_and_every_key_its_own_kid()
+    public async Task A_changed_set_has_another_ETag_and_every_key_its_own_kid()
     {
         await using var database = await Database.CreateAsync();
         await using var server = await TestServer.StartAsync(database);
         var old = await server.GetAsync(Jwks);
 
-        // By then the next key has begun to sign and has been given a successor.
+        // After 31 days the next key signs and has a successor.
         server.Clock.Advance(TimeSpan.FromDays(31));
         await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
 
@@ -45,11 +45,12 @@ public sealed class Replicas : ServerFixture
     }
 
     [Test, Rfc(8725, "3.5")]
-    public async Task Another_database_has_another_key()
+    public async Task Another_database_has_other_keys()
     {
         await using var database = await Database.CreateAsync();
         await using var stranger = await TestServer.StartAsync(database);
 
-        Assert.That((await PublishedKey.ReadAllAsync(stranger)).Concat(await PublishedKey.ReadAllAsync(Server)).Select(key => key.Kid), Is.Unique);
+        var keys = (await PublishedKey.ReadAllAsync(stranger)).Concat(await PublishedKey.ReadAllAsync(Server));
+        Assert.That(keys.Select(key => key.Kid), Is.Unique);
     }
 }

@@ -2,12 +2,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;
 
-/// <summary>What the metadata says of introspection is so. Which members it has is in <see cref="MetadataDocument"/>.</summary>
+/// <summary>
+/// The metadata about introspection is true. <see cref="MetadataDocument"/> checks which members the metadata has.
+/// </summary>
 [TestFixture, Rfc(8414, "2"), Rfc(8414, "2f")]
 public sealed class IntrospectionMetadata : IntrospectionFixture
 {
     [Test]
-    public async Task Every_method_it_lists_authenticates_a_caller_at_the_address_it_gives()
+    public async Task Every_listed_method_authenticates_a_caller_at_the_introspection_endpoint()
     {
         var metadata = (await Server.GetAsync("/.well-known/oauth-authorization-server")).Json;
         var path = new Uri(metadata.GetProperty("introspection_endpoint").GetString()!).AbsolutePath;
@@ -19,7 +21,7 @@ public sealed class IntrospectionMetadata : IntrospectionFixture
 
     // An issuer with a path has its endpoints below it (RFC 8414 §3.1).
     [Test, Rfc(8414, "3.1")]
-    public async Task The_address_is_below_the_issuer()
+    public async Task The_introspection_endpoint_is_below_the_issuer()
     {
         await using var server = await TestServer.StartAsync(Database, "Issuer=http://127.0.0.1:8080/tenant");
         var metadata = (await server.GetAsync("/.well-known/oauth-authorization-server/tenant")).Json;

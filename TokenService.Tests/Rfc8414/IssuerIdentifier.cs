@@ -3,7 +3,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;
 
-/// <summary>An issuer is compared by code points (§4) and becomes part of addresses (§3), so there must be one way to write it.</summary>
+/// <summary>
+/// An issuer is compared by code points (RFC 8414 §4) and becomes part of addresses (RFC 8414 §3), so there must be one
+/// way to write it.
+/// </summary>
 [TestFixture, Rfc(8414, "2a"), Rfc(8414, "4")]
 public sealed class IssuerIdentifier
 {
@@ -39,18 +42,18 @@ public sealed class IssuerIdentifier
     [TestCase("http://127.0.0.1.example.com", NotHttps)]
     [TestCase("http://192.0.2.1", NotHttps)]
     [TestCase("", "Issuer is missing. Set it to the https address under which clients reach this server.")]
-    public async Task What_is_no_issuer_is_refused_at_the_start(string issuer, string why)
+    public async Task An_invalid_issuer_keeps_the_server_from_starting(string issuer, string message)
     {
-        // Settings are checked before anything is done with them, so there need be no database.
+        // Settings are checked before they are used, so this test needs no database.
         var refusal = await Assert.ThrowsAsync<OperatorException>(
             () => TestServer.StartAsync("Host=127.0.0.1", new FakeClock(), $"Issuer={issuer}"));
 
-        Assert.That(refusal!.Message, Is.EqualTo(why));
+        Assert.That(refusal!.Message, Is.EqualTo(message));
     }
 
-    // Deliberately lenient: a developer's machine has no certificate.
+    // A deliberate leniency: a developer's machine has no certificate.
     [Test]
-    public async Task Plain_http_will_do_in_Development()
+    public async Task Plain_http_is_allowed_in_Development()
     {
         await using var database = await Database.CreateAsync();
         await using var server = await TestServer.StartAsync(

@@ -7,8 +7,9 @@ public sealed class MetadataDocument : ServerFixture
 {
     private const string WellKnown = "/.well-known/oauth-authorization-server";
 
-    // All of it: what is absent means something too (§2), and what is not offered must not be claimed.
-    // Of §2's "required" and §3.2's "omitted when empty", response_types_supported keeps to the first.
+    // The whole document, because an absent member means something too (RFC 8414 §2) and the server must not claim what
+    // it does not offer. RFC 8414 §2 requires response_types_supported, and §3.2 omits what is empty; the server
+    // follows §2.
     private const string Whole = """
         {
             "issuer": "http://127.0.0.1:8080",
@@ -27,7 +28,7 @@ public sealed class MetadataDocument : ServerFixture
         """;
 
     [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2f"), Rfc(8414, "2h"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
-    public async Task It_says_what_works_and_nothing_else()
+    public async Task The_metadata_lists_exactly_what_the_server_offers()
     {
         var answer = await Server.GetAsync(WellKnown);
 
@@ -40,15 +41,16 @@ public sealed class MetadataDocument : ServerFixture
     }
 
     [Test, Rfc(8414, "3b")]
-    public async Task It_has_another_address_for_old_verifiers() =>
+    public async Task The_metadata_is_also_at_the_OpenID_address_for_old_verifiers() =>
         AreTheSame(await Server.GetAsync("/.well-known/openid-configuration"), await Server.GetAsync(WellKnown));
 
     [Test, Rfc(8414, "3.1")]
-    public async Task Credentials_make_no_difference([Values("Basic Og==", "Bearer x", "")] string authorization) =>
+    public async Task Credentials_do_not_change_the_metadata(
+        [Values("Basic Og==", "Bearer x", "")] string authorization) =>
         AreTheSame(await Server.GetAsync(WellKnown, ("Authorization", authorization)), await Server.GetAsync(WellKnown));
 
     [Test, Rfc(8414, "2d")]
-    public async Task Every_method_it_lists_authenticates_a_client()
+    public async Task Every_listed_method_authenticates_a_client()
     {
         var listed = (await Server.GetAsync(WellKnown)).Json.GetProperty("token_endpoint_auth_methods_supported");
 
@@ -57,14 +59,15 @@ public sealed class MetadataDocument : ServerFixture
     }
 
     [Test, Rfc(8414, "2d")]
-    public async Task No_other_method_does([Values("none", "client_secret_jwt")] string method) =>
+    public async Task A_method_that_is_not_listed_does_not_authenticate(
+        [Values("none", "client_secret_jwt")] string method) =>
         (await By(method).SendAsync(Server)).IsInvalidClient();
 
     [Test, Rfc(8414, "6.2")]
-    public async Task The_host_a_request_names_changes_nothing(
+    public async Task The_host_of_a_request_changes_neither_metadata_nor_tokens(
         [Values("Host", "X-Forwarded-Host", "X-Original-Host", "Forwarded", "X-Forwarded-Prefix")] string header)
     {
-        // A header a proxy of ours could send: the request comes from a trusted address.
+        // The request comes from a trusted address, so the server could believe that a trusted proxy sent this header.
         var value = header is "Forwarded" ? "host=evil.example;proto=https" : "evil.example";
 
         var metadata = await Server.GetAsync(WellKnown, (header, value));

@@ -2,20 +2,23 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;
 
-/// <summary>An issuer with or without a path, each with or without a slash at its end: what is where, and what it calls itself.</summary>
+/// <summary>
+/// The addresses of the documents and endpoints, for an issuer with or without a path, each with or without a slash at
+/// its end.
+/// </summary>
 [TestFixture("https://id.example.com", "")]
 [TestFixture("https://id.example.com/", "")]
 [TestFixture("https://ID.Example.COM:443/tenant/A", "/tenant/A")]
 [TestFixture("https://id.example.com/tenant/a/", "/tenant/a")]
 [Rfc(8414, "3")]
-public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
+public sealed class EndpointAddresses(string issuer, string path) : ServerFixture
 {
     private const string WellKnown = "/.well-known/oauth-authorization-server";
 
     private protected override string[] Settings => [$"Issuer={issuer}"];
 
     [Test, Rfc(8414, "3a"), Rfc(8414, "3.3"), Rfc(8414, "4")]
-    public async Task The_metadata_is_between_host_and_path_and_names_the_issuer_to_the_character()
+    public async Task The_metadata_is_between_host_and_path_and_names_the_issuer_unchanged()
     {
         var metadata = await Server.GetAsync(WellKnown + path);
 
@@ -23,7 +26,7 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
     }
 
     [Test, Rfc(8414, "3b")]
-    public async Task For_old_verifiers_it_is_behind_the_path_as_well()
+    public async Task The_OpenID_address_of_the_metadata_is_behind_the_path()
     {
         var old = await Server.GetAsync(path + "/.well-known/openid-configuration");
 
@@ -31,7 +34,7 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
     }
 
     [Test, Rfc(8414, "2h"), Rfc(6749, "3.2e")]
-    public async Task The_addresses_it_gives_are_the_issuers_with_one_slash_between()
+    public async Task The_listed_addresses_continue_the_issuer_with_exactly_one_slash()
     {
         var metadata = (await Server.GetAsync(WellKnown + path)).Json;
 
@@ -43,7 +46,7 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
     }
 
     [Test, Rfc(8414, "3.3")]
-    public async Task A_token_from_the_address_it_gives_names_the_same_issuer()
+    public async Task A_token_from_the_listed_token_endpoint_names_the_same_issuer()
     {
         var metadata = (await Server.GetAsync(WellKnown + path)).Json;
 
@@ -57,9 +60,9 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
     }
 
     [Test, Rfc(8414, "3b"), Rfc(9068, "4b")]
-    public async Task A_verifier_told_only_the_issuer_finds_its_way()
+    public async Task A_verifier_that_knows_only_the_issuer_accepts_a_token()
     {
-        await using var api = await ProtectedApi.StartAsync(issuer, new TlsEndingProxy(Server.NewHandler()));
+        await using var api = await ProtectedApi.StartAsync(issuer, new TlsTerminatingProxy(Server.NewHandler()));
         var grant = await TokenRequestBuilder.For(Client)
             .WithPath(path + "/token").WithHeader("X-Forwarded-Proto", "https").SendAsync(Server);
 
@@ -69,7 +72,7 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
     }
 
     [Test]
-    public async Task Nothing_is_where_another_issuer_would_have_it()
+    public async Task The_addresses_of_another_issuer_are_not_found()
     {
         string[] elsewhere = path.Length == 0
             ? ["/tenant/a/token", WellKnown + "/tenant/a", "/tenant/a/.well-known/jwks.json"]
@@ -79,8 +82,8 @@ public sealed class WhereThingsAre(string issuer, string path) : ServerFixture
             Assert.That((await Server.GetAsync(address, ("X-Forwarded-Proto", "https"))).Status, Is.EqualTo(404), address);
     }
 
-    /// <summary>Takes what was meant to go over TLS, as the proxy in front of a server does.</summary>
-    private sealed class TlsEndingProxy(HttpMessageHandler next) : DelegatingHandler(next)
+    /// <summary>Terminates TLS, as the proxy in front of a server does.</summary>
+    private sealed class TlsTerminatingProxy(HttpMessageHandler next) : DelegatingHandler(next)
     {
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
