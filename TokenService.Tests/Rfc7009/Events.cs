@@ -4,22 +4,23 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7009;
 
-/// <summary>What the caller is not told, the operator is: one line for each request.</summary>
+/// <summary>Each revocation request writes one event, which tells the operator what the caller is not told.</summary>
 [TestFixture, Rfc(7009, "2.2"), Rfc(6749, "10.3b")]
 public sealed class Events : ServerFixture
 {
-    private string Who => $"""
-        "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{Client.Secret[5..17]}", "source": "127.0.0.1", "duration_us": 0
+    private string Caller => $"""
+        "client_id": "billing", "auth_method": "client_secret_basic", "secret_id": "{Client.Secret[5..17]}",
+        "source": "127.0.0.1", "duration_us": 0
         """;
 
     [Test]
-    public async Task A_token_that_is_revoked()
+    public async Task A_revocation_is_logged_with_the_token_and_its_client()
     {
         var token = (await TokenRequestBuilder.For(Client).SendAsync(Server)).Token;
         var expected = $$"""
             {
               "outcome": "granted", "status": 200, "jti": "{{token.Id}}", "token_client_id": "billing",
-              "resource": "https://api.example.com", {{Who}}
+              "resource": "https://api.example.com", {{Caller}}
             }
             """;
 
@@ -28,13 +29,13 @@ public sealed class Events : ServerFixture
     }
 
     [Test]
-    public async Task What_is_no_token() =>
+    public async Task A_malformed_token_is_logged_as_malformed() =>
         await IsAsync(await TokenRequestBuilder.Revoke(Client, "rubbish").SendAsync(Server), $$"""
-            {"outcome": "granted", "status": 200, "reason": "token_malformed", {{Who}}}
+            {"outcome": "granted", "status": 200, "reason": "token_malformed", {{Caller}}}
             """);
 
     [Test]
-    public async Task Another_clients_token()
+    public async Task A_token_of_another_client_is_logged_with_that_reason()
     {
         var other = await Database.CreateClientAsync("other");
         var token = (await TokenRequestBuilder.For(other).SendAsync(Server)).Token;
@@ -42,21 +43,22 @@ public sealed class Events : ServerFixture
         await IsAsync(await TokenRequestBuilder.Revoke(Client, token.EncodedToken).SendAsync(Server), $$"""
             {
               "outcome": "granted", "status": 200, "reason": "token_of_another_client", "jti": "{{token.Id}}",
-              "token_client_id": "other", "resource": "https://api.example.com", {{Who}}
+              "token_client_id": "other", "resource": "https://api.example.com", {{Caller}}
             }
             """);
     }
 
     [Test]
-    public async Task A_request_without_a_token() =>
+    public async Task A_request_without_a_token_is_logged_as_refused() =>
         await IsAsync(await TokenRequestBuilder.Revoke(Client, "").SendAsync(Server), $$"""
             {
-              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "parameter_missing", "detail": "token", {{Who}}
+              "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "parameter_missing",
+              "detail": "token", {{Caller}}
             }
             """);
 
     [Test]
-    public async Task A_client_whose_revocations_are_too_many()
+    public async Task A_client_with_too_many_revocations_is_logged_as_refused()
     {
         var many = await Database.CreateClientAsync("many");
         await Database.ExecuteAsync(
@@ -64,7 +66,7 @@ public sealed class Events : ServerFixture
             insert into token_service.revoked_token (jti, client_id, expires_at)
             select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @most) n
             """,
-            new { most = RevocationStore.MaxPerClient });
+            new { max = RevocationStore.MaxPerClient });
         var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;
 
         await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""
@@ -81,7 +83,9 @@ public sealed class Events : ServerFixture
         var line = await Server.Events.OfAsync(answer.RequestId);
         var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
         Assert.That(
-            JsonElement.DeepEquals(JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
+            JsonElement.DeepEquals(
+                JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)),
+                JsonElement.Parse(expected)),
             line.GetRawText());
         Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo(Server.Clock.GetUtcNow()));
         Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/revoke"));

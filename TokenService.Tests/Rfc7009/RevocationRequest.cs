@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7009;
 
-/// <summary>What a client may revoke, who it has to be, and what it is told: nearly always the same.</summary>
+/// <summary>A client may revoke its own tokens, and nearly every authenticated request gets the same answer.</summary>
 [TestFixture, Rfc(7009, "2.1"), Rfc(7009, "2.2")]
 public sealed class RevocationRequest : ServerFixture
 {
@@ -13,7 +13,7 @@ public sealed class RevocationRequest : ServerFixture
     private BadTokens badTokens = null!;
 
     [OneTimeSetUp]
-    public async Task StartAnother()
+    public async Task StartSecondServer()
     {
         other = await TestServer.StartAsync(Database.ConnectionString, Server.Clock);
         stranger = await Database.CreateClientAsync("stranger");
@@ -25,14 +25,14 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [OneTimeTearDown]
-    public async Task StopTheOther() => await (other?.DisposeAsync() ?? ValueTask.CompletedTask);
+    public async Task StopSecondServer() => await (other?.DisposeAsync() ?? ValueTask.CompletedTask);
 
     [Test, Rfc(7009, "2.1c"), Rfc(7009, "2.1d"), Rfc(7009, "2.2a")]
-    public async Task A_token_that_its_client_revokes_is_dead_on_every_replica()
+    public async Task A_token_that_its_client_revokes_is_inactive_on_every_replica()
     {
         var token = await IssueAsync(Client);
         var kept = await IssueAsync(Client);
-        // So that both have it in memory that it is good.
+        // Both servers now have the token in memory as active.
         await IsActiveOnBothAsync(token);
 
         IsRevoked(await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server));
@@ -44,7 +44,7 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(7009, "2.1c")]
-    public async Task It_does_not_matter_which_replica_issued_it()
+    public async Task A_token_can_be_revoked_at_a_replica_that_did_not_issue_it()
     {
         var token = await IssueAsync(Client);
 
@@ -56,7 +56,7 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(7009, "2.1a")]
-    public async Task Another_clients_token_lives_on_and_nothing_is_said()
+    public async Task Another_clients_token_stays_active_and_the_answer_does_not_say_so()
     {
         var token = await IssueAsync(Client);
         var stored = await StoredAsync();
@@ -69,7 +69,7 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(7009, "2.2a")]
-    public async Task Once_more_changes_nothing()
+    public async Task Revoking_a_token_again_changes_nothing()
     {
         var token = await IssueAsync(Client);
         IsRevoked(await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server));
@@ -84,7 +84,7 @@ public sealed class RevocationRequest : ServerFixture
 
     [TestCaseSource(nameof(Small))]
     [Rfc(7009, "2.2a")]
-    public async Task A_bad_token_is_answered_as_a_good_one_and_nothing_is_stored(string name)
+    public async Task A_bad_token_gets_the_same_answer_as_a_good_one_and_is_not_stored(string name)
     {
         var stored = await StoredAsync();
 
@@ -93,22 +93,24 @@ public sealed class RevocationRequest : ServerFixture
         Assert.That(await StoredAsync(), Is.EqualTo(stored));
     }
 
-    // RFC 7009 §2.2 is about tokens; this is about what may be sent at all.
+    // RFC 7009 §2.2 is about tokens; the limit on the size of a body applies before a token is read.
     [TestCaseSource(nameof(Large))]
-    public async Task A_bad_token_that_no_body_may_hold_is_refused_unread(string name)
+    public async Task A_bad_token_too_large_for_a_body_is_refused_unread(string name)
     {
         var stored = await StoredAsync();
 
-        // Or what is still being sent could be met by a closed connection, before the answer is read.
-        var answer = await TokenRequestBuilder.Revoke(Client, badTokens[name].Token).WithHeader("Expect", "100-continue").SendAsync(Server);
+        // Without 100-continue the client might still be sending when the server closes the connection, and miss the
+        // answer.
+        var answer = await TokenRequestBuilder.Revoke(Client, badTokens[name].Token)
+            .WithHeader("Expect", "100-continue").SendAsync(Server);
 
         answer.IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
         Assert.That(await StoredAsync(), Is.EqualTo(stored));
     }
 
-    // What makes the cases above mean something.
+    // The control: a forgery without a flaw is revoked, so the cases above are due to their flaws alone.
     [Test]
-    public async Task A_forgery_with_nothing_wrong_is_revoked()
+    public async Task A_forgery_without_a_flaw_is_revoked()
     {
         using var key = await Forgery.KeyOfAsync(Server);
         var forged = new Forgery(await IssueAsync(Client)).WithClaim("jti", "forged").SignedBy(key);
@@ -116,7 +118,8 @@ public sealed class RevocationRequest : ServerFixture
         IsRevoked(await TokenRequestBuilder.Revoke(Client, forged).SendAsync(Server));
 
         Assert.That(
-            await Database.ReadAsync<string>("select client_id from token_service.revoked_token where jti = 'forged'"), Is.EqualTo("billing"));
+            await Database.ReadAsync<string>("select client_id from token_service.revoked_token where jti = 'forged'"),
+            Is.EqualTo("billing"));
     }
 
     [TestCase("access_token")]
@@ -128,7 +131,7 @@ public sealed class RevocationRequest : ServerFixture
     [TestCase(" ")]
     [TestCase("\0\r\n\uFFFD")]
     [Rfc(7009, "2.1b"), Rfc(7009, "2.2b")]
-    public async Task A_hint_changes_nothing_whatever_it_says(string hint)
+    public async Task A_token_type_hint_changes_nothing(string hint)
     {
         var token = await IssueAsync(Client);
 
@@ -137,9 +140,10 @@ public sealed class RevocationRequest : ServerFixture
         IsRevoked(await TokenRequestBuilder.Revoke(Client, "rubbish").With("token_type_hint", hint).SendAsync(Server));
     }
 
-    // There is one kind of token, and it can be revoked: this error never occurs.
+    // The server has one kind of token, and that kind can be revoked.
     [Test, Rfc(7009, "2.2.1a")]
-    public async Task No_type_of_token_is_unsupported([Values("refresh_token", "urn:example:token")] string hint) =>
+    public async Task The_server_never_answers_unsupported_token_type(
+        [Values("refresh_token", "urn:example:token")] string hint) =>
         Assert.That(
             (await TokenRequestBuilder.Revoke(Client, await IssueAsync(Client)).With("token_type_hint", hint).SendAsync(Server)).Body,
             Does.Not.Contain("unsupported_token_type"));
@@ -156,7 +160,7 @@ public sealed class RevocationRequest : ServerFixture
     [TestCase("Token")]
     [TestCase("access_token")]
     [TestCase("token[]")]
-    public async Task A_token_under_another_name_is_none(string name) =>
+    public async Task A_token_under_another_parameter_name_counts_as_missing(string name) =>
         (await TokenRequestBuilder.Revoke(Client, "").Without("token").With(name, await IssueAsync(Client)).SendAsync(Server))
             .IsError(400, "invalid_request", "The parameter token is missing.");
 
@@ -177,7 +181,7 @@ public sealed class RevocationRequest : ServerFixture
     [TestCase("grant_type", "password")]
     [TestCase("whatever", "x")]
     [Rfc(6749, "3.2c")]
-    public async Task A_parameter_of_no_meaning_here_is_ignored(string name, string value)
+    public async Task A_parameter_without_meaning_for_a_revocation_is_ignored(string name, string value)
     {
         var token = await IssueAsync(Client);
         IsRevoked(await TokenRequestBuilder.Revoke(Client, token).With(name, value).SendAsync(Server));
@@ -192,20 +196,21 @@ public sealed class RevocationRequest : ServerFixture
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
     }
 
-    // Its own token and rubbish alike: who it is comes first.
+    // The client is authenticated before the token is read, so a good token and rubbish get the same refusal.
     [Test, Rfc(7009, "2.1a"), Rfc(7009, "2a"), Rfc(7009, "5"), Rfc(6749, "5.2f")]
-    public async Task Who_does_not_authenticate_revokes_nothing([Values] Stranger who, [Values] bool isRubbish)
+    public async Task A_caller_that_does_not_authenticate_revokes_nothing(
+        [Values] Stranger caller, [Values] bool isRubbish)
     {
         var token = await IssueAsync(Client);
-        var request = who switch
+        var request = caller switch
         {
-            Stranger.Nobody => TokenRequestBuilder.Anonymous(),
+            Stranger.Anonymous => TokenRequestBuilder.Anonymous(),
             Stranger.WithoutSecret => TokenRequestBuilder.Anonymous().With("client_id", Client.Id),
             Stranger.Unknown => TokenRequestBuilder.For(Client with { Id = "unknown" }),
             Stranger.WithWrongSecret => TokenRequestBuilder.For(Client with { Secret = GeneratedSecret.Create().Value }),
             Stranger.WithRubbish => TokenRequestBuilder.For(Client with { Secret = "rubbish" }),
             Stranger.WithTheTokenItself => TokenRequestBuilder.Anonymous().WithAuthorization($"Bearer {token}"),
-            _ => throw new ArgumentOutOfRangeException(nameof(who)),
+            _ => throw new ArgumentOutOfRangeException(nameof(caller)),
         };
 
         (await request.About(isRubbish ? "rubbish" : token, "/revoke").SendAsync(Server)).IsInvalidClient();
@@ -213,7 +218,7 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(7009, "2.1a")]
-    public async Task A_client_that_is_disabled_revokes_nothing()
+    public async Task A_disabled_client_revokes_nothing()
     {
         var client = await Database.CreateClientAsync("disabled");
         var token = await IssueAsync(client);
@@ -237,7 +242,7 @@ public sealed class RevocationRequest : ServerFixture
         await IsActiveOnBothAsync(token);
     }
 
-    // RFC 7009 §2.3 has GET with a callback, for browsers. It is not offered: addresses are logged.
+    // RFC 7009 §2.3 has GET with a callback, for browsers. The server does not offer it, because proxies log addresses.
     [Test, Rfc(7009, "2a")]
     public async Task A_token_in_the_query_is_not_read()
     {
@@ -257,12 +262,13 @@ public sealed class RevocationRequest : ServerFixture
     public async Task Another_media_type_is_refused()
     {
         var token = await IssueAsync(Client);
-        (await TokenRequestBuilder.Revoke(Client, token).WithContentType("application/json").WithBody($$"""{"token":"{{token}}"}""").SendAsync(Server))
+        (await TokenRequestBuilder.Revoke(Client, token)
+                .WithContentType("application/json").WithBody($$"""{"token":"{{token}}"}""").SendAsync(Server))
             .IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
     }
 
     [Test, Rfc(7009, "2a")]
-    public async Task An_issuer_of_https_takes_revocations_over_TLS_only()
+    public async Task A_server_whose_issuer_is_https_takes_revocations_over_TLS_only()
     {
         await using var server = await TestServer.StartAsync(Database, "Issuer=https://as.example.com");
         var token = (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", "https").SendAsync(server)).Token.EncodedToken;
@@ -273,10 +279,11 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(7009, "5")]
-    public async Task Guesses_count_against_the_same_budget_as_at_the_token_endpoint()
+    public async Task Guesses_count_against_the_same_rate_limit_as_at_the_token_endpoint()
     {
         await using var server = await TestServer.StartAsync(
-            Database, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}", "Limits:FailuresPerClient=2");
+            Database, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}",
+            $"Hashing:Iterations={Database.Cheap.Iterations}", "Limits:FailuresPerClient=2");
         var guess = stranger with { Secret = "a guess" };
 
         (await TokenRequestBuilder.Revoke(guess, "rubbish").SendAsync(server)).IsInvalidClient();
@@ -288,13 +295,15 @@ public sealed class RevocationRequest : ServerFixture
     }
 
     [Test, Rfc(8414, "2f")]
-    public async Task It_is_where_the_metadata_says()
+    public async Task The_revocation_endpoint_is_where_the_metadata_says()
     {
-        var address = (await Server.GetAsync("/.well-known/oauth-authorization-server")).Json.GetProperty("revocation_endpoint").GetString()!;
+        var metadata = (await Server.GetAsync("/.well-known/oauth-authorization-server")).Json;
+        var address = metadata.GetProperty("revocation_endpoint").GetString()!;
         IsRevoked(await TokenRequestBuilder.Revoke(Client, "rubbish").WithPath(new Uri(address).AbsolutePath).SendAsync(Server));
     }
 
-    // "another audience" has a good signature, and is its client's: it is for the API to refuse, and for the client to revoke.
+    // "another audience" is signed by the server and names its client. The API has to refuse it, and the client may
+    // revoke it.
     internal static IEnumerable<TestCaseData> Small() =>
         BadTokens.Cases().Where(bad => Name(bad) != "another audience" && !IsLarge(bad));
 
@@ -304,7 +313,8 @@ public sealed class RevocationRequest : ServerFixture
 
     private static string Name(TestCaseData bad) => (string)bad.Arguments[0]!;
 
-    private async Task<string> IssueAsync(TestClient client) => (await TokenRequestBuilder.For(client).SendAsync(Server)).Token.EncodedToken;
+    private async Task<string> IssueAsync(TestClient client) =>
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).Token.EncodedToken;
 
     private Task<int> StoredAsync() => Database.ReadAsync<int>("select count(*) from token_service.revoked_token");
 
@@ -316,10 +326,10 @@ public sealed class RevocationRequest : ServerFixture
 
     private static void IsRevoked(Answer answer) => answer.IsDone(contentType: null);
 
-    /// <summary>Who is not the client.</summary>
+    /// <summary>The ways in which a caller can fail to be the client.</summary>
     public enum Stranger
     {
-        Nobody,
+        Anonymous,
         WithoutSecret,
         Unknown,
         WithWrongSecret,

@@ -4,11 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7009;
 
-/// <summary>What cannot be revoked now is not said to be: the caller has to assume that the token lives, and comes back.</summary>
+/// <summary>
+/// When a token cannot be revoked now, the server says so, and the caller knows that the token is still valid and
+/// retries.
+/// </summary>
 [TestFixture, Rfc(7009, "2.2.1b")]
 public sealed class Unavailable
 {
-    private const string ComeBack = "The server cannot answer now. Ask again later.";
+    private const string RetryLater = "The server cannot answer now. Ask again later.";
 
     private const string Fill = """
         insert into token_service.revoked_token (jti, client_id, expires_at)
@@ -44,7 +47,7 @@ public sealed class Unavailable
     }
 
     [Test]
-    public async Task Of_one_client_so_many_tokens_may_be_revoked_one_by_one_and_no_more()
+    public async Task A_client_has_at_most_MaxPerClient_revoked_tokens()
     {
         var (first, last, onceMore) = (await IssueAsync(client), await IssueAsync(client), await IssueAsync(client));
         IsRevoked(await RevokeAsync(client, first));
@@ -55,7 +58,7 @@ public sealed class Unavailable
         (await TokenRequestBuilder.Introspect(api, onceMore).SendAsync(server)).IsActive(onceMore);
         Assert.That(
             await database.ReadAsync<int>("select count(*) from token_service.revoked_token"), Is.EqualTo(RevocationStore.MaxPerClient));
-        // What is done stays done, and rubbish needs no room.
+        // Tokens already revoked stay revoked, and rubbish needs no row.
         IsRevoked(await RevokeAsync(client, first));
         IsRevoked(await RevokeAsync(client, last));
         IsRevoked(await RevokeAsync(client, "rubbish"));
@@ -63,7 +66,7 @@ public sealed class Unavailable
     }
 
     [Test]
-    public async Task Others_are_not_concerned()
+    public async Task The_limit_of_one_client_does_not_affect_another_client()
     {
         await FillAsync("billing", RevocationStore.MaxPerClient);
         var other = await database.CreateClientAsync("other");
@@ -73,14 +76,14 @@ public sealed class Unavailable
     }
 
     [Test]
-    public async Task Those_that_have_expired_do_not_count()
+    public async Task Expired_revocations_do_not_count()
     {
         await FillAsync("billing", RevocationStore.MaxPerClient, server.Clock.GetUtcNow());
         IsRevoked(await RevokeAsync(client, await IssueAsync(client)));
     }
 
     [Test]
-    public async Task While_the_database_is_away_nothing_is_said_to_be_revoked()
+    public async Task A_revocation_is_refused_while_the_database_is_unavailable()
     {
         var (token, revoked) = (await IssueAsync(client), await IssueAsync(client));
         IsRevoked(await RevokeAsync(client, revoked));
@@ -88,16 +91,16 @@ public sealed class Unavailable
         (await TokenRequestBuilder.Introspect(api, revoked).SendAsync(server)).IsInactive();
         wire.Cut();
 
-        (await RevokeAsync(client, token)).IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "5"));
-        (await RevokeAsync(client, revoked)).IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "5"));
-        // What needs no database is answered without.
+        (await RevokeAsync(client, token)).IsError(503, "temporarily_unavailable", RetryLater, ("Retry-After", "5"));
+        (await RevokeAsync(client, revoked)).IsError(503, "temporarily_unavailable", RetryLater, ("Retry-After", "5"));
+        // Rubbish and cached tokens need no database.
         IsRevoked(await RevokeAsync(client, "rubbish"));
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(server)).IsActive(token);
         (await TokenRequestBuilder.Introspect(api, revoked).SendAsync(server)).IsInactive();
 
         wire.Mend();
         await server.IsListeningAsync(() => server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
-        await Soon.IsAsync("it can be revoked", async () =>
+        await Soon.IsAsync("the token can be revoked", async () =>
         {
             server.Clock.Advance(TimeSpan.FromSeconds(0.1));
             return (await RevokeAsync(client, token)).Status == 200;
@@ -106,7 +109,7 @@ public sealed class Unavailable
     }
 
     [Test]
-    public async Task Who_revokes_leaves_connections_to_others()
+    public async Task Waiting_revocations_leave_connections_for_token_requests()
     {
         await server.DisposeAsync();
         server = await TestServer.StartAsync($"{wire.ConnectionString};Maximum Pool Size=24;Command Timeout=60", new FakeClock());
@@ -129,11 +132,13 @@ public sealed class Unavailable
     private Task FillAsync(string client, int count, DateTimeOffset? expiresAt = null) => database.ExecuteAsync(
         Fill, new { client, count, expiresAt = (expiresAt ?? server.Clock.GetUtcNow() + TimeSpan.FromMinutes(10)).UtcDateTime });
 
-    private async Task<string> IssueAsync(TestClient client) => (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
+    private async Task<string> IssueAsync(TestClient client) =>
+        (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
 
     private Task<Answer> RevokeAsync(TestClient client, string token) => TokenRequestBuilder.Revoke(client, token).SendAsync(server);
 
     private static void IsRevoked(Answer answer) => answer.IsDone(contentType: null);
 
-    private static void IsFull(Answer answer) => answer.IsError(503, "temporarily_unavailable", ComeBack, ("Retry-After", "60"));
+    private static void IsFull(Answer answer) =>
+        answer.IsError(503, "temporarily_unavailable", RetryLater, ("Retry-After", "60"));
 }

@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
 
-/// <summary>What is said of a good token, to the character.</summary>
+/// <summary>The answer about an active token, compared character by character.</summary>
 [TestFixture, Rfc(7662, "2.2")]
 public sealed class ActiveTokens : IntrospectionFixture
 {
@@ -12,7 +12,7 @@ public sealed class ActiveTokens : IntrospectionFixture
     private int number;
 
     [Test, Rfc(7662, "2.2a"), Rfc(7662, "2.2c"), Rfc(7662, "2.2d"), Rfc(7662, "4c")]
-    public async Task The_answer_is_all_that_the_token_says()
+    public async Task The_answer_has_every_claim_of_the_token()
     {
         var token = await IssueAsync("invoices:write invoices:read");
         var (id, issuedAt) = (new JsonWebToken(token).Id, Server.Clock.GetUtcNow().ToUnixTimeSeconds());
@@ -26,7 +26,7 @@ public sealed class ActiveTokens : IntrospectionFixture
     }
 
     [Test, Rfc(7662, "2.2c")]
-    public async Task Asked_again_the_answer_is_the_same()
+    public async Task A_repeated_introspection_gets_the_same_answer()
     {
         var token = await IssueAsync();
         var first = await IntrospectAsync(token);
@@ -37,7 +37,7 @@ public sealed class ActiveTokens : IntrospectionFixture
     }
 
     [Test, Rfc(7662, "2.2c")]
-    public async Task A_caller_that_speaks_for_two_resources_is_told_of_tokens_for_both()
+    public async Task A_caller_that_speaks_for_two_resources_may_introspect_tokens_for_both()
     {
         var ledger = await Database.CreateClientAsync("ledger-reader", "ledger:read", "ledger:read", Ledger);
         var api = await Database.CreateApiAsync("gateway", Resource, Ledger);
@@ -49,7 +49,7 @@ public sealed class ActiveTokens : IntrospectionFixture
     }
 
     [Test, Rfc(7662, "2.2c")]
-    public async Task Two_callers_that_speak_for_one_resource_are_told_the_same()
+    public async Task Two_callers_that_speak_for_one_resource_get_the_same_answer()
     {
         var (twin, token) = (await Database.CreateApiAsync("twin", Resource), await IssueAsync());
 
@@ -57,18 +57,18 @@ public sealed class ActiveTokens : IntrospectionFixture
         (await IntrospectAsync(twin, token)).IsActive(token);
     }
 
-    // RFC 7662 §2.2: an answer may have members of one service's own.
+    // RFC 7662 §2.2: an answer may have service-specific members.
     [TestCase("""{"tenant": "north"}""", """{"tenant":"north"}""")]
     [TestCase("""{"ratio": 0.5, "large": 123456789012345678901234567890}""", """{"large":123456789012345678901234567890,"ratio":0.5}""")]
     [TestCase("""{"list": [1, "two", null], "object": {"a": {"b": []}}}""", """{"list":[1,"two",null],"object":{"a":{"b":[]}}}""")]
     [TestCase("""{"text": "grün \" \\ \n", "": "no name"}""", """{"":"no name","text":"grün \" \\ \n"}""")]
-    // These two mean something only here, so the database lets them into a token.
+    // The names active and token_type mean something only in this answer, so the database allows them as extra claims.
     [TestCase("""{"active": false}""", """{}""")]
     [TestCase("""{"active": true, "token_type": "DPoP"}""", """{}""")]
     [TestCase("""{"token_type": "N_A", "tenant": "north"}""", """{"tenant":"north"}""")]
     [TestCase("""{"Active": false, "actıve": 0}""", """{"Active":false,"actıve":0}""")]
     [Rfc(7662, "2.2a"), Rfc(7662, "2.2c")]
-    public async Task Extra_claims_are_among_it_but_for_those_that_would_spoil_it(string claims, string members)
+    public async Task Extra_claims_are_in_the_answer_except_active_and_token_type(string claims, string members)
     {
         var client = await Database.CreateClientAsync($"client-{++number}");
         await Database.ExecuteAsync(
@@ -85,9 +85,9 @@ public sealed class ActiveTokens : IntrospectionFixture
             """.ReplaceLineEndings(""));
     }
 
-    // A gateway between an API and this server may understand what it is told not to keep.
+    // A gateway between an API and this server may cache answers unless it is told not to.
     [Test, Rfc(7662, "4c")]
-    public async Task Nobody_on_the_way_may_keep_an_answer()
+    public async Task An_answer_is_not_cacheable()
     {
         var token = await IssueAsync();
         foreach (var answer in new[] { await IntrospectAsync(token), await IntrospectAsync("rubbish") })

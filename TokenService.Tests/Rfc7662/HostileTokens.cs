@@ -4,14 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
 
-/// <summary>Tokens nobody thought of, made from a good one.</summary>
+/// <summary>Randomly spoiled tokens, made from an active one.</summary>
 [TestFixture, Rfc(7662, "2.2b"), Rfc(7662, "2.3b"), Rfc(8725, "3.3")]
 public sealed class HostileTokens : IntrospectionFixture
 {
     private const int Seed = 7662;
     private const int Count = 3000;
 
-    // What parsers of JWTs stumble over.
+    // Fragments that JWT parsers stumble over.
     private static readonly string[] Words =
     [
         ".", "..", "=", "==", "+", "/", "-", "_", "A", "e30", "bnVsbA", "W10", " ", "\0", "\n", "%", "&", "€", "\uFEFF",
@@ -24,7 +24,7 @@ public sealed class HostileTokens : IntrospectionFixture
     ];
 
     [Test]
-    public async Task None_is_active_but_the_good_one_itself()
+    public async Task A_spoiled_token_is_inactive()
     {
         var random = new Random(Seed);
         var good = await IssueAsync();
@@ -33,9 +33,9 @@ public sealed class HostileTokens : IntrospectionFixture
         {
             var token = Mutated(random, good);
             var answer = await IntrospectAsync(token);
-            Assert.That(() => IsWhole(answer), Throws.Nothing, $"token {i} of seed {Seed}: {token}");
+            Assert.That(() => IsComplete(answer), Throws.Nothing, $"token {i} of seed {Seed}: {token}");
 
-            void IsWhole(Answer answer)
+            void IsComplete(Answer answer)
             {
                 if (token.Length == 0)
                     answer.IsError(400, "invalid_request", "The parameter token is missing.");
@@ -47,14 +47,15 @@ public sealed class HostileTokens : IntrospectionFixture
             }
         }
 
-        // Were they all alike, this would not have tried much.
+        // Some mutations restore the good token. If most of them did, this test would have tried little.
         Assert.That(active, Is.InRange(1, Count / 10));
         await NothingFailedAsync(good);
     }
 
-    // Whoever has the key may write what he wants; what then comes out is as he wrote it, or nothing.
+    // The holder of the signing key can sign any header and payload. The answer must then be complete: active, or the
+    // one answer of every inactive token.
     [Test]
-    public async Task Whatever_our_own_key_signed_is_answered()
+    public async Task A_spoiled_token_with_a_valid_signature_gets_a_complete_answer()
     {
         var random = new Random(Seed);
         var good = await IssueAsync();
@@ -88,7 +89,7 @@ public sealed class HostileTokens : IntrospectionFixture
         (await IntrospectAsync(good)).IsActive(good);
     }
 
-    // As text, or one of its parts as JSON, with the signature it had.
+    // Spoils the token as text, or one of its parts as JSON, and keeps the old signature.
     private static string Mutated(Random random, string good)
     {
         var token = good;
@@ -120,7 +121,7 @@ public sealed class HostileTokens : IntrospectionFixture
             2 => [.. bytes[..to], .. bytes[from..]],
             3 => [.. bytes[from..], .. bytes[..from]],
             4 or 5 => [.. bytes.Select((b, at) => at == from ? (byte)(b ^ (1 << random.Next(8))) : b)],
-            // Behind the brace that opens an object.
+            // Inserts the fragment behind the opening brace of the object.
             6 => [.. bytes.Take(1), .. Encoding.UTF8.GetBytes(random.GetItems(Words, 1)[0]), .. bytes.Skip(1)],
             _ => [.. bytes[..from], .. Encoding.UTF8.GetBytes(random.GetItems(Words, 1)[0]), .. bytes[from..]],
         };

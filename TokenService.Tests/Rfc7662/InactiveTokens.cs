@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
 
-/// <summary>Of whatever is not good, for whatever reason, one answer: so that nobody learns what it was.</summary>
+/// <summary>Every inactive token gets the same answer, so that the answer does not reveal the reason.</summary>
 [TestFixture, Rfc(7662, "2.2"), Rfc(7662, "2.2b"), Rfc(7662, "4"), Rfc(7662, "4a")]
 public sealed class InactiveTokens : IntrospectionFixture
 {
@@ -14,9 +14,9 @@ public sealed class InactiveTokens : IntrospectionFixture
     [OneTimeSetUp]
     public async Task MakeBadTokens() => badTokens = await BadTokens.MakeAsync(Server, await IssueAsync());
 
-    // What makes the refusals below mean something.
+    // The control: a forgery signed with the real key is active, so each refusal below is due to its flaw alone.
     [Test]
-    public async Task A_forgery_with_nothing_wrong_is_active()
+    public async Task A_forgery_without_a_flaw_is_active()
     {
         var forged = new Forgery(await IssueAsync()).SignedBy(await Forgery.KeyOfAsync(Server));
 
@@ -31,7 +31,7 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         var answer = await IntrospectAsync(bad.Token);
 
-        // The bound of every form, before anybody looks for a token in it.
+        // The limit on the size of a body applies before the token is read.
         if (bad.Token.Length > 16_000)
             answer.IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
         else
@@ -55,10 +55,11 @@ public sealed class InactiveTokens : IntrospectionFixture
     [TestCase("{\"active\":true}")]
     [TestCase("null")]
     [Rfc(7662, "2.3b")]
-    public async Task Words_nobody_meant_for_a_token_are_inactive(string token) => (await IntrospectAsync(token)).IsInactive();
+    public async Task Text_that_does_not_resemble_a_token_is_inactive(string token) =>
+        (await IntrospectAsync(token)).IsInactive();
 
     [Test, Rfc(7662, "2.3b")]
-    public async Task White_space_around_a_good_token_makes_it_another(
+    public async Task An_active_token_with_text_around_it_is_inactive(
         [Values(" {0}", "{0} ", "{0}\n", "Bearer {0}", "{0},{0}")] string format)
     {
         var token = await IssueAsync();
@@ -79,7 +80,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_with_an_nbf_is_inactive_until_then()
+    public async Task A_token_with_an_nbf_is_inactive_until_that_time()
     {
         var begins = Server.Clock.GetUtcNow() + TimeSpan.FromSeconds(30);
         var token = new Forgery(await IssueAsync()).WithClaim("nbf", begins.ToUnixTimeSeconds()).SignedBy(await Forgery.KeyOfAsync(Server));
@@ -92,7 +93,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test, Rfc(8725, "3.9"), Rfc(9701, "5c")]
-    public async Task A_token_for_a_resource_the_caller_does_not_speak_for()
+    public async Task A_token_for_a_resource_the_caller_does_not_speak_for_is_inactive()
     {
         var ledger = await Database.CreateClientAsync("ledger-reader", "ledger:read", "ledger:read", "https://ledger.example.com");
 
@@ -100,7 +101,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_of_a_resource_the_caller_no_longer_speaks_for()
+    public async Task A_token_for_a_resource_the_caller_no_longer_speaks_for_is_inactive()
     {
         var (api, token) = (await Database.CreateApiAsync("retired-api", Resource), await IssueAsync());
         await Database.CreateClientAsync("other-reader", "others:read", "others:read", "https://others.example.com");
@@ -114,7 +115,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_whose_key_was_withdrawn()
+    public async Task A_token_whose_key_was_withdrawn_is_inactive()
     {
         await using var database = await Database.CreateAsync();
         await using var server = await TestServer.StartAsync(database);
@@ -132,7 +133,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_its_client_revoked()
+    public async Task A_token_that_its_client_revoked_is_inactive()
     {
         var (revoked, other) = (await IssueAsync(), await IssueAsync());
         (await IntrospectAsync(revoked)).IsActive(revoked);
@@ -144,7 +145,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_whose_client_was_disabled()
+    public async Task A_token_whose_client_was_disabled_is_inactive()
     {
         var (client, token) = await ActiveAsync();
 
@@ -153,9 +154,9 @@ public sealed class InactiveTokens : IntrospectionFixture
         (await IntrospectAsync(token)).IsInactive();
     }
 
-    // The database dates that by its own clock, so the server's is not ahead of it here.
+    // The database dates the change by its own clock, so the server's clock must not be ahead of it here.
     [Test]
-    public async Task A_token_whose_client_was_disabled_and_enabled_again()
+    public async Task A_token_whose_client_was_disabled_and_enabled_again_stays_inactive()
     {
         await using var server = await TestServer.StartAsync(Database.ConnectionString, new FakeClock(TimeSpan.FromMinutes(-2)));
         var client = await Database.CreateClientAsync($"client-{++number}");
@@ -172,7 +173,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_whose_client_was_deleted()
+    public async Task A_token_whose_client_was_deleted_is_inactive()
     {
         var (client, token) = await ActiveAsync();
 
@@ -182,24 +183,24 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_whose_client_was_deleted_and_made_anew()
+    public async Task A_token_whose_client_was_deleted_and_created_again_stays_inactive()
     {
         await using var server = await TestServer.StartAsync(Database.ConnectionString, new FakeClock(TimeSpan.FromMinutes(-2)));
         var client = await Database.CreateClientAsync($"client-{++number}");
         var token = await ActiveAsync(server, client);
 
         await Database.ExecuteAsync("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", client);
-        var anew = await Database.CreateClientAsync(client.Id);
+        var recreated = await Database.CreateClientAsync(client.Id);
         await server.HasReceivedNotificationsAsync();
 
         (await TokenRequestBuilder.Introspect(Api, token).SendAsync(server)).IsInactive();
         server.Clock.Advance(TimeSpan.FromMinutes(2));
-        await ActiveAsync(server, anew);
+        await ActiveAsync(server, recreated);
         (await TokenRequestBuilder.Introspect(Api, token).SendAsync(server)).IsInactive();
     }
 
     [Test]
-    public async Task A_token_with_a_scope_its_client_no_longer_holds()
+    public async Task A_token_with_a_scope_its_client_no_longer_holds_is_inactive()
     {
         var client = await Database.CreateClientAsync($"client-{++number}");
         var (reading, both) = (await IssueAsync(client), await IssueAsync(client, "invoices:read invoices:write"));
@@ -211,9 +212,9 @@ public sealed class InactiveTokens : IntrospectionFixture
         (await IntrospectAsync(reading)).IsActive(reading);
     }
 
-    // Of the same name, it is another permission now.
+    // The scope keeps its name, but is another permission now.
     [Test]
-    public async Task A_token_with_a_scope_that_was_moved_to_another_resource()
+    public async Task A_token_with_a_scope_that_was_moved_to_another_resource_is_inactive()
     {
         await Database.CreateClientAsync("archivist", "archive:read", "archive:read", "https://archive.example.com");
         var client = await Database.CreateClientAsync($"client-{++number}", "moved:read", "moved:read", Resource);
@@ -225,7 +226,7 @@ public sealed class InactiveTokens : IntrospectionFixture
         (await IntrospectAsync(token)).IsInactive();
     }
 
-    // iat has whole seconds: what was issued in the second of the instant may be from before it.
+    // iat has whole seconds, so a token issued in the same second as the instant may be from before it.
     [TestCase(-1000, false, Description = "The instant is a second before the token.")]
     [TestCase(-1, false)]
     [TestCase(0, true)]
@@ -233,7 +234,8 @@ public sealed class InactiveTokens : IntrospectionFixture
     [TestCase(999, true)]
     [TestCase(1000, true, Description = "The instant is a second after the token.")]
     [TestCase(1001, true)]
-    public async Task A_token_of_up_to_the_instant_up_to_which_all_of_its_client_were_revoked(int milliseconds, bool isDead)
+    public async Task A_token_issued_up_to_the_second_in_which_its_clients_tokens_were_ended_is_inactive(
+        int milliseconds, bool isInactive)
     {
         var (client, token) = await ActiveAsync();
         var issuedAt = DateTimeOffset.FromUnixTimeSeconds(Server.Clock.GetUtcNow().ToUnixTimeSeconds());
@@ -241,14 +243,14 @@ public sealed class InactiveTokens : IntrospectionFixture
         await DoAsync(
             "select token_service.end_tokens_of(@Id, @at)", new { client.Id, at = (issuedAt + milliseconds * Instant).UtcDateTime });
 
-        if (isDead)
+        if (isInactive)
             (await IntrospectAsync(token)).IsInactive();
         else
             (await IntrospectAsync(token)).IsActive(token);
     }
 
     [Test]
-    public async Task No_token_is_issued_that_would_be_inactive_from_the_start()
+    public async Task The_server_issues_no_token_that_would_be_inactive_from_the_start()
     {
         var client = await Database.CreateClientAsync($"client-{++number}");
         Server.Clock.Advance(TimeSpan.FromMilliseconds(1400 - Server.Clock.GetUtcNow().Millisecond));
@@ -264,7 +266,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task Tokens_of_other_clients_stay_active_when_all_of_one_are_revoked()
+    public async Task Tokens_of_other_clients_stay_active_when_all_tokens_of_one_client_are_revoked()
     {
         var (client, token) = await ActiveAsync();
         var (_, other) = await ActiveAsync();
@@ -276,7 +278,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_of_another_issuer_with_the_same_database()
+    public async Task A_token_of_another_issuer_with_the_same_database_is_inactive()
     {
         await using var other = await TestServer.StartAsync(Database.ConnectionString, Server.Clock, "Issuer=http://127.0.0.1:8081");
         var token = (await TokenRequestBuilder.For(Client).SendAsync(other)).Token.EncodedToken;
@@ -286,7 +288,7 @@ public sealed class InactiveTokens : IntrospectionFixture
     }
 
     [Test]
-    public async Task A_token_whose_resource_was_renamed()
+    public async Task A_token_whose_resource_was_renamed_is_inactive()
     {
         var (client, api) = (
             await Database.CreateClientAsync("carrier", "parcels:read", "parcels:read", "https://parcels.example.com"),

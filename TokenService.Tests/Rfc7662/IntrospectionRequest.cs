@@ -2,15 +2,15 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
 
-/// <summary>Who may ask, and how.</summary>
+/// <summary>Which clients may introspect a token, and how.</summary>
 [TestFixture, Rfc(7662, "2.1")]
 public sealed class IntrospectionRequest : IntrospectionFixture
 {
-    private const string SpeaksForNothing = "This client speaks for no resource: an admin has to register it for one.";
+    private const string NoResource = "This client speaks for no resource: an admin has to register it for one.";
     private const string Missing = "The parameter token is missing.";
     private const string Repeated = "A parameter is repeated.";
 
-    // The budget of one resource's worth of guesses is soon used up; the cheapest hash.
+    // The rate limit on failed attempts is low, so that a test soon reaches it, and hashing is as cheap as possible.
     private protected override string[] Settings => ["Hashing:MemoryKiB=8192", "Hashing:Iterations=1", "Limits:FailuresPerClient=3"];
 
     private string token = null!;
@@ -33,7 +33,7 @@ public sealed class IntrospectionRequest : IntrospectionFixture
     public async Task A_caller_that_only_names_itself_is_refused() =>
         (await TokenRequestBuilder.Anonymous().With("client_id", Api.Id).About(token, "/introspect").SendAsync(Server)).IsInvalidClient();
 
-    // §2.1 leaves it to the server whether a token is a way to authenticate here: it is none.
+    // RFC 7662 §2.1 lets a server accept a token for authentication. This server does not.
     [Test, Rfc(7662, "2.1a"), Rfc(7662, "2.3a")]
     public async Task A_token_does_not_authenticate_its_bearer() =>
         (await TokenRequestBuilder.Anonymous().WithAuthorization($"Bearer {token}").About(token, "/introspect").SendAsync(Server))
@@ -62,9 +62,9 @@ public sealed class IntrospectionRequest : IntrospectionFixture
         (await IntrospectAsync(api, token)).IsInvalidClient();
     }
 
-    // As the token endpoint has it: guesses at one client are counted together, wherever they are made.
+    // Guesses at one client's secret are counted together, no matter at which endpoint they are made.
     [Test, Rfc(7662, "4b"), Rfc(7662, "2.3a")]
-    public async Task Guesses_at_a_callers_secret_use_up_its_budget()
+    public async Task Guesses_at_a_callers_secret_count_against_its_rate_limit()
     {
         var api = await Database.CreateApiAsync("guessed-at", Resource);
         await Database.AddSecretAsync(api.Id, "a secret of another system");
@@ -78,25 +78,26 @@ public sealed class IntrospectionRequest : IntrospectionFixture
         (await IntrospectAsync(api, token)).IsActive(token);
     }
 
-    // Whatever it asks about: its own token too.
+    // The refusal does not depend on the token, which may even be the client's own.
     [TestCase("a token of its own")]
     [TestCase("rubbish")]
     [TestCase("")]
     [Rfc(7662, "2.1a"), Rfc(9701, "5c")]
-    public async Task A_client_that_speaks_for_nothing_may_not_ask(string about) =>
+    public async Task A_client_that_speaks_for_no_resource_is_refused(string about) =>
         (await IntrospectAsync(Client, about is "a token of its own" ? token : about))
-            .IsError(400, "unauthorized_client", SpeaksForNothing);
+            .IsError(400, "unauthorized_client", NoResource);
 
     [Test, Rfc(7662, "2.1c")]
-    public async Task Without_a_token_there_is_nothing_to_say() =>
+    public async Task A_request_without_a_token_is_refused() =>
         (await TokenRequestBuilder.Introspect(Api, token).Without("token").SendAsync(Server)).IsError(400, "invalid_request", Missing);
 
-    // RFC 6749 §3.2: a parameter without a value is as one that is not there.
+    // RFC 6749 §3.2: a parameter without a value counts as omitted.
     [Test, Rfc(7662, "2.1c")]
-    public async Task An_empty_token_is_none() => (await IntrospectAsync("")).IsError(400, "invalid_request", Missing);
+    public async Task An_empty_token_counts_as_missing() =>
+        (await IntrospectAsync("")).IsError(400, "invalid_request", Missing);
 
     [Test, Rfc(7662, "2.1c"), Rfc(7662, "2a")]
-    public async Task A_token_in_the_address_is_none() =>
+    public async Task A_token_in_the_query_is_not_read() =>
         (await TokenRequestBuilder.Introspect(Api, token).Without("token").WithPath($"/introspect?token={token}").SendAsync(Server))
             .IsError(400, "invalid_request", Missing);
 
@@ -108,21 +109,22 @@ public sealed class IntrospectionRequest : IntrospectionFixture
             .IsError(400, "invalid_request", Repeated);
 
     [Test, Rfc(7662, "2.1b")]
-    public async Task A_hint_makes_no_difference(
+    public async Task A_token_type_hint_changes_nothing(
         [Values("access_token", "refresh_token", "pop", "urn:ietf:params:oauth:token-type:jwt", "nothing anybody knows", "")] string hint)
     {
         (await TokenRequestBuilder.Introspect(Api, token).With("token_type_hint", hint).SendAsync(Server)).IsActive(token);
         (await TokenRequestBuilder.Introspect(Api, "rubbish").With("token_type_hint", hint).SendAsync(Server)).IsInactive();
     }
 
-    // §2.1: the server may take more parameters, and RFC 6749 §3.2 has it ignore those it does not know.
+    // RFC 7662 §2.1 lets a server take more parameters, and RFC 6749 §3.2 has it ignore those it does not know.
     [Test]
-    public async Task A_parameter_nobody_knows_is_ignored() =>
+    public async Task An_unknown_parameter_is_ignored() =>
         (await TokenRequestBuilder.Introspect(Api, token).With("resource_uri", "https://api.example.com/1").SendAsync(Server))
             .IsActive(token);
 
     [Test, Rfc(7662, "2a")]
-    public async Task Only_POST_is_answered([Values("GET", "PUT", "DELETE", "PATCH", "OPTIONS")] string method)
+    public async Task A_method_other_than_POST_is_refused(
+        [Values("GET", "PUT", "DELETE", "PATCH", "OPTIONS")] string method)
     {
         var answer = await TokenRequestBuilder.Introspect(Api, token).WithMethod(new HttpMethod(method))
             .WithPath($"/introspect?token={token}").SendAsync(Server);
@@ -134,13 +136,13 @@ public sealed class IntrospectionRequest : IntrospectionFixture
     }
 
     [Test, Rfc(7662, "2a")]
-    public async Task A_body_that_is_no_form_is_refused() =>
+    public async Task A_body_that_is_not_a_form_is_refused() =>
         (await TokenRequestBuilder.Introspect(Api, token)
                 .WithContentType("application/json").WithBody($$"""{"token":"{{token}}"}""").SendAsync(Server))
             .IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
 
     [Test, Rfc(7662, "2a")]
-    public async Task Plain_HTTP_is_refused_where_the_issuer_is_https()
+    public async Task Plain_HTTP_is_refused_when_the_issuer_is_https()
     {
         await using var server = await TestServer.StartAsync(Database, "Issuer=https://as.example.com");
 

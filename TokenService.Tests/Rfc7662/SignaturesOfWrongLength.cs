@@ -4,7 +4,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7662;
 
-/// <summary>A signature that its algorithm cannot have made is wrong, and no failure (RFC 7518 §3.3 to §3.5).</summary>
+/// <summary>
+/// A signature of a length that its algorithm never produces makes a token inactive, and causes no error in the server
+/// (RFC 7518 §3.3 to §3.5).
+/// </summary>
 [TestFixture("ES256", 64), TestFixture("ES384", 96), TestFixture("RS256", 256), TestFixture("PS256", 256)]
 [Rfc(7662, "2.2b"), Rfc(8725, "3.3")]
 public sealed class SignaturesOfWrongLength(string algorithm, int length) : IntrospectionFixture
@@ -12,7 +15,7 @@ public sealed class SignaturesOfWrongLength(string algorithm, int length) : Intr
     private protected override string[] Settings => [$"Keys:Algorithm={algorithm}", "Keys:RsaKeySize=2048"];
 
     [Test]
-    public async Task Only_the_right_one_is_active()
+    public async Task A_token_whose_signature_has_a_wrong_length_is_inactive()
     {
         var good = await IssueAsync();
         var signed = good[..(good.LastIndexOf('.') + 1)];
