@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8707;
 
-/// <summary>A client of two resources says which one the token is to be for.</summary>
+/// <summary>A client of several resources names the one that its token is for.</summary>
 [TestFixture, Rfc(8707, "2")]
 public sealed class ResourceParameter : ServerFixture
 {
@@ -25,12 +25,12 @@ public sealed class ResourceParameter : ServerFixture
     private const string MalformedAudience = "An audience is an absolute URI without a fragment, or a plain name.";
     private const string Contradiction = "The parameters resource and audience name different resources.";
 
-    // The longest that the database takes.
+    // The longest resource that the database allows.
     private static readonly string Longest = "https://long.example.com/".PadRight(256, 'x');
 
     private TestClient both = null!;
 
-    /// <summary>Whose defaults are in both.</summary>
+    /// <summary>A client with default scopes at two resources.</summary>
     private TestClient bothByDefault = null!;
 
     [OneTimeSetUp]
@@ -59,7 +59,7 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase(WithQuery, "tenant:read", Description = "RFC 8707 §2: SHOULD NOT have a query, but may.")]
     [TestCase(Urn, "parcels:read")]
     [Rfc(8707, "2a"), Rfc(8707, "2d"), Rfc(8707, "2.2"), Rfc(9700, "2.3a")]
-    public async Task The_token_is_for_the_resource_asked_for_and_no_other(string resource, string scope) =>
+    public async Task A_token_is_for_the_requested_resource_only(string resource, string scope) =>
         IsGrantFor(resource, scope, await AskBoth(resource).WithScope(scope).SendAsync(Server));
 
     [Test, Rfc(8707, "2a")]
@@ -114,11 +114,11 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("https://api.example.com\0")]
     [TestCase("https://api.example.com\u007F")]
     [Rfc(8707, "2a"), Rfc(8707, "2c")]
-    public async Task What_is_no_absolute_URI_or_has_a_fragment_is_refused(string resource) =>
+    public async Task A_resource_that_is_no_absolute_URI_or_has_a_fragment_is_refused(string resource) =>
         IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Malformed);
 
     [Test, Rfc(8707, "2a"), Rfc(8707, "2c")]
-    public async Task Ten_thousand_characters_are_refused() =>
+    public async Task A_resource_of_ten_thousand_characters_is_refused() =>
         IsInvalidTarget(await AskBoth("https://" + new string('x', 10_000)).SendAsync(Server), Malformed);
 
     [TestCase("https://nowhere.example.com")]
@@ -126,15 +126,16 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("x:y")]
     [TestCase("x-1.y+z:y", Description = "RFC 3986 §3.1: all that a scheme may have.")]
     [TestCase("https://api.example.com'--")]
-    [TestCase(Orders, Description = "There is one of that name, and nobody is told so.")]
+    [TestCase(Orders, Description = "The resource exists, and the answer does not reveal that.")]
     [Rfc(8707, "2c")]
-    public async Task A_resource_that_is_unknown_and_one_of_others_are_refused_alike(string resource)
+    public async Task An_unknown_resource_and_a_resource_of_another_client_are_refused_alike(string resource)
     {
         IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
         IsInvalidTarget(await AskBoth(resource).WithScope("orders:read").SendAsync(Server), Unknown);
     }
 
-    // RFC 3986 §6 has ways of telling that two are the same. None is used: they are names (RFC 9068 §3).
+    // RFC 3986 §6 normalises URIs before it compares them. The server does not, because resources are names (RFC 9068
+    // §3).
     [TestCase("HTTPS://api.example.com")]
     [TestCase("https://API.example.com")]
     [TestCase("https://api.example.com/")]
@@ -148,7 +149,7 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("https://api.example.co")]
     [TestCase("https://api.example.com%20")]
     [Rfc(8707, "2c"), Rfc(8414, "4")]
-    public async Task Every_character_counts(string resource)
+    public async Task A_resource_is_compared_character_by_character(string resource)
     {
         IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
         IsInvalidTarget(await AskBoth(resource).With("resource", Api).SendAsync(Server), Several);
@@ -158,7 +159,7 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("URN:example:parcels")]
     [TestCase("urn:example:Parcels")]
     [Rfc(8707, "2c")]
-    public async Task Every_character_of_a_URN_counts(string resource) =>
+    public async Task A_URN_is_compared_character_by_character(string resource) =>
         IsInvalidTarget(await AskBoth(resource).SendAsync(Server), Unknown);
 
     [TestCase(1)]
@@ -177,7 +178,8 @@ public sealed class ResourceParameter : ServerFixture
     [TestCase("invoices:write", "invoices:write", Api)]
     [TestCase("ledger:read", "ledger:read", Ledger)]
     [Rfc(8707, "2e")]
-    public async Task Without_a_resource_it_is_that_of_the_scopes_or_of_the_defaults(string? scope, string granted, string resource)
+    public async Task A_token_without_a_requested_resource_is_for_the_resource_of_its_scopes(
+        string? scope, string granted, string resource)
     {
         var request = TokenRequestBuilder.For(both);
         IsGrantFor(resource, granted, await (scope is null ? request : request.WithScope(scope)).SendAsync(Server));
@@ -202,19 +204,19 @@ public sealed class ResourceParameter : ServerFixture
         IsInvalidTarget(await AskBoth(one).With("resource", one).With("resource", other).SendAsync(Server), description);
     }
 
-    [TestCase("ledger:read", Description = "It is held, but elsewhere.")]
+    [TestCase("ledger:read", Description = "The client holds this scope at another resource.")]
     [TestCase("invoices:read ledger:read")]
     [TestCase("ledger:read ledger:write")]
     [TestCase("orders:read")]
     [TestCase("invoices:delete")]
     [TestCase("invoices:read unknown")]
     [Rfc(8707, "2.2"), Rfc(6749, "3.3f")]
-    public async Task A_scope_that_is_foreign_to_the_resource_is_refused(string scope) =>
+    public async Task A_scope_that_the_client_does_not_hold_at_the_resource_is_refused(string scope) =>
         (await AskBoth(Api).WithScope(scope).SendAsync(Server))
             .IsError(400, "invalid_scope", "A scope is unknown or not held by this client there.");
 
     [Test, Rfc(8707, "2.2"), Rfc(6749, "3.3c")]
-    public async Task Without_a_scope_the_defaults_there_are_granted()
+    public async Task A_request_without_a_scope_is_granted_the_default_scopes_of_the_resource()
     {
         IsGrantFor(Api, "invoices:read", await AskBoth(Api).SendAsync(Server));
         IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(bothByDefault).With("resource", Api).SendAsync(Server));
@@ -222,16 +224,16 @@ public sealed class ResourceParameter : ServerFixture
     }
 
     [Test, Rfc(8707, "2.2"), Rfc(6749, "3.3c")]
-    public async Task Without_a_scope_and_without_defaults_there_it_is_refused() =>
+    public async Task A_request_without_a_scope_is_refused_at_a_resource_without_default_scopes() =>
         (await AskBoth(Ledger).SendAsync(Server))
             .IsError(400, "invalid_scope", "This client has no default scopes there: name the scopes you want.");
 
     [Test, Rfc(8707, "2c")]
-    public async Task A_resource_that_is_not_well_formed_is_told_of_before_a_scope_that_is_not_held() =>
+    public async Task A_malformed_resource_is_reported_before_a_scope_that_is_not_held() =>
         IsInvalidTarget(await AskBoth("api.example.com").WithScope("unheld").SendAsync(Server), Malformed);
 
     [Test, Rfc(8707, "2c"), Rfc(6749, "3.3a")]
-    public async Task A_scope_outside_its_grammar_is_refused_as_without_a_resource()
+    public async Task A_malformed_scope_is_refused_alike_with_and_without_a_resource()
     {
         var without = await TokenRequestBuilder.For(both).WithScope("a  b").SendAsync(Server);
         var with = await AskBoth(Api).WithScope("a  b").SendAsync(Server);
@@ -241,12 +243,13 @@ public sealed class ResourceParameter : ServerFixture
     }
 
     [Test, Rfc(8707, "2c")]
-    public async Task Who_does_not_authenticate_learns_nothing_of_resources([Values(Api, Orders, "api.example.com")] string resource) =>
+    public async Task A_client_that_fails_to_authenticate_learns_nothing_of_resources(
+        [Values(Api, Orders, "api.example.com")] string resource) =>
         (await TokenRequestBuilder.For(both with { Secret = "wrong" }).With("resource", resource).SendAsync(Server)).IsInvalidClient();
 
-    // That it may repeat is no way round the bound on what is read.
+    // The resource parameter may repeat, but the limit on the number of parameters still applies.
     [Test, Rfc(8707, "2b")]
-    public async Task Each_time_it_is_named_counts_among_the_64_parameters()
+    public async Task Each_repetition_of_the_resource_counts_among_the_64_parameters()
     {
         var request = TokenRequestBuilder.For(both);
         for (var i = 0; i < 63; i++)
@@ -347,7 +350,7 @@ public sealed class ResourceParameter : ServerFixture
         IsInvalidTarget(await AskBoth(resource).With("audience", audience).SendAsync(Server), description);
 
     [Test]
-    public async Task What_is_in_the_query_is_not_read() =>
+    public async Task A_resource_in_the_query_is_not_read() =>
         IsGrantFor(Api, "invoices:read",
             await TokenRequestBuilder.For(both).WithPath($"/token?resource={Uri.EscapeDataString(Ledger)}").SendAsync(Server));
 
@@ -366,9 +369,9 @@ public sealed class ResourceParameter : ServerFixture
         }
     }
 
-    // As the server remembers what it decided.
+    // The server caches its decision, so the change has to reach the cache.
     [Test, Rfc(8707, "2c")]
-    public async Task A_resource_of_which_the_client_loses_its_last_scope_is_unknown_to_it()
+    public async Task A_resource_is_unknown_to_a_client_that_lost_its_last_scope_there()
     {
         var client = await Database.CreateClientAsync("loser", "ledger:read ledger:write", "ledger:read", Ledger);
         var request = TokenRequestBuilder.For(client).With("resource", Ledger);
@@ -376,7 +379,8 @@ public sealed class ResourceParameter : ServerFixture
 
         await Database.ExecuteAsync("select token_service.revoke_scope('loser', 'ledger:read')");
         await Server.HasReceivedNotificationsAsync();
-        IsGrantFor(Ledger, "ledger:write", await TokenRequestBuilder.For(client).With("resource", Ledger).WithScope("ledger:write").SendAsync(Server));
+        IsGrantFor(Ledger, "ledger:write",
+            await TokenRequestBuilder.For(client).With("resource", Ledger).WithScope("ledger:write").SendAsync(Server));
         await Database.ExecuteAsync("delete from token_service.client_scope where client_id = 'loser'");
         await Server.HasReceivedNotificationsAsync();
         IsInvalidTarget(await request.SendAsync(Server), Unknown);
@@ -388,7 +392,7 @@ public sealed class ResourceParameter : ServerFixture
     {
         answer.IsGrant(scope);
         var payload = JsonElement.Parse(Base64Url.DecodeFromChars(answer.Token.EncodedPayload));
-        // A string: of an array of one, this throws.
+        // aud must be a string. GetString throws on an array, also on an array of one.
         Assert.That((payload.GetProperty("aud").GetString(), payload.GetProperty("scope").GetString()), Is.EqualTo((resource, scope)));
     }
 

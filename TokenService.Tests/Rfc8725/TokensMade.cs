@@ -10,7 +10,9 @@ using TokenService.Tokens;
 
 namespace TokenService.Tests.Rfc8725;
 
-/// <summary>The one place where a JWT is made. Where one is read, by a verifier of somebody else, is Rfc6750/ResourceServer.</summary>
+/// <summary>
+/// The JWTs that the server makes. Rfc6750/ResourceServer reads them with a verifier that is not ours.
+/// </summary>
 [TestFixture, Rfc(8725, "3")]
 public sealed class TokensMade : ServerFixture
 {
@@ -31,9 +33,9 @@ public sealed class TokensMade : ServerFixture
         }
     }
 
-    // RFC 6749 §10.10: nobody guesses one. This many show a constant or a counter, not a weak generator.
+    // RFC 6749 §10.10: a jti cannot be guessed. This many reveal a constant or a counter, not a weak generator.
     [Test, Rfc(9068, "2.2c"), Rfc(6749, "10.10")]
-    public async Task Every_jti_is_128_random_bits_of_its_own()
+    public async Task Every_jti_has_128_random_bits_and_is_unique()
     {
         var ids = (await ManyAsync()).Select(token => Base64Url.DecodeFromChars(token.Id)).ToList();
 
@@ -45,7 +47,7 @@ public sealed class TokensMade : ServerFixture
         }
     }
 
-    // Two signatures with one R give the private key away.
+    // Two ECDSA signatures with the same R reveal the private key.
     [Test, Rfc(8725, "3.2")]
     public async Task No_two_signatures_share_their_random_part()
     {
@@ -67,7 +69,7 @@ public sealed class TokensMade : ServerFixture
         }
     }
 
-    // Its issuer publishes the key at the address its own metadata gives.
+    // The issuer publishes the key at the address that the issuer's own metadata gives.
     [Test, Rfc(8725, "3.8")]
     public async Task The_issuer_a_token_names_leads_to_the_key_that_signed_it()
     {
@@ -80,7 +82,7 @@ public sealed class TokensMade : ServerFixture
         Assert.That(key.Verifies(token.EncodedToken), Is.True);
     }
 
-    /// <summary>Past the front door, which would take its time over every secret.</summary>
+    /// <summary>Issues tokens without the token endpoint, which would verify a secret each time.</summary>
     private async Task<IReadOnlyList<JsonWebToken>> ManyAsync()
     {
         var client = await Server.Services.GetRequiredService<ClientStore>().FindAsync(Client.Id, CancellationToken.None);

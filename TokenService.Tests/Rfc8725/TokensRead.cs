@@ -8,8 +8,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Rfc8725;
 
 /// <summary>
-/// The one place where a JWT is read: our own, shown to us again. What is wrong with a token in one place is in
-/// <see cref="BadTokens"/>, and sent in Rfc7662/InactiveTokens; here is what takes more than that.
+/// The JWTs that the server reads: its own, presented to it again. <see cref="BadTokens"/> has the tokens with one
+/// flaw, which Rfc7662/InactiveTokens sends; this fixture has the cases that take more than one change.
 /// </summary>
 [TestFixture, Rfc(8725, "3")]
 public sealed class TokensRead : IntrospectionFixture
@@ -23,7 +23,7 @@ public sealed class TokensRead : IntrospectionFixture
     public async Task StopVerifier() => await (verifier?.DisposeAsync() ?? ValueTask.CompletedTask);
 
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.12"), Rfc(9701, "8.1")]
-    public async Task A_signed_answer_is_no_access_token()
+    public async Task A_signed_introspection_answer_is_refused_as_an_access_token()
     {
         var answer = await TokenRequestBuilder.Introspect(Api, await IssueAsync())
             .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(Server);
@@ -33,7 +33,7 @@ public sealed class TokensRead : IntrospectionFixture
     }
 
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.12")]
-    public async Task A_list_of_revoked_tokens_is_no_access_token()
+    public async Task A_list_of_revoked_tokens_is_refused_as_an_access_token()
     {
         var list = await Server.GetAsync("/revoked-tokens");
 
@@ -41,9 +41,9 @@ public sealed class TokensRead : IntrospectionFixture
         await IsRefusedByVerifierAsync(list.Body);
     }
 
-    // All that tells them from an access token is their type, in case they should ever say as much as one.
+    // If another kind of JWT ever had all claims of an access token, only the type would tell the two apart.
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.12"), Rfc(9701, "8.1")]
-    public async Task What_says_all_that_an_access_token_does_is_none_by_its_type(
+    public async Task A_JWT_of_another_type_is_refused_even_with_all_claims_of_an_access_token(
         [Values("token-introspection+jwt", "revoked-tokens+jwt", "dpop+jwt", "client-authentication+jwt", "JWT", "AT+JWT",
             "application/at+jwt")]
         string type)
@@ -53,7 +53,7 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(forged)).IsInactive();
     }
 
-    // A parser may take what these are for text, and find out too late that it is none.
+    // A parser may accept these bytes as text and fail only later.
     [TestCase("""{"alg":"ES256","kid":"KID","typ":"\ud800"}""")]
     [TestCase("""{"alg":"ES256","kid":"\udfff","typ":"at+jwt"}""")]
     [TestCase("""{"alg":"\ud800x","kid":"KID","typ":"at+jwt"}""")]
@@ -63,12 +63,12 @@ public sealed class TokensRead : IntrospectionFixture
     [TestCase("""{"alg":"ES256","kid":"KID","typ":"at+jwt","ÿ":1}""")]
     [TestCase("""{"alg":"ES256","kid":"KID\u0000","typ":"at+jwt"}""")]
     [Rfc(8725, "3.7")]
-    public async Task A_header_that_is_no_text_is_refused(string header)
+    public async Task A_header_that_is_not_valid_text_is_refused(string header)
     {
         var token = await IssueAsync();
         var kid = (await PublishedKey.ReadAllAsync(Server))[0].Kid;
 
-        // Latin-1 makes one byte of "ÿ", which UTF-8 never has.
+        // Latin-1 encodes "ÿ" as one byte that never occurs in UTF-8.
         var forged = new Forgery(token).WithRawHeader(Encoding.Latin1.GetBytes(header.Replace("KID", kid, StringComparison.Ordinal)))
             .SignedBy(await Forgery.KeyOfAsync(Server));
 
@@ -90,9 +90,9 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(forged)).IsInactive();
     }
 
-    // What is longer the database could not take, should its client revoke it.
+    // The database could not store a longer jti when the client revokes the token.
     [Test]
-    public async Task A_jti_may_have_64_characters()
+    public async Task A_jti_has_at_most_64_characters()
     {
         using var key = await Forgery.KeyOfAsync(Server);
         var token = await IssueAsync();
@@ -106,7 +106,7 @@ public sealed class TokensRead : IntrospectionFixture
         string WithIdOf(int length) => new Forgery(token).WithClaim("jti", new string('x', length)).SignedBy(key);
     }
 
-    // RFC 9068 §2.2: all that every token of ours has.
+    // RFC 9068 §2.2: every token of this server has these claims.
     [Test, Rfc(9068, "4")]
     public async Task A_token_that_lacks_a_claim_is_refused(
         [Values("iss", "aud", "exp", "iat", "jti", "client_id", "scope")] string name)
@@ -116,14 +116,14 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(forged)).IsInactive();
     }
 
-    // RFC 7515 §2 and RFC 4648 §3.5: bits that mean nothing, and padding, would make a second token of one.
+    // RFC 7515 §2 and RFC 4648 §3.5: with padding, or with other unused bits, one token would have several spellings.
     [Test, Rfc(7515, "2")]
-    public async Task A_token_is_written_in_one_way_only()
+    public async Task A_token_has_only_one_accepted_spelling()
     {
         var token = await IssueAsync();
         var parts = token.Split('.');
 
-        // 64 bytes leave four bits of the last character over.
+        // 64 bytes leave four bits of the last character unused.
         var last = Base64UrlAlphabet[Base64UrlAlphabet.IndexOf(token[^1], StringComparison.Ordinal) + 1];
 
         (await IntrospectAsync(token[..^1] + last)).IsInactive();
@@ -133,9 +133,10 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(token)).IsActive(token);
     }
 
-    // With r and s, r and n-s are right too, for every verifier: a second token that says the same, jti included, and dies with the first.
+    // When (r, s) is a valid signature, so is (r, n-s), for every verifier. This makes a second token with the same
+    // claims, jti included, and it must be revoked together with the first.
     [Test, Rfc(7518, "3.4")]
-    public async Task The_twin_of_a_signature_makes_no_other_token()
+    public async Task A_token_with_the_twin_signature_is_revoked_together_with_the_original()
     {
         var token = await IssueAsync();
         var twin = new Forgery(token).WithSignature(TwinOf(Base64Url.DecodeFromChars(token.Split('.')[2])));
@@ -148,9 +149,9 @@ public sealed class TokensRead : IntrospectionFixture
         (await IntrospectAsync(token)).IsInactive();
     }
 
-    // A key that is published and does not sign yet is known to every verifier.
+    // Every verifier knows the next key already, because it is published before it signs.
     [Test, Rfc(8725, "3.1"), Rfc(8725, "3.8")]
-    public async Task A_token_is_judged_by_the_key_it_names()
+    public async Task A_token_is_verified_with_the_key_that_its_kid_names()
     {
         var token = await IssueAsync();
         var kid = new JsonWebToken(token).Kid;
