@@ -11,10 +11,11 @@ public sealed class DataStructure : ServerFixture
 
     private long Now => Server.Clock.GetUtcNow().ToUnixTimeSeconds();
 
-    // auth_time, acr and amr are not among them (§2.2.1), nor are groups, roles and entitlements (§2.2.3.1).
+    // A token has no auth_time, acr and amr (RFC 9068 §2.2.1) and no groups, roles and entitlements (RFC 9068
+    // §2.2.3.1).
     [Test, Rfc(9068, "2.2a"), Rfc(9068, "2.2b"), Rfc(9068, "2.2.1"), Rfc(9068, "2.2.3")]
     [Rfc(8725, "3.9"), Rfc(6750, "5.2a"), Rfc(6750, "5.3b")]
-    public async Task It_has_these_claims_and_no_other()
+    public async Task A_token_has_its_eight_claims_and_no_other()
     {
         var claims = Claims(await TokenRequestBuilder.For(Client).WithScope("invoices:write invoices:read").SendAsync(Server));
 
@@ -33,7 +34,8 @@ public sealed class DataStructure : ServerFixture
     }
 
     [Test, Rfc(9068, "2.2b"), Rfc(9068, "5b")]
-    public async Task Its_subject_is_the_client_to_the_character([Values("Z", "0", "a.b-c_D", "billing.", "128")] string id)
+    public async Task The_subject_of_a_token_is_its_client_id_unchanged(
+        [Values("Z", "0", "a.b-c_D", "billing.", "128")] string id)
     {
         var client = await Database.CreateClientAsync(id is "128" ? new string('x', 128) : id);
 
@@ -59,9 +61,9 @@ public sealed class DataStructure : ServerFixture
         }
     }
 
-    // JSON has to write some of them in another way; a reader must get them back.
+    // JSON has to escape some of these characters; a reader must get them back.
     [Test, Rfc(9068, "2.2.3")]
-    public async Task A_scope_of_unusual_characters_arrives_unharmed()
+    public async Task A_scope_of_unusual_characters_is_unchanged_in_the_token()
     {
         const string scope = "!#$%&'()*+,-./:;<=>?@[]^_`{|}~";
         var client = await Database.CreateClientAsync("unusual", scopes: scope, defaultScopes: scope, resource: "urn:example:it's-&-+");
@@ -80,9 +82,9 @@ public sealed class DataStructure : ServerFixture
     [TestCase(0.5)]
     [TestCase(0.9999999)]
     [Rfc(9068, "2.2a"), Rfc(6749, "5.1b")]
-    public async Task Its_times_are_whole_seconds_whatever_the_clock_says(double fraction)
+    public async Task The_times_of_a_token_are_whole_seconds(double fraction)
     {
-        // To the next whole second, and a part of one behind it.
+        // Advances to the next whole second plus a fraction.
         var second = Now + 1;
         Server.Clock.Advance(DateTimeOffset.FromUnixTimeSeconds(second) + TimeSpan.FromSeconds(fraction) - Server.Clock.GetUtcNow());
 
@@ -93,7 +95,7 @@ public sealed class DataStructure : ServerFixture
     [TestCase(3599)]
     [TestCase(86400)]
     [Rfc(6749, "5.1b")]
-    public async Task It_lives_as_long_as_its_client_is_given(int seconds)
+    public async Task A_token_has_the_lifetime_of_its_client(int seconds)
     {
         var client = await Database.CreateClientAsync($"lifetime-{seconds}");
         await Database.ExecuteAsync(
@@ -102,9 +104,9 @@ public sealed class DataStructure : ServerFixture
         IsIssued(await TokenRequestBuilder.For(client).SendAsync(Server), at: Now, seconds);
     }
 
-    // RFC 6750 §5.3: an hour or less, where nobody asks for more.
+    // RFC 6750 §5.3: tokens should live an hour or less. Only a client's own lifetime can exceed the setting.
     [Test, Rfc(6750, "5.3a"), Rfc(6749, "5.1b")]
-    public async Task It_lives_as_long_as_the_setting_says_where_its_client_does_not()
+    public async Task A_token_of_a_client_without_a_lifetime_has_the_lifetime_of_the_setting()
     {
         await using var server = await TestServer.StartAsync(Database, "Tokens:Lifetime=00:01:30");
         var answer = await TokenRequestBuilder.For(Client).SendAsync(server);

@@ -8,7 +8,7 @@ namespace TokenService.Tests.Rfc9068;
 public sealed class JwtHeader : ServerFixture
 {
     [Test, Rfc(9068, "2.1a"), Rfc(9068, "2.1c"), Rfc(8725, "3.10"), Rfc(8725, "3.11")]
-    public async Task It_says_type_algorithm_and_key_and_nothing_else()
+    public async Task The_header_has_type_algorithm_and_key_and_nothing_else()
     {
         var jwt = await IssueAsync();
 
@@ -22,9 +22,9 @@ public sealed class JwtHeader : ServerFixture
         }
     }
 
-    // RFC 7515 §3.1: three parts, base64url without padding. A verifier nobody here wrote is asked in Rfc6750/ResourceServer.
+    // RFC 7515 §3.1: three parts, base64url without padding. Rfc6750/ResourceServer asks a verifier that is not ours.
     [Test, Rfc(7518, "3.4"), Rfc(6749, "10.3a")]
-    public async Task Its_signature_is_R_and_S_and_verifies_by_the_published_key_alone()
+    public async Task The_signature_is_R_and_S_and_verifies_with_the_published_key_alone()
     {
         var jwt = await IssueAsync();
 

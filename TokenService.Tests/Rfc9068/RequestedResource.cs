@@ -42,7 +42,7 @@ public sealed class RequestedResource : ServerFixture
     }
 
     [Test, Rfc(9068, "3a")]
-    public async Task Without_a_scope_it_is_the_resource_of_the_defaults()
+    public async Task The_audience_without_a_requested_scope_is_the_resource_of_the_default_scopes()
     {
         var answer = await TokenRequestBuilder.For(both).SendAsync(Server);
 
@@ -57,7 +57,7 @@ public sealed class RequestedResource : ServerFixture
         (await TokenRequestBuilder.For(both).WithScope(scope).SendAsync(Server)).IsError(400, "invalid_scope", SeveralResources);
 
     [Test, Rfc(9068, "3b"), Rfc(9068, "5c")]
-    public async Task Defaults_of_several_resources_are_refused_until_one_is_named()
+    public async Task Default_scopes_of_several_resources_are_refused_until_a_scope_is_requested()
     {
         (await TokenRequestBuilder.For(bothByDefault).SendAsync(Server)).IsError(400, "invalid_scope", SeveralResources);
         (await TokenRequestBuilder.For(bothByDefault).WithScope("ledger:read").SendAsync(Server)).IsGrant("ledger:read");

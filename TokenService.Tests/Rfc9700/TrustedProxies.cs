@@ -4,7 +4,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc9700;
 
-/// <summary>TLS ends in a proxy. Whose word is taken for it. What comes without any is in Rfc6749/TransportSecurity.</summary>
+/// <summary>
+/// A listed proxy may say that it terminated TLS. Rfc6749/TransportSecurity is about a server without listed proxies.
+/// </summary>
 [TestFixture, Rfc(9700, "4.13"), Rfc(6749, "1.6")]
 public sealed class TrustedProxies
 {
@@ -35,7 +37,7 @@ public sealed class TrustedProxies
     }
 
     [Test]
-    public async Task Of_several_words_the_last_is_the_proxys_own()
+    public async Task The_last_of_several_forwarded_schemes_counts()
     {
         (await From("127.0.0.1", "http, https").SendAsync(server)).IsGrant("invoices:read");
         IsRefused(await From("127.0.0.1", "https, http").SendAsync(server));
@@ -46,7 +48,7 @@ public sealed class TrustedProxies
     [TestCase("Forwarded", "proto=https")]
     [TestCase("X-Url-Scheme", "https")]
     [TestCase("Front-End-Https", "on")]
-    public async Task No_other_header_will_do(string name, string value) =>
+    public async Task No_other_header_is_believed(string name, string value) =>
         IsRefused(await TokenRequestBuilder.For(client).WithHeader(name, value).SendAsync(server));
 
     [TestCase("127.0.0.1")]
@@ -55,25 +57,27 @@ public sealed class TrustedProxies
     [TestCase("192.0.2.255")]
     [TestCase("203.0.113.7")]
     [TestCase("2001:db8:1::9")]
-    [TestCase("::ffff:203.0.113.7", Description = "How a socket for both families writes it.")]
+    [TestCase("::ffff:203.0.113.7", Description = "A dual-stack socket writes IPv4 addresses in this form.")]
     [TestCase("::ffff:192.0.2.1")]
     public async Task A_listed_proxy_is_believed(string peer) =>
         (await From(peer).SendAsync(server)).IsGrant("invoices:read");
 
     [TestCase("192.0.3.1")]
     [TestCase("203.0.113.8")]
-    [TestCase("10.0.0.1", Description = "Private is not trusted.")]
+    [TestCase("10.0.0.1", Description = "A private address is not trusted.")]
     [TestCase("2001:db8:2::9")]
     [TestCase("::ffff:203.0.113.8")]
-    public async Task Nobody_else_is(string peer) => IsRefused(await From(peer).SendAsync(server));
+    public async Task An_address_that_is_not_listed_is_not_believed(string peer) =>
+        IsRefused(await From(peer).SendAsync(server));
 
     [Test]
-    public async Task An_address_that_a_stranger_claims_does_not_make_it_a_proxy([Values("127.0.0.1", "203.0.113.7")] string claimed) =>
+    public async Task An_address_in_X_Forwarded_For_does_not_make_a_caller_a_proxy(
+        [Values("127.0.0.1", "203.0.113.7")] string claimed) =>
         IsRefused(await From("198.51.100.1").WithHeader("X-Forwarded-For", claimed).SendAsync(server));
 
-    // Neither credentials nor body are looked at, so the answer tells nothing of them.
+    // The server reads neither credentials nor body, so the answer reveals nothing of them.
     [Test]
-    public async Task Whatever_came_by_plain_http_gets_the_same_answer()
+    public async Task Every_request_over_plain_HTTP_gets_the_same_answer()
     {
         IsRefused(await TokenRequestBuilder.For(client with { Secret = "wrong" }).SendAsync(server));
         IsRefused(await TokenRequestBuilder.Anonymous().SendAsync(server));

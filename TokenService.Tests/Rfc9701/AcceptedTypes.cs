@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc9701;
 
-/// <summary>Which form the answer has is for the caller to choose, with Accept (RFC 9110 §12.5.1).</summary>
+/// <summary>The caller chooses the form of the answer with Accept (RFC 9110 §12.5.1).</summary>
 [TestFixture, Rfc(9701, "4")]
 public sealed class AcceptedTypes : IntrospectionFixture
 {
@@ -22,10 +22,11 @@ public sealed class AcceptedTypes : IntrospectionFixture
     [TestCase("application/json;q=0, application/token-introspection+jwt;q=0.1")]
     [TestCase("text/html, */*;q=0.1, application/token-introspection+jwt;q=0.2")]
     [TestCase(" , application/token-introspection+jwt,")]
-    public async Task It_is_signed_for_who_names_the_type(string accept) => IsSigned(await AcceptingAsync(accept));
+    public async Task The_answer_is_signed_for_a_caller_that_prefers_the_signed_type(string accept) =>
+        IsSigned(await AcceptingAsync(accept));
 
     [Test]
-    public async Task It_is_signed_for_who_names_the_type_in_one_of_two_headers() =>
+    public async Task The_answer_is_signed_for_a_caller_that_names_the_signed_type_in_one_of_two_headers() =>
         IsSigned(await AcceptingAsync("text/html", Signed));
 
     [TestCase("application/json")]
@@ -39,12 +40,15 @@ public sealed class AcceptedTypes : IntrospectionFixture
     [TestCase("application/json;q=0.9, application/token-introspection+jwt;q=0.8")]
     [TestCase("application/token-introspection+jwtx")]
     [TestCase("")]
-    public async Task It_is_JSON_for_everybody_else(string accept) => (await AcceptingAsync(accept)).IsActive(token);
+    public async Task The_answer_is_JSON_for_a_caller_that_does_not_prefer_the_signed_type(string accept) =>
+        (await AcceptingAsync(accept)).IsActive(token);
 
     [Test]
-    public async Task It_is_JSON_for_who_accepts_nothing_in_particular() => (await AcceptingAsync()).IsActive(token);
+    public async Task The_answer_is_JSON_for_a_caller_without_an_Accept_header() =>
+        (await AcceptingAsync()).IsActive(token);
 
-    // RFC 9110 §12.5.1 lets a server disregard what it does not understand: one form or the other, and no failure.
+    // RFC 9110 §12.5.1 lets a server disregard an Accept header that it does not understand. The answer may then have
+    // either form, but it is no error.
     [TestCase("rubbish")]
     [TestCase(",,,")]
     [TestCase("application/")]
@@ -60,7 +64,7 @@ public sealed class AcceptedTypes : IntrospectionFixture
     [TestCase("application/token-introspection+jwt; q=\"0.5\"")]
     [TestCase("*/application")]
     [TestCase("application/token-introspection+jwt;q=0.5;q=0.1;q=1")]
-    public async Task Rubbish_does_no_harm(string accept)
+    public async Task A_malformed_Accept_header_gets_an_answer_in_either_form(string accept)
     {
         var answer = await AcceptingAsync(accept);
 
@@ -71,7 +75,7 @@ public sealed class AcceptedTypes : IntrospectionFixture
     }
 
     [Test]
-    public async Task Very_many_types_do_no_harm()
+    public async Task An_Accept_header_of_a_thousand_types_is_read()
     {
         (await AcceptingAsync(string.Join(',', Enumerable.Repeat("a/b;q=0.1", 1000)))).IsActive(token);
         IsSigned(await AcceptingAsync(string.Join(',', Enumerable.Repeat("a/b;q=0.1", 1000)) + "," + Signed));

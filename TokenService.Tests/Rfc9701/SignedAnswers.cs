@@ -6,51 +6,51 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc9701;
 
-/// <summary>The answer as a JWT, read by a library of somebody else with the keys of the JWKS.</summary>
+/// <summary>The answer as a JWT, verified by a library that is not ours with the keys of the JWKS.</summary>
 [TestFixture, Rfc(9701, "5")]
 public sealed class SignedAnswers : IntrospectionFixture
 {
     private const string Type = "token-introspection+jwt";
 
     [Test, Rfc(9701, "4"), Rfc(9701, "5a"), Rfc(9701, "5b")]
-    public async Task The_answer_of_a_good_token()
+    public async Task A_signed_answer_about_an_active_token_has_the_members_of_the_JSON_answer()
     {
         var token = await IssueAsync();
 
         var answer = await SignedAsync(Api, token);
 
-        await SaysAsync(answer, Server, Api, (await IntrospectAsync(token)).Body);
+        await HasPayloadAsync(answer, Server, Api, (await IntrospectAsync(token)).Body);
         (await IntrospectAsync(token)).IsActive(token);
     }
 
     [Test, Rfc(9701, "5a"), Rfc(9701, "5b"), Rfc(7662, "2.2b")]
-    public async Task The_answer_of_any_other_token()
+    public async Task A_signed_answer_about_a_bad_token_says_only_that_it_is_inactive()
     {
         foreach (var token in new[] { "rubbish", new Forgery(await IssueAsync()).WithDamagedSignature() })
-            await SaysAsync(await SignedAsync(Api, token), Server, Api, """{"active":false}""");
+            await HasPayloadAsync(await SignedAsync(Api, token), Server, Api, """{"active":false}""");
     }
 
     [Test, Rfc(9701, "5c")]
-    public async Task The_answer_to_an_API_the_token_is_not_for()
+    public async Task A_signed_answer_to_an_API_the_token_is_not_for_says_only_that_it_is_inactive()
     {
         var ledger = await Database.CreateClientAsync("ledger-reader", "ledger:read", "ledger:read", "https://ledger.example.com");
         var token = await IssueAsync(ledger, "ledger:read");
 
-        await SaysAsync(await SignedAsync(Api, token), Server, Api, """{"active":false}""");
+        await HasPayloadAsync(await SignedAsync(Api, token), Server, Api, """{"active":false}""");
     }
 
     [Test, Rfc(9701, "5a")]
-    public async Task Each_caller_is_its_audience()
+    public async Task The_audience_of_a_signed_answer_is_its_caller()
     {
         var (twin, token) = (await Database.CreateApiAsync("twin", Resource), await IssueAsync());
 
-        await SaysAsync(await SignedAsync(twin, token), Server, twin, (await IntrospectAsync(token)).Body);
+        await HasPayloadAsync(await SignedAsync(twin, token), Server, twin, (await IntrospectAsync(token)).Body);
         var validated = await ValidateAsync((await SignedAsync(Api, token)).Body, Server, twin);
         Assert.That(validated.Exception, Is.TypeOf<SecurityTokenInvalidAudienceException>());
     }
 
     [Test, Rfc(9701, "5a")]
-    public async Task It_says_when_it_was_made_not_when_the_token_was()
+    public async Task The_iat_of_a_signed_answer_is_its_own_and_not_that_of_the_token()
     {
         var token = await IssueAsync();
         Server.Clock.Advance(TimeSpan.FromSeconds(77.7));
@@ -61,9 +61,9 @@ public sealed class SignedAnswers : IntrospectionFixture
         Assert.That(madeAt, Is.GreaterThanOrEqualTo(new JsonWebToken(token).GetPayloadValue<long>("iat") + 77));
     }
 
-    // RFC 7662 §2.3: an error is no answer about a token.
+    // RFC 7662 §2.3: an error is not an answer about a token, so it is not signed.
     [Test, Rfc(9701, "5c"), Rfc(7662, "2.3a")]
-    public async Task An_error_is_JSON_all_the_same()
+    public async Task An_error_is_JSON_even_for_a_caller_that_accepts_the_signed_type()
     {
         var token = await IssueAsync();
 
@@ -73,7 +73,8 @@ public sealed class SignedAnswers : IntrospectionFixture
             400, "unauthorized_client", "This client speaks for no resource: an admin has to register it for one.");
     }
 
-    // What it can verify tokens with, it can verify answers with; all that the metadata lists.
+    // A resource can verify answers with the algorithm that it asked for in its tokens. The test takes every algorithm
+    // that the metadata lists.
     [Test, Rfc(8414, "2f")]
     public async Task A_resource_that_asks_for_an_algorithm_gets_answers_signed_with_it()
     {
@@ -88,21 +89,24 @@ public sealed class SignedAnswers : IntrospectionFixture
         var rotation = server.Services.GetRequiredService<KeyRotation>();
         await rotation.StepAsync(CancellationToken.None);
         var keys = server.Services.GetRequiredService<SigningKeys>().Ring.Keys;
-        server.Clock.Advance(keys.GroupBy(key => key.Algorithm).Max(of => of.Min(key => key.SignsFrom)) - server.Clock.GetUtcNow());
+        var allSign = keys.GroupBy(key => key.Algorithm).Max(group => group.Min(key => key.SignsFrom));
+        server.Clock.Advance(allSign - server.Clock.GetUtcNow());
         await rotation.StepAsync(CancellationToken.None);
 
         foreach (var algorithm in listed)
         {
             var api = await database.CreateApiAsync($"api-{algorithm}", $"https://{algorithm}.example.com");
             var answer = await SignedAsync(api, "rubbish", server);
-            await SaysAsync(answer, server, api, """{"active":false}""", algorithm);
+            await HasPayloadAsync(answer, server, api, """{"active":false}""", algorithm);
         }
     }
 
     private Task<Answer> SignedAsync(TestClient api, string token, TestServer? server = null) =>
-        TokenRequestBuilder.Introspect(api, token).WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server ?? Server);
+        TokenRequestBuilder.Introspect(api, token)
+            .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server ?? Server);
 
-    private static async Task SaysAsync(Answer answer, TestServer server, TestClient api, string inside, string algorithm = "ES256")
+    private static async Task HasPayloadAsync(
+        Answer answer, TestServer server, TestClient api, string expected, string algorithm = "ES256")
     {
         answer.IsDone(answer.Body, "application/token-introspection+jwt");
         var validated = await ValidateAsync(answer.Body, server, api);
@@ -114,7 +118,9 @@ public sealed class SignedAnswers : IntrospectionFixture
                 Base64UrlEncoder.Decode(jwt.EncodedHeader),
                 Is.EqualTo($$"""{"alg":"{{algorithm}}","kid":"{{jwt.Kid}}","typ":"{{Type}}"}"""));
             Assert.That(Base64UrlEncoder.Decode(jwt.EncodedPayload), Is.EqualTo(
-                $$"""{"iss":"{{TestServer.Issuer}}","aud":"{{api.Id}}","iat":{{now}},"token_introspection":{{inside}}}"""));
+                $$"""
+                {"iss":"{{TestServer.Issuer}}","aud":"{{api.Id}}","iat":{{now}},"token_introspection":{{expected}}}
+                """));
         }
     }
 
@@ -127,7 +133,7 @@ public sealed class SignedAnswers : IntrospectionFixture
             ValidAudience = api.Id,
             ValidTypes = [Type],
             IssuerSigningKeys = keys.GetSigningKeys(),
-            // It has no end: §5 wants none.
+            // RFC 9701 §5 wants an answer without exp.
             RequireExpirationTime = false,
         });
     }
