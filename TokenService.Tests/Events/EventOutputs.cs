@@ -8,7 +8,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Events;
 
-/// <summary>Where events go, and what becomes of them and of the requests when that place is slow, full or gone.</summary>
+/// <summary>
+/// The output of events, and what happens to events and requests when that output is slow, full or gone.
+/// </summary>
 [TestFixture]
 public sealed class EventOutputs
 {
@@ -28,26 +30,27 @@ public sealed class EventOutputs
     public async Task DropDatabase() => await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
 
     [Test]
-    public async Task With_Wait_a_request_waits_until_there_is_room_and_no_event_is_lost()
+    public async Task A_request_waits_for_room_in_the_queue_under_Wait_and_no_event_is_lost()
     {
         var output = new SlowOutput();
         await using var server = await StartAsync(output, "Wait");
         await FillAsync(server, output);
-        var oneMore = server.Services.GetRequiredService<EventLog>().AddAsync(NewEvent("one-more"), CancellationToken.None).AsTask();
+        var events = server.Services.GetRequiredService<EventLog>();
+        var extra = events.AddAsync(NewEvent("one-more"), CancellationToken.None).AsTask();
         var answering = TokenRequestBuilder.For(client).SendAsync(server);
-        Assert.That(oneMore.IsCompleted, Is.False);
+        Assert.That(extra.IsCompleted, Is.False);
         Assert.That(answering.IsCompleted, Is.False);
 
-        output.GoOn();
-        await oneMore;
+        output.Release();
+        await extra;
         var answer = await answering;
         answer.IsGrant("invoices:read");
-        await output.HasAsync(answer.RequestId);
+        await output.IsWrittenAsync(answer.RequestId);
         Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued, "one-more", answer.RequestId]));
     }
 
     [Test]
-    public async Task With_Drop_requests_are_answered_and_how_many_events_were_lost_is_told()
+    public async Task Requests_are_answered_under_Drop_and_the_number_of_lost_events_is_logged()
     {
         var output = new SlowOutput();
         await using var server = await StartAsync(output, "Drop");
@@ -56,7 +59,8 @@ public sealed class EventOutputs
         {
             InstrumentPublished = (instrument, listener) =>
             {
-                if (instrument.Name == "token_service.events.dropped" && instrument.Meter.Scope == server.Services.GetRequiredService<IMeterFactory>())
+                if (instrument.Name == "token_service.events.dropped"
+                    && instrument.Meter.Scope == server.Services.GetRequiredService<IMeterFactory>())
                     listener.EnableMeasurementEvents(instrument);
             },
         };
@@ -68,45 +72,47 @@ public sealed class EventOutputs
             (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         Assert.That(dropped, Is.EqualTo(3));
 
-        output.GoOn();
-        await output.HasAsync($"queued-{QueueLength - 1}");
-        await Soon.IsAsync("the operator is told", () => server.Log.Lines.Any(line => line.StartsWith(
-            $"Warning TokenService.Audit.EventLog: 3 events of requests were dropped until {server.Clock.GetUtcNow():O}", StringComparison.Ordinal)));
+        output.Release();
+        await output.IsWrittenAsync($"queued-{QueueLength - 1}");
+        await Soon.IsAsync("the warning is logged", () => server.Log.Lines.Any(line => line.StartsWith(
+            "Warning TokenService.Audit.EventLog: 3 events of requests were dropped until "
+                + $"{server.Clock.GetUtcNow():O}",
+            StringComparison.Ordinal)));
         Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued]));
 
         var answer = await TokenRequestBuilder.For(client).SendAsync(server);
-        await output.HasAsync(answer.RequestId);
+        await output.IsWrittenAsync(answer.RequestId);
     }
 
     [Test]
-    public async Task What_is_queued_when_the_server_stops_is_written()
+    public async Task Queued_events_are_written_when_the_server_stops()
     {
         var output = new SlowOutput();
         await using var server = await StartAsync(output, "Wait");
         await FillAsync(server, output);
         var stopping = server.StopAsync();
-        output.GoOn();
+        output.Release();
         await stopping;
         Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued]));
     }
 
     [Test]
-    public async Task An_output_that_fails_is_an_error_in_the_log_and_requests_go_on()
+    public async Task A_failing_output_is_logged_as_an_error_and_requests_are_still_answered()
     {
         var output = new SlowOutput { Failure = new IOException("No space left on device.") };
         await using var server = await StartAsync(output, "Wait");
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
-        await Soon.IsAsync("the operator is told", () => server.Log.Lines.Any(line => line.StartsWith(
+        await Soon.IsAsync("the error is logged", () => server.Log.Lines.Any(line => line.StartsWith(
             "Error TokenService.Audit.EventLog: 1 events of requests could not be written, and are lost", StringComparison.Ordinal)));
 
         output.Failure = null;
         var answer = await TokenRequestBuilder.For(client).SendAsync(server);
         answer.IsGrant("invoices:read");
-        await output.HasAsync(answer.RequestId);
+        await output.IsWrittenAsync(answer.RequestId);
     }
 
     [Test]
-    public async Task A_file_is_appended_to()
+    public async Task Events_are_appended_to_the_file()
     {
         var file = Path.GetTempFileName();
         await File.WriteAllTextAsync(file, "what was there before\n");
@@ -135,9 +141,9 @@ public sealed class EventOutputs
         async () => await StartAsync(file),
         Throws.InstanceOf<OperatorException>().With.Message.StartsWith("Events:File cannot be appended to: "));
 
-    // As logrotate's copytruncate does.
+    // logrotate with copytruncate empties the file in place.
     [Test]
-    public async Task A_file_that_is_emptied_is_begun_anew()
+    public async Task A_file_that_is_emptied_is_written_from_its_start()
     {
         var file = Path.GetTempFileName();
         string second;
@@ -154,9 +160,9 @@ public sealed class EventOutputs
         File.Delete(file);
     }
 
-    // As logrotate does without it.
+    // logrotate without copytruncate moves the file away.
     [Test]
-    public async Task A_file_that_is_moved_away_is_begun_anew()
+    public async Task A_file_that_is_moved_away_is_created_again()
     {
         var (file, moved) = (Path.GetTempFileName(), Path.GetTempFileName());
         string first, second;
@@ -176,10 +182,14 @@ public sealed class EventOutputs
     }
 
     [Test]
-    public async Task Whatever_a_request_says_its_event_is_one_line_of_JSON()
+    public async Task The_event_of_a_hostile_request_is_one_line_of_JSON()
     {
         await using var server = await TestServer.StartAsync(database);
-        string[] hostile = ["\"}", "a\nb", "{\"outcome\":\"granted\"}", "\u2028", "\ud83d\ude00", "\0", new string('x', 4000), "</script>", "\u001b[31m"];
+        string[] hostile =
+        [
+            "\"}", "a\nb", "{\"outcome\":\"granted\"}", "\u2028", "\ud83d\ude00", "\0", new string('x', 4000),
+            "</script>", "\u001b[31m",
+        ];
         var ids = new List<string>();
         foreach (var value in hostile)
         {
@@ -211,7 +221,7 @@ public sealed class EventOutputs
         services => services.AddSingleton(provider => EventOutput.Of(provider.GetRequiredService<IOptions<EventLogOptions>>())),
         $"Events:File={file}");
 
-    // One event is being written, and as many wait as may.
+    // Afterwards one event is being written and the queue is full.
     private static async Task FillAsync(TestServer server, SlowOutput output)
     {
         output.Hold();
@@ -243,14 +253,14 @@ public sealed class EventOutputs
 
         public void Hold() => hold = new TaskCompletionSource();
 
-        public void GoOn()
+        public void Release()
         {
             var over = hold;
             hold = null;
             over?.SetResult();
         }
 
-        public Task HasAsync(string requestId) =>
+        public Task IsWrittenAsync(string requestId) =>
             Soon.IsAsync($"{requestId} is written", () => RequestIds.Contains(requestId));
 
         public override void Check()

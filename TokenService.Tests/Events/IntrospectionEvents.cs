@@ -4,7 +4,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Events;
 
-/// <summary>What the operator reads of who asked about which token: why it is not active, which the caller is not told, among it.</summary>
+/// <summary>
+/// Each introspection request writes one event: which client asked about which token, and why the token is inactive,
+/// which the caller is not told.
+/// </summary>
 [TestFixture, Rfc(7662, "5")]
 public sealed class IntrospectionEvents : IntrospectionFixture
 {
@@ -14,7 +17,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         ["Logging:LogLevel:Default=Trace", "Logging:LogLevel:Microsoft.AspNetCore=Trace", "Logging:LogLevel:Npgsql=Trace"];
 
     [Test]
-    public async Task A_good_token([Values("application/json", "application/token-introspection+jwt")] string accept)
+    public async Task An_active_token_is_logged_with_its_client_and_resource(
+        [Values("application/json", "application/token-introspection+jwt")] string accept)
     {
         var token = await IssueAsync();
 
@@ -43,11 +47,11 @@ public sealed class IntrospectionEvents : IntrospectionFixture
     [TestCase("a header that is an array", "token_malformed")]
     [TestCase("a payload that is an array", "token_malformed")]
     [TestCase("a kid of 10 kB", "token_too_long")]
-    public async Task A_bad_token(string name, string reason) =>
+    public async Task A_bad_token_is_logged_with_the_reason(string name, string reason) =>
         await IsInactiveAsync((await BadTokens.MakeAsync(Server, await IssueAsync()))[name].Token, reason);
 
     [Test]
-    public async Task A_token_for_another() => await IsDeadAsync(
+    public async Task A_token_for_another_resource_is_logged_with_that_reason() => await IsInactiveAndNamedAsync(
         (await BadTokens.MakeAsync(Server, await IssueAsync()))["another audience"].Token,
         "token_for_another_resource");
 
@@ -55,27 +59,27 @@ public sealed class IntrospectionEvents : IntrospectionFixture
     [TestCase("select token_service.set_client_enabled(@Id, false), token_service.delete_client(@Id)", "token_client_gone_or_disabled")]
     [TestCase("select token_service.end_tokens_of(@Id, @now)", "tokens_of_client_revoked")]
     [TestCase("select token_service.revoke_scope(@Id, 'invoices:read')", "token_scope_withdrawn")]
-    public async Task A_token_whose_client_is_not_what_it_was(string change, string reason)
+    public async Task A_token_whose_client_has_changed_is_logged_with_the_reason(string change, string reason)
     {
         var client = await Database.CreateClientAsync($"client-{++number}");
         var token = await IssueAsync(client);
         await Database.ExecuteAsync(change, new { client.Id, now = Server.Clock.GetUtcNow().UtcDateTime });
         await Server.HasReceivedNotificationsAsync();
 
-        await IsDeadAsync(token, reason);
+        await IsInactiveAndNamedAsync(token, reason);
     }
 
     [Test]
-    public async Task A_token_its_client_revoked()
+    public async Task A_token_that_its_client_revoked_is_logged_as_revoked()
     {
         var token = await IssueAsync();
         await TokenRequestBuilder.Revoke(Client, token).SendAsync(Server);
 
-        await IsDeadAsync(token, "token_revoked");
+        await IsInactiveAndNamedAsync(token, "token_revoked");
     }
 
     [Test]
-    public async Task A_client_that_may_not_ask() =>
+    public async Task A_client_that_speaks_for_no_resource_is_logged_as_refused() =>
         await IsAsync(await IntrospectAsync(Client, "rubbish"), $$"""
             {
               "outcome": "refused", "status": 400, "error": "unauthorized_client",
@@ -86,7 +90,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
             """);
 
     [Test]
-    public async Task A_question_without_a_token() =>
+    public async Task A_request_without_a_token_is_logged_as_refused() =>
         await IsAsync(await IntrospectAsync(""), $$"""
             {
               "outcome": "refused", "status": 400, "error": "invalid_request", "reason": "parameter_missing", "detail": "token",
@@ -96,7 +100,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
             """);
 
     [Test]
-    public async Task A_caller_that_is_not_who_it_says() =>
+    public async Task A_caller_with_a_damaged_secret_is_logged_as_refused() =>
         await IsAsync(await IntrospectAsync(Api with { Secret = "tsvc_damaged" }, await IssueAsync()), """
             {
               "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "secret_damaged",
@@ -104,9 +108,9 @@ public sealed class IntrospectionEvents : IntrospectionFixture
             }
             """);
 
-    // Then nobody was told whether the token is active.
+    // The event has no member "active", because the caller was not told whether the token is active.
     [Test]
-    public async Task An_answer_that_could_not_be_signed()
+    public async Task An_answer_that_cannot_be_signed_is_logged_as_refused()
     {
         await using var database = await Database.CreateAsync();
         await database.CreateClientAsync("billing");
@@ -114,7 +118,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         await using var server = await TestServer.StartAsync(database);
         await server.IsListeningAsync();
         var kid = (await PublishedKey.ReadAllAsync(server))[0].Kid;
-        // None is the one its row shows any more, so the server signs with none.
+        // No sealed key matches its row now, so the server signs with none of them.
         await database.ExecuteAsync("update token_service.signing_key set public_jwk = public_jwk || '{\"use\":\"enc\"}'");
         await Soon.IsAsync("the server has no key", async () => (await PublishedKey.ReadAllAsync(server)).Count == 0);
 
@@ -133,9 +137,9 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         (await TokenRequestBuilder.Introspect(api, "rubbish").SendAsync(server)).IsInactive();
     }
 
-    // Nor a signed answer, which says as much.
+    // A signed answer is as confidential as its token, because it has the same claims.
     [Test]
-    public async Task No_token_is_in_the_log_or_an_event()
+    public async Task Tokens_and_signed_answers_are_neither_in_the_log_nor_in_an_event()
     {
         var good = await IssueAsync();
         var bad = (await BadTokens.MakeAsync(Server, good)).All.Select(bad => bad.Token);
@@ -153,7 +157,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
                 TokenRequestBuilder.Introspect(Api with { Secret = "tsvc_damaged" }, token),
             })
             {
-                // So that the turn of each refusal has come.
+                // Without this the refusal throttle would delay each refusal.
                 Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
                 var answer = await request.SendAsync(Server);
                 requestIds.Add(answer.RequestId);
@@ -174,8 +178,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
 
     private Task IsInactiveAsync(string token, string reason) => IsInactiveAsync(token, reason, named: "");
 
-    // Of a token that is ours, or was, it is said which.
-    private Task IsDeadAsync(string token, string reason)
+    // The event names a token that the server itself signed.
+    private Task IsInactiveAndNamedAsync(string token, string reason)
     {
         var jwt = new JsonWebToken(token);
         return IsInactiveAsync(token, reason, named: $"""

@@ -9,19 +9,19 @@ using TokenService.Tokens;
 
 namespace TokenService.Tests.Events;
 
-/// <summary>Logs are read by people, and shipped to places, that may know no secret.</summary>
+/// <summary>Logs are read by people, and sent to systems, that must not know a secret.</summary>
 [TestFixture, Rfc(6749, "10.3b")]
 public sealed class LogHygiene : ServerFixture
 {
     private const string Imported = "a secret of another system, 3f9c1d";
     private const string Wrong = "a wrong secret of that system, 77ab20";
 
-    // All there is to read, also from the framework and the driver.
+    // The most verbose level, also for the framework and the database driver.
     private protected override string[] Settings =>
         ["Logging:LogLevel:Default=Trace", "Logging:LogLevel:Microsoft.AspNetCore=Trace", "Logging:LogLevel:Npgsql=Trace"];
 
     [Test]
-    public async Task No_secret_token_or_digest_is_logged()
+    public async Task Secrets_tokens_and_digests_are_not_logged()
     {
         await Database.AddSecretAsync(Client.Id, Imported);
         await Server.HasReceivedNotificationsAsync();
@@ -62,7 +62,9 @@ public sealed class LogHygiene : ServerFixture
         foreach (var value in confidential)
         {
             Assert.That(
-                Server.Log.Lines.Concat(Server.Events.Lines).Where(line => line.Contains(value, StringComparison.OrdinalIgnoreCase)), Is.Empty);
+                Server.Log.Lines.Concat(Server.Events.Lines)
+                    .Where(line => line.Contains(value, StringComparison.OrdinalIgnoreCase)),
+                Is.Empty);
         }
     }
 
@@ -80,7 +82,7 @@ public sealed class LogHygiene : ServerFixture
     ];
 
     [TestCaseSource(nameof(Records))]
-    public void What_holds_a_secret_does_not_print_it(object record)
+    public void A_record_that_holds_a_secret_does_not_print_it(object record)
     {
         var printed = string.Create(CultureInfo.InvariantCulture, $"{record}");
 

@@ -9,7 +9,7 @@ namespace TokenService.Tests.Events;
 public sealed class RequestEvents : ServerFixture
 {
     [Test]
-    public async Task A_granted_request()
+    public async Task A_grant_is_logged_with_its_token_and_scope()
     {
         var answer = await TokenRequestBuilder.For(Client).WithScope("invoices:write invoices:read").SendAsync(Server);
         answer.IsGrant("invoices:read invoices:write");
@@ -25,7 +25,7 @@ public sealed class RequestEvents : ServerFixture
     }
 
     [Test]
-    public async Task A_request_for_a_scope_that_is_not_held() =>
+    public async Task A_request_for_a_scope_that_is_not_held_is_logged_as_refused() =>
         await IsAsync(await TokenRequestBuilder.For(Client).WithScope("unheld").SendAsync(Server), $$"""
             {
               "outcome": "refused", "status": 400, "error": "invalid_scope", "reason": "scope_not_held",
@@ -35,7 +35,7 @@ public sealed class RequestEvents : ServerFixture
             """);
 
     [Test]
-    public async Task A_client_that_is_unknown() =>
+    public async Task An_unknown_client_is_logged_as_refused() =>
         await IsAsync(await TokenRequestBuilder.ByPost(Client with { Id = "nobody" }).SendAsync(Server), """
             {
               "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "unknown_client",
@@ -44,7 +44,7 @@ public sealed class RequestEvents : ServerFixture
             """);
 
     [Test]
-    public async Task A_request_without_a_client() =>
+    public async Task A_request_without_credentials_is_logged_as_refused() =>
         await IsAsync(await TokenRequestBuilder.Anonymous().SendAsync(Server), """
             {
               "outcome": "refused", "status": 401, "error": "invalid_client", "reason": "no_credentials",
@@ -67,7 +67,9 @@ public sealed class RequestEvents : ServerFixture
         var line = await Server.Events.OfAsync(answer.RequestId);
         var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
         Assert.That(
-            JsonElement.DeepEquals(JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)), JsonElement.Parse(expected)),
+            JsonElement.DeepEquals(
+                JsonSerializer.SerializeToElement(rest.ToDictionary(m => m.Name, m => m.Value)),
+                JsonElement.Parse(expected)),
             line.GetRawText());
         Assert.That(line.GetProperty("time").GetDateTimeOffset(), Is.EqualTo(Server.Clock.GetUtcNow()));
         Assert.That(line.GetProperty("endpoint").GetString(), Is.EqualTo("/token"));

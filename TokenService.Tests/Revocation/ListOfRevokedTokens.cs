@@ -9,7 +9,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Revocation;
 
-/// <summary>The signed list of what is dead before it expires, for APIs that verify tokens offline.</summary>
+/// <summary>
+/// The signed list of tokens that are revoked before they expire, for APIs that verify tokens offline.
+/// </summary>
 [TestFixture]
 public sealed class ListOfRevokedTokens
 {
@@ -17,11 +19,11 @@ public sealed class ListOfRevokedTokens
 
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
-    // Seconds for which a verifier may take a token after its exp.
-    private const int Forgiven = 600;
+    // Seconds for which a verifier may accept a token after its exp.
+    private const int MaxClockSkew = 600;
     private const int MaxTokenLifetime = 86_400;
 
-    private static readonly TimeSpan UntilAskedAgain = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
 
     private Database database = null!;
     private DatabaseProxy wire = null!;
@@ -34,7 +36,7 @@ public sealed class ListOfRevokedTokens
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
         wire = new DatabaseProxy(database);
-        // Whoever is held up waits for the test, however slow it is.
+        // A blocked query waits for the test, however slow the test is.
         server = await TestServer.StartAsync($"{wire.ConnectionString};Command Timeout=60", new FakeClock());
         await server.IsListeningAsync();
     }
@@ -52,14 +54,14 @@ public sealed class ListOfRevokedTokens
     private long Now => server.Clock.GetUtcNow().ToUnixTimeSeconds();
 
     [Test]
-    public async Task Nothing_is_revoked_in_the_beginning() => await IsAsync($$"""
+    public async Task The_list_is_empty_in_the_beginning() => await IsAsync($$"""
         {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
          "iat":{{Now}},"exp":{{Now + 300}},"not_before":{},"revoked":[]}
         """);
 
-    // Nothing of it is secret: whoever has no token learns nothing from its jti.
+    // The list is not secret: a jti is of no use without its token.
     [Test]
-    public async Task Anybody_may_read_it()
+    public async Task The_list_is_public_and_cacheable()
     {
         var answer = await server.GetAsync(List, ("Authorization", "Bearer nonsense"));
 
@@ -77,7 +79,7 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.3")]
-    public async Task It_is_signed_with_a_published_key_and_has_a_type_of_its_own()
+    public async Task The_list_is_signed_with_a_published_key_and_has_its_own_type()
     {
         var jwt = await ReadAsync();
         var header = JsonElement.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[0]));
@@ -91,24 +93,28 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test, Rfc(7009, "2.1d")]
-    public async Task It_lists_what_is_dead_and_would_otherwise_live_in_order()
+    public async Task The_list_has_all_revoked_tokens_that_a_verifier_could_still_accept_in_order()
     {
-        await StoreAsync(("c", 1 - Forgiven), ("a", 600), ("dead", -Forgiven), ("long-dead", -3600), ("b", 86_400));
+        await StoreAsync(
+            ("c", 1 - MaxClockSkew), ("a", 600), ("dead", -MaxClockSkew), ("long-dead", -3600), ("b", 86_400));
         await EndAsync(
-            ("shipping", 1 - MaxTokenLifetime - Forgiven), ("billing", 0), ("gone", -MaxTokenLifetime - Forgiven), ("long-gone", -100_000), ("new", 5));
+            ("shipping", 1 - MaxTokenLifetime - MaxClockSkew), ("billing", 0),
+            ("gone", -MaxTokenLifetime - MaxClockSkew), ("long-gone", -100_000), ("new", 5));
 
         await IsAsync($$"""
             {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
              "iat":{{Now}},"exp":{{Now + 300}},
-             "not_before":{"billing":{{Now}},"new":{{Now + 5}},"shipping":{{Now + 1 - MaxTokenLifetime - Forgiven}}},"revoked":["a","b","c"]}
+             "not_before":{"billing":{{Now}},"new":{{Now + 5}},
+             "shipping":{{Now + 1 - MaxTokenLifetime - MaxClockSkew}}},"revoked":["a","b","c"]}
             """);
     }
 
     [Test]
-    public async Task An_instant_with_a_fraction_is_named_by_its_second_whose_tokens_are_all_dead()
+    public async Task An_instant_with_a_fraction_is_listed_as_the_second_it_falls_in()
     {
         await database.ExecuteAsync(
-            "select token_service.end_tokens_of('billing', @at)", new { at = (server.Clock.GetUtcNow() + TimeSpan.FromSeconds(0.9)).UtcDateTime });
+            "select token_service.end_tokens_of('billing', @at)",
+            new { at = (server.Clock.GetUtcNow() + TimeSpan.FromSeconds(0.9)).UtcDateTime });
 
         await IsAsync($$"""
             {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
@@ -117,26 +123,27 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task A_revocation_is_in_it_until_nobody_takes_its_token_any_more()
+    public async Task A_revocation_is_listed_until_no_verifier_accepts_its_token()
     {
         var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token;
         var expires = Now + 600;
         (await TokenRequestBuilder.Revoke(client, token.EncodedToken).SendAsync(server)).IsDone(contentType: null);
         Assert.That(await RevokedAsync(), Is.EqualTo([token.Id]));
 
-        server.Clock.Advance(TimeSpan.FromSeconds(599 + Forgiven));
+        server.Clock.Advance(TimeSpan.FromSeconds(599 + MaxClockSkew));
         Assert.That(await RevokedAsync(), Is.EqualTo([token.Id]));
         server.Clock.Advance(Second);
-        // Whoever reads it has 5 seconds more of it, which does no harm.
-        server.Clock.Advance(UntilAskedAgain);
-        Assert.That((await RevokedAsync(), Now), Is.EqualTo((Array.Empty<string>(), expires + Forgiven + 5)));
+        // The server refreshes the list every 5 seconds, so an entry may stay that much longer, which does no harm.
+        server.Clock.Advance(RefreshInterval);
+        Assert.That((await RevokedAsync(), Now), Is.EqualTo((Array.Empty<string>(), expires + MaxClockSkew + 5)));
     }
 
     [Test]
-    public async Task A_client_that_is_disabled_is_in_it()
+    public async Task A_disabled_client_is_listed()
     {
         await database.ExecuteAsync("select token_service.set_client_enabled('billing', false)");
-        var at = await database.ReadAsync<long>("select floor(extract(epoch from not_before))::bigint from token_service.tokens_not_before");
+        var at = await database.ReadAsync<long>(
+            "select floor(extract(epoch from not_before))::bigint from token_service.tokens_not_before");
 
         await IsAsync($$"""
             {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
@@ -144,14 +151,14 @@ public sealed class ListOfRevokedTokens
             """);
     }
 
-    // However many read it, the database is asked every five seconds.
+    // The server asks the database once in five seconds, however many callers read the list.
     [Test, Rfc(7009, "2.1c")]
-    public async Task A_revocation_is_in_it_after_five_seconds()
+    public async Task A_revocation_is_listed_after_five_seconds()
     {
         var before = await server.GetAsync(List);
         await StoreAsync(("a", 600));
         AreTheSame(await server.GetAsync(List), before);
-        server.Clock.Advance(UntilAskedAgain - Instant);
+        server.Clock.Advance(RefreshInterval - Instant);
         AreTheSame(await server.GetAsync(List), before);
 
         server.Clock.Advance(Instant);
@@ -161,17 +168,17 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task What_is_unchanged_is_the_same_for_a_minute_and_then_signed_again()
+    public async Task An_unchanged_list_stays_the_same_for_a_minute_and_is_then_signed_again()
     {
         await StoreAsync(("a", 600));
         var first = await server.GetAsync(List);
         for (var i = 0; i < 11; i++)
         {
-            server.Clock.Advance(UntilAskedAgain);
+            server.Clock.Advance(RefreshInterval);
             AreTheSame(await server.GetAsync(List), first);
         }
 
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
         var second = await server.GetAsync(List, ("If-None-Match", first.Headers["ETag"]));
         Assert.That(second.Status, Is.EqualTo(200));
         await IsAsync($$"""
@@ -181,25 +188,25 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test, Rfc(9110, "13.1.2")]
-    public async Task Who_has_it_is_told_so_in_a_few_bytes_until_it_changes()
+    public async Task A_request_with_the_current_ETag_gets_304_until_the_list_changes()
     {
         var etag = (await server.GetAsync(List)).Headers["ETag"];
         var again = await server.GetAsync(List, ("If-None-Match", etag));
         Assert.That((again.Status, again.Body), Is.EqualTo((304, "")));
 
         await StoreAsync(("a", 600));
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
         Assert.That((await server.GetAsync(List, ("If-None-Match", etag))).Status, Is.EqualTo(200));
     }
 
-    // Verifiers that have heard of it could not read what it signed.
+    // A verifier that knows of the withdrawal refuses a list that the withdrawn key signed.
     [Test, Rfc(8725, "3.8")]
-    public async Task It_is_signed_again_when_its_key_is_withdrawn()
+    public async Task The_list_is_signed_again_when_its_key_is_withdrawn()
     {
         await StoreAsync(("a", 600));
         var before = await ReadAsync();
         await BadTokens.WithdrawnAsync(database, server, client);
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
 
         var after = await ReadAsync();
         var keys = await PublishedKey.ReadAllAsync(server);
@@ -208,14 +215,15 @@ public sealed class ListOfRevokedTokens
         Assert.That(await RevokedAsync(), Is.EqualTo(["a"]));
     }
 
-    // What is read first is read, and the rest waited for, when both change in one transaction.
+    // The server has read the first table and waits for the second when one transaction changes both.
     [Test]
-    public async Task Of_a_change_that_is_committed_meanwhile_all_is_in_it_or_nothing()
+    public async Task A_change_committed_during_the_read_is_listed_whole_or_not_at_all()
     {
         await using var admin = await database.Source.OpenConnectionAsync();
         await admin.ExecuteAsync("begin; lock table token_service.tokens_not_before in access exclusive mode");
         var reading = ReadAsync();
-        await Soon.IsAsync("the server waits for it", async () => await database.WaitersForAsync("tokens_not_before") > 0);
+        await Soon.IsAsync(
+            "the server waits for the table", async () => await database.WaitersForAsync("tokens_not_before") > 0);
         await admin.ExecuteAsync(
             """
             insert into token_service.revoked_token (jti, client_id, expires_at) values ('a', 'billing', @now + interval '10 minutes');
@@ -224,23 +232,23 @@ public sealed class ListOfRevokedTokens
             """,
             new { now = server.Clock.GetUtcNow().UtcDateTime });
 
-        Assert.That(Said(await reading), Is.EqualTo(("{}", "[]")));
-        server.Clock.Advance(UntilAskedAgain);
-        Assert.That(Said(await ReadAsync()), Is.EqualTo(($$"""{"billing":{{Now - 5}}}""", """["a"]""")));
+        Assert.That(Content(await reading), Is.EqualTo(("{}", "[]")));
+        server.Clock.Advance(RefreshInterval);
+        Assert.That(Content(await ReadAsync()), Is.EqualTo(($$"""{"billing":{{Now - 5}}}""", """["a"]""")));
 
-        static (string NotBefore, string Revoked) Said(string jwt) =>
+        static (string NotBefore, string Revoked) Content(string jwt) =>
             (Claims(jwt).GetProperty("not_before").GetRawText(), Claims(jwt).GetProperty("revoked").GetRawText());
     }
 
     [Test]
-    public async Task While_the_database_is_away_the_last_one_is_served_as_long_as_it_is_of_use()
+    public async Task The_last_list_is_served_while_the_database_is_unavailable_until_shortly_before_it_expires()
     {
         await StoreAsync(("a", 600));
         var last = await server.GetAsync(List);
         wire.Cut();
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
         AreTheSame(await server.GetAsync(List), last);
-        // Whoever keeps it for 30 seconds still has it alive at their end.
+        // A verifier that caches the list for 30 seconds never uses an expired one.
         server.Clock.Advance(TimeSpan.FromSeconds(265) - Instant);
         AreTheSame(await server.GetAsync(List), last);
 
@@ -250,26 +258,26 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task A_server_that_has_none_says_so_while_the_database_is_away_and_has_one_when_it_is_back()
+    public async Task A_server_without_a_list_answers_503_until_the_database_is_available_again()
     {
         wire.Cut();
         IsUnavailable(await server.GetAsync(List));
 
         wire.Mend();
-        await Soon.IsAsync("it is there", async () =>
+        await Soon.IsAsync("the list is there", async () =>
         {
             server.Clock.Advance(Second);
             return (await server.GetAsync(List)).Status == 200;
         });
     }
 
-    // The clock stands still: whoever waited for the database would wait for ever.
+    // The clock stands still, so a request that waited for the database would wait for ever.
     [Test]
-    public async Task While_the_database_hangs_one_asks_now_and_then_and_nobody_waits_for_him()
+    public async Task Only_one_request_waits_for_a_hanging_database_and_the_others_get_the_last_list()
     {
         var last = await server.GetAsync(List);
         wire.SilenceAll();
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
         for (var round = 0; round < 3; round++)
         {
             var asking = Enumerable.Range(0, 5).Select(_ => server.GetAsync(List)).ToList();
@@ -277,7 +285,7 @@ public sealed class ListOfRevokedTokens
             AreTheSame(await server.GetAsync(List), last);
             Assert.That(asking.Count(one => one.IsCompleted), Is.EqualTo(4));
 
-            // So that his question fails, and the next would hang.
+            // The waiting query fails, and the next query would hang.
             wire.Cut();
             wire.Mend();
             foreach (var answer in await Task.WhenAll(asking))
@@ -287,15 +295,16 @@ public sealed class ListOfRevokedTokens
         }
     }
 
-    // The last one may be minutes old where readers are few: of two that come at once, the second waits for what the first is told.
+    // With few readers the last list may be minutes old. A second request then waits for the query of the first instead
+    // of getting that list.
     [Test]
-    public async Task Nobody_gets_one_that_is_old_because_another_asks()
+    public async Task A_concurrent_request_waits_for_the_refresh_instead_of_getting_an_old_list()
     {
         await ReadAsync();
         await StoreAsync(("a", 600));
-        server.Clock.Advance(UntilAskedAgain + Second);
+        server.Clock.Advance(RefreshInterval + Second);
         wire.SilenceAll();
-        // Not by HTTP, which does not say when all have come.
+        // The test calls the list directly, because over HTTP it would not know when all requests have arrived.
         var list = server.Services.GetRequiredService<RevokedTokensList>();
         var asking = Enumerable.Range(0, 5).Select(_ => list.GetAsync(CancellationToken.None).AsTask()).ToList();
 
@@ -308,18 +317,18 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task While_the_database_hangs_one_second_is_waited_for_it()
+    public async Task A_request_waits_one_second_for_a_hanging_database()
     {
         var last = await server.GetAsync(List);
         wire.SilenceAll();
-        server.Clock.Advance(UntilAskedAgain);
+        server.Clock.Advance(RefreshInterval);
         var asking = server.GetAsync(List);
         await AreAnsweredAsync([asking], whileWaiting: () => server.Clock.Advance(Second / 10));
         AreTheSame(await asking, last);
 
         await StoreAsync(("a", 600));
         wire.Speak();
-        await Soon.IsAsync("what was revoked meanwhile is in it", async () =>
+        await Soon.IsAsync("the revocation from during the outage is listed", async () =>
         {
             server.Clock.Advance(Second / 10);
             return Claims((await server.GetAsync(List)).Body).GetProperty("revoked").GetArrayLength() == 1;
@@ -327,7 +336,7 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task Every_replica_serves_one()
+    public async Task Every_replica_serves_the_same_list()
     {
         await StoreAsync(("a", 600));
         await using var other = await TestServer.StartAsync(database.ConnectionString, server.Clock);
@@ -340,11 +349,12 @@ public sealed class ListOfRevokedTokens
     [TestCase("http://127.0.0.1:8080", "/revoked-tokens")]
     [TestCase("http://127.0.0.1:8080/tenant/a", "/tenant/a/revoked-tokens")]
     [Rfc(8414, "2"), Rfc(8725, "3.9")]
-    public async Task The_metadata_says_where_it_is_and_so_does_its_audience(string issuer, string path)
+    public async Task The_address_of_the_list_is_in_the_metadata_and_is_its_audience(string issuer, string path)
     {
         await using var other = await TestServer.StartAsync(database, $"Issuer={issuer}");
-        var metadata = (await other.GetAsync(issuer.Replace(TestServer.Issuer, "/.well-known/oauth-authorization-server", StringComparison.Ordinal))).Json;
-        var address = metadata.GetProperty("revoked_tokens_uri").GetString();
+        var metadata = await other.GetAsync(
+            issuer.Replace(TestServer.Issuer, "/.well-known/oauth-authorization-server", StringComparison.Ordinal));
+        var address = metadata.Json.GetProperty("revoked_tokens_uri").GetString();
         Assert.That(address, Is.EqualTo("http://127.0.0.1:8080" + path));
 
         var list = Claims((await other.GetAsync(path)).Body);
@@ -352,7 +362,7 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.12"), Rfc(9068, "4a")]
-    public async Task It_passes_for_an_access_token_nowhere()
+    public async Task The_list_is_refused_as_an_access_token_everywhere()
     {
         var list = await ReadAsync();
         var api = await database.CreateClientAsync("api");
@@ -366,7 +376,7 @@ public sealed class ListOfRevokedTokens
     }
 
     [Test]
-    public async Task Reading_it_is_no_event_of_the_log()
+    public async Task Reading_the_list_writes_no_event()
     {
         await ReadAsync();
         var after = await TokenRequestBuilder.For(client).SendAsync(server);
@@ -375,7 +385,7 @@ public sealed class ListOfRevokedTokens
     }
 
     private static Task AreAnsweredAsync(IReadOnlyCollection<Task<Answer>> asking, Action? whileWaiting = null) =>
-        Soon.IsAsync("they are answered", () =>
+        Soon.IsAsync("the requests are answered", () =>
         {
             whileWaiting?.Invoke();
             return asking.All(one => one.IsCompleted);
@@ -399,7 +409,7 @@ public sealed class ListOfRevokedTokens
 
     private static JsonElement Claims(string jwt) => JsonElement.Parse(Base64Url.DecodeFromChars(jwt.Split('.')[1]));
 
-    /// <summary>Revoked tokens, and in how many seconds of the server's clock they expire.</summary>
+    /// <summary>Stores revoked tokens that expire in so many seconds of the server's clock.</summary>
     private async Task StoreAsync(params (string Id, int Seconds)[] tokens)
     {
         foreach (var (id, seconds) in tokens)
@@ -410,7 +420,9 @@ public sealed class ListOfRevokedTokens
         }
     }
 
-    /// <summary>Clients, and how many seconds of the server's clock from now all tokens of before are dead.</summary>
+    /// <summary>
+    /// Ends the tokens of clients that were issued up to so many seconds from now, by the server's clock.
+    /// </summary>
     private async Task EndAsync(params (string ClientId, int Seconds)[] clients)
     {
         foreach (var (clientId, seconds) in clients)

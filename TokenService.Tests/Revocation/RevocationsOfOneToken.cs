@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Revocation;
 
-/// <summary>A revoked token in the database: from the revocation, which every replica hears of, until a while after its end.</summary>
+/// <summary>A revoked token in the database, from its revocation until some time after the token has expired.</summary>
 [TestFixture, Rfc(7009, "2.1")]
 public sealed class RevocationsOfOneToken
 {
@@ -42,7 +42,7 @@ public sealed class RevocationsOfOneToken
     }
 
     [Test]
-    public async Task Is_stored_with_its_client_and_its_end()
+    public async Task A_revocation_is_stored_with_its_client_and_expiry()
     {
         var token = (await TokenRequestBuilder.For(client).SendAsync(here)).Token;
         await RevokeAsync(token.EncodedToken);
@@ -53,9 +53,9 @@ public sealed class RevocationsOfOneToken
             Is.EqualTo($"{token.Id} billing {clock.GetUtcNow().ToUnixTimeSeconds() + 600}"));
     }
 
-    // Packets are dropped, nobody is told. Until the next heartbeat is due nothing can be noticed.
+    // The link drops packets without an error, so the server can notice nothing until the next heartbeat is due.
     [Test, Rfc(7009, "2.1c")]
-    public async Task Is_obeyed_three_seconds_after_the_link_falls_silent()
+    public async Task A_revocation_is_obeyed_three_seconds_after_the_link_falls_silent()
     {
         var token = await IssueAsync();
         (await IntrospectAsync(there, token)).IsActive(token);
@@ -70,7 +70,7 @@ public sealed class RevocationsOfOneToken
     }
 
     [Test, Rfc(7009, "2.2a")]
-    public async Task Is_not_stored_once_the_token_has_expired()
+    public async Task A_revocation_of_an_expired_token_is_not_stored()
     {
         var token = await IssueAsync();
         var living = await IssueAsync();
@@ -83,9 +83,9 @@ public sealed class RevocationsOfOneToken
         Assert.That(await StoredAsync(), Is.EqualTo(1));
     }
 
-    // So that a token is dead for verifiers that forgive it a minute, and whose clocks are wrong.
+    // Until then a verifier may accept the expired token, because it allows for clock skew or its clock is wrong.
     [Test]
-    public async Task Is_deleted_an_hour_after_the_token_has_expired()
+    public async Task A_revocation_is_deleted_an_hour_after_its_token_has_expired()
     {
         await StoreAsync("long-dead", 1, "1 day");
         await StoreAsync("dead", 1, "61 minutes");
@@ -97,13 +97,13 @@ public sealed class RevocationsOfOneToken
             values ('long-gone', now() - interval '26 hours'), ('gone', now() - interval '24 hours')
             """);
 
-        await AMinutePassesUntilAsync("those are deleted", async () =>
+        await AMinutePassesUntilAsync("the expired ones are deleted", async () =>
             await ReadAsync("select string_agg(jti, ' ' order by jti) from token_service.revoked_token") == "alive-1 just-dead-1"
             && await ReadAsync("select string_agg(client_id, ' ') from token_service.tokens_not_before") == "gone");
     }
 
     [Test]
-    public async Task Is_deleted_though_there_are_many_a_thousand_at_once()
+    public async Task Expired_revocations_are_deleted_a_thousand_at_a_time()
     {
         await StoreAsync("dead", 2_500, "2 hours");
         await StoreAsync("alive", 10, "-10 minutes");
@@ -113,9 +113,10 @@ public sealed class RevocationsOfOneToken
         await AMinutePassesUntilAsync("the rest is deleted", async () => await StoredAsync() == 10);
     }
 
-    // Two replicas delete at the same time, or an admin holds a row in an open transaction.
+    // A row is locked when two replicas delete at the same time, or when an admin has changed it in an open
+    // transaction.
     [Test]
-    public async Task Is_left_alone_while_another_holds_it()
+    public async Task A_locked_revocation_is_skipped_and_deleted_later()
     {
         await StoreAsync("dead", 3, "2 hours");
         await using (var holder = await database.Source.OpenConnectionAsync())
@@ -129,34 +130,36 @@ public sealed class RevocationsOfOneToken
             Assert.That(await ReadAsync("select jti from token_service.revoked_token"), Is.EqualTo("dead-2"));
         }
 
-        await AMinutePassesUntilAsync("it is deleted too", async () => await StoredAsync() == 0);
+        await AMinutePassesUntilAsync("the locked row is deleted too", async () => await StoredAsync() == 0);
     }
 
     [Test]
-    public async Task Is_deleted_later_when_that_failed_once()
+    public async Task Expired_revocations_are_deleted_after_a_failed_attempt()
     {
         await StoreAsync("dead", 3, "2 hours");
         await database.ExecuteAsync("alter function token_service.delete_expired(integer) rename to delete_nothing");
-        await AMinutePassesUntilAsync("the log says so", () => Task.FromResult(here.Log.Lines.Any(line => line.StartsWith(
-            "Warning TokenService.Revocation.RevocationCleanup: Expired revocations could not be deleted", StringComparison.Ordinal))));
+        await AMinutePassesUntilAsync("the failure is logged", () => Task.FromResult(here.Log.Lines.Any(
+            line => line.StartsWith(
+                "Warning TokenService.Revocation.RevocationCleanup: Expired revocations could not be deleted",
+                StringComparison.Ordinal))));
 
         await database.ExecuteAsync("alter function token_service.delete_nothing(integer) rename to delete_expired");
-        await AMinutePassesUntilAsync("they are deleted", async () => await StoredAsync() == 0);
+        await AMinutePassesUntilAsync("the expired ones are deleted", async () => await StoredAsync() == 0);
     }
 
-    // One at a time, so that what is due is done by one of the servers before more is.
+    // The clock moves one minute at a time, so that one of the servers does what is due before more is due.
     private Task AMinutePassesUntilAsync(string what, Func<Task<bool>> isTrue) => Soon.IsAsync(what, async () =>
     {
         clock.Advance(TimeSpan.FromMinutes(1));
         return await isTrue();
     });
 
-    private Task StoreAsync(string name, int count, string deadFor) => database.ExecuteAsync(
+    private Task StoreAsync(string name, int count, string expiredFor) => database.ExecuteAsync(
         """
         insert into token_service.revoked_token (jti, client_id, expires_at)
         select @name || '-' || n, 'billing', now() - @deadFor::interval from generate_series(1, @count) n
         """,
-        new { name, count, deadFor });
+        new { name, count, expiredFor });
 
     private Task<int> StoredAsync() => database.ReadAsync<int>("select count(*) from token_service.revoked_token");
 

@@ -7,7 +7,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Revocation;
 
-/// <summary>An API that verifies offline, and reads the list of revoked tokens beside that. This one reads it each time; others keep it a while.</summary>
+/// <summary>
+/// An API that verifies tokens offline and also reads the list of revoked tokens. This API reads the list for every
+/// request; others cache it.
+/// </summary>
 [TestFixture, Rfc(7009, "2.1d"), Rfc(6750, "3.1")]
 public sealed class RevokedTokensAtAnApi : ServerFixture
 {
@@ -19,7 +22,8 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
     {
         backchannel = Server.NewClient();
         api = await ProtectedApi.StartAsync(
-            TestServer.Issuer, Server.NewHandler(), configure: options => options.Events.OnTokenValidated = RefuseDeadAsync);
+            TestServer.Issuer, Server.NewHandler(),
+            configure: options => options.Events.OnTokenValidated = RefuseRevokedAsync);
     }
 
     [TearDown]
@@ -30,7 +34,7 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
     }
 
     [Test]
-    public async Task A_token_that_was_revoked_is_refused_and_no_other()
+    public async Task A_revoked_token_is_refused_and_no_other()
     {
         var (token, other) = (await IssueAsync(Client), await IssueAsync(Client));
         await IsAcceptedAsync(token);
@@ -43,13 +47,14 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
     }
 
     [Test]
-    public async Task A_token_that_was_issued_before_its_clients_not_before_is_refused_and_no_other()
+    public async Task A_token_from_before_the_not_before_of_its_client_is_refused_and_no_other()
     {
         var bystander = await Database.CreateClientAsync("bystander");
         var (token, others) = (await IssueAsync(Client), await IssueAsync(bystander));
         await IsAcceptedAsync(token);
 
-        await Database.ExecuteAsync("select token_service.end_tokens_of('billing', @now)", new { now = Server.Clock.GetUtcNow().UtcDateTime });
+        await Database.ExecuteAsync(
+            "select token_service.end_tokens_of('billing', @now)", new { now = Server.Clock.GetUtcNow().UtcDateTime });
         await Server.HasReceivedNotificationsAsync();
         Server.Clock.Advance(TimeSpan.FromSeconds(5));
 
@@ -58,12 +63,13 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
         await IsAcceptedAsync(await IssueAsync(Client));
     }
 
-    // All that it takes: the list, its signature, and two questions.
-    private async Task RefuseDeadAsync(TokenValidatedContext context)
+    // An API needs no more than this: the list, its signature, and two comparisons.
+    private async Task RefuseRevokedAsync(TokenValidatedContext context)
     {
         var metadata = await context.Options.ConfigurationManager!.GetConfigurationAsync(CancellationToken.None);
         var address = (string)metadata.AdditionalData["revoked_tokens_uri"];
-        var list = await new JsonWebTokenHandler().ValidateTokenAsync(await backchannel.GetStringAsync(address), new TokenValidationParameters
+        var jwt = await backchannel.GetStringAsync(address);
+        var list = await new JsonWebTokenHandler().ValidateTokenAsync(jwt, new TokenValidationParameters
         {
             ValidTypes = ["revoked-tokens+jwt"],
             ValidIssuer = metadata.Issuer,
@@ -73,15 +79,17 @@ public sealed class RevokedTokensAtAnApi : ServerFixture
         if (!list.IsValid)
             throw list.Exception;
 
-        var dead = JsonElement.Parse(Base64Url.DecodeFromChars(((JsonWebToken)list.SecurityToken).EncodedPayload));
+        var revoked = JsonElement.Parse(Base64Url.DecodeFromChars(((JsonWebToken)list.SecurityToken).EncodedPayload));
         var token = (JsonWebToken)context.SecurityToken;
-        if (dead.GetProperty("revoked").EnumerateArray().Any(id => id.ValueEquals(token.Id)))
+        if (revoked.GetProperty("revoked").EnumerateArray().Any(id => id.ValueEquals(token.Id)))
             context.Fail("It was revoked.");
-        else if (dead.GetProperty("not_before").TryGetProperty(token.Subject, out var last) && token.GetPayloadValue<long>("iat") <= last.GetInt64())
+        else if (revoked.GetProperty("not_before").TryGetProperty(token.Subject, out var last)
+            && token.GetPayloadValue<long>("iat") <= last.GetInt64())
             context.Fail("All tokens of its client up to a later instant were revoked.");
     }
 
-    private async Task<string> IssueAsync(TestClient client) => (await TokenRequestBuilder.For(client).SendAsync(Server)).Token.EncodedToken;
+    private async Task<string> IssueAsync(TestClient client) =>
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).Token.EncodedToken;
 
     private async Task IsAcceptedAsync(string token) =>
         Assert.That((await api.GetAsync($"Bearer {token}")).Status, Is.EqualTo(200), $"{api.Failure}");

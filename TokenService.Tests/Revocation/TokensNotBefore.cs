@@ -3,7 +3,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Revocation;
 
-/// <summary>All tokens that a client got up to an instant die at once: when an admin says so, and when the client is disabled or deleted.</summary>
+/// <summary>
+/// All tokens that a client got up to an instant become inactive at once: when an admin says so, and when the client is
+/// disabled or deleted.
+/// </summary>
 [TestFixture, Rfc(7662, "4a")]
 public sealed class TokensNotBefore
 {
@@ -41,37 +44,37 @@ public sealed class TokensNotBefore
     }
 
     [Test]
-    public async Task All_of_before_are_dead_and_what_comes_a_second_later_lives()
+    public async Task Tokens_up_to_the_instant_are_inactive_and_tokens_from_a_second_later_are_active()
     {
         var (old, others) = (await IssueAsync(client), await IssueAsync(other));
         clock.Advance(Second);
-        var older = await IssueAsync(client);
-        await AreActiveAsync(old, older, others);
+        var recent = await IssueAsync(client);
+        await AreActiveAsync(old, recent, others);
 
         await EndAsync(clock.GetUtcNow());
-        await AreInactiveAsync(old, older);
+        await AreInactiveAsync(old, recent);
         await AreActiveAsync(others);
-        await IsToComeBackAsync();
+        await IsToldToRetryAsync();
         await AreActiveAsync(await IssueAsync(other));
 
         clock.Advance(Second);
         await AreActiveAsync(await IssueAsync(client), others);
-        await AreInactiveAsync(old, older);
+        await AreInactiveAsync(old, recent);
     }
 
-    // iat has no fractions: a token of this second could not be told from one of before.
+    // iat has no fractions, so a token issued in this second cannot be told from one issued before the instant.
     [TestCase(0.0)]
     [TestCase(0.000001)]
     [TestCase(0.5)]
     [TestCase(0.999999)]
-    public async Task A_second_is_all_before_or_all_after(double fraction)
+    public async Task All_tokens_issued_in_the_second_of_the_instant_count_as_before_it(double fraction)
     {
         var old = await IssueAsync(client);
         await EndAsync(clock.GetUtcNow() + TimeSpan.FromSeconds(fraction));
 
         await AreInactiveAsync(old);
         clock.Advance(TimeSpan.FromSeconds(0.999));
-        await IsToComeBackAsync();
+        await IsToldToRetryAsync();
         clock.Advance(TimeSpan.FromSeconds(0.001));
         await AreActiveAsync(await IssueAsync(client));
         await AreInactiveAsync(old);
@@ -81,19 +84,19 @@ public sealed class TokensNotBefore
     [TestCase(0.999999, "1")]
     [TestCase(1.0, "2")]
     [TestCase(90.5, "91")]
-    public async Task Whoever_would_get_a_dead_token_hears_when_he_will_get_a_good_one(double seconds, string retryAfter)
+    public async Task A_client_whose_token_would_be_inactive_is_told_when_to_retry(double seconds, string retryAfter)
     {
         await EndAsync(clock.GetUtcNow() + TimeSpan.FromSeconds(seconds));
-        await IsToComeBackAsync(retryAfter);
+        await IsToldToRetryAsync(retryAfter);
 
         clock.Advance(TimeSpan.FromSeconds(int.Parse(retryAfter, CultureInfo.InvariantCulture)) - TimeSpan.FromTicks(1));
-        await IsToComeBackAsync();
+        await IsToldToRetryAsync();
         clock.Advance(TimeSpan.FromTicks(1));
         await AreActiveAsync(await IssueAsync(client));
     }
 
     [Test]
-    public async Task Those_after_the_instant_live_on()
+    public async Task Tokens_issued_after_the_instant_stay_active()
     {
         var old = await IssueAsync(client);
         clock.Advance(Second);
@@ -106,17 +109,17 @@ public sealed class TokensNotBefore
     }
 
     [Test]
-    public async Task An_earlier_instant_brings_nothing_back()
+    public async Task An_earlier_instant_makes_no_token_active_again()
     {
         var old = await IssueAsync(client);
         await EndAsync(clock.GetUtcNow());
         await EndAsync(clock.GetUtcNow() - TimeSpan.FromHours(1));
         await AreInactiveAsync(old);
-        await IsToComeBackAsync();
+        await IsToldToRetryAsync();
     }
 
     [Test]
-    public async Task A_client_that_nobody_has_yet_made_is_no_trouble()
+    public async Task Tokens_of_a_client_that_does_not_exist_yet_can_be_ended()
     {
         await database.ExecuteAsync("select token_service.end_tokens_of('shipping', @now)", new { now = clock.GetUtcNow().UtcDateTime });
         clock.Advance(Second);
@@ -124,7 +127,7 @@ public sealed class TokensNotBefore
     }
 
     [Test]
-    public async Task A_client_that_was_disabled_and_enabled_again_has_to_ask_anew()
+    public async Task A_client_that_was_disabled_and_enabled_again_needs_a_new_token()
     {
         var old = await IssueLongAgoAsync();
         await AreActiveAsync(old);
@@ -136,26 +139,26 @@ public sealed class TokensNotBefore
         await AreActiveAsync(await IssueAsync(client));
     }
 
-    // It has an iat after the client was disabled. The clock is 9 seconds ahead of the database's, less what the test takes until it
-    // disables the client: never so far that the token may live.
+    // The iat of this token is after the client was disabled. The server's clock is 9 seconds ahead of the database's,
+    // less the time that passes before the test disables the client, and disabling covers the following 10 seconds.
     [Test]
-    public async Task What_a_replica_issues_until_it_hears_that_the_client_is_disabled_is_dead_for_good()
+    public async Task A_token_issued_before_the_replica_learns_that_its_client_is_disabled_stays_inactive()
     {
         await RestartAsync(-TimeSpan.FromSeconds(51));
         await server.IsListeningAsync();
         await replica.IsListeningAsync();
         await IssueAsync(client);
-        await SetNewsAsync("disable");
+        await SetNotificationsAsync("disable");
         await database.ExecuteAsync("select token_service.set_client_enabled('billing', false)");
         var late = await IssueAsync(client);
 
-        await SetNewsAsync("enable");
+        await SetNotificationsAsync("enable");
         await DoAsync("select token_service.set_client_enabled('billing', true)");
         await AreInactiveAsync(late);
         var wait = await database.ReadAsync<long>(
             "select floor(extract(epoch from not_before))::bigint + 1 - @now from token_service.tokens_not_before",
             new { now = clock.GetUtcNow().ToUnixTimeSeconds() });
-        await IsToComeBackAsync($"{wait}");
+        await IsToldToRetryAsync($"{wait}");
 
         clock.Advance(wait * Second);
         await AreActiveAsync(await IssueAsync(client));
@@ -163,7 +166,7 @@ public sealed class TokensNotBefore
     }
 
     [Test]
-    public async Task A_client_of_the_same_id_does_not_inherit_the_tokens_of_one_that_was_deleted()
+    public async Task A_new_client_does_not_inherit_the_tokens_of_a_deleted_client_with_the_same_id()
     {
         var old = await IssueLongAgoAsync();
         await AreActiveAsync(old);
@@ -171,23 +174,23 @@ public sealed class TokensNotBefore
         await DoAsync("select token_service.set_client_enabled('billing', false), token_service.delete_client('billing')");
         await AreInactiveAsync(old);
         var again = await database.CreateClientAsync("billing");
-        await HaveHeardAsync();
+        await HaveReceivedNotificationsAsync();
         await AreInactiveAsync(old);
         await AreActiveAsync(await IssueAsync(again));
     }
 
     [Test]
-    public async Task A_client_deleted_by_hand_leaves_none_behind_either()
+    public async Task A_new_client_does_not_inherit_the_tokens_of_a_client_that_was_deleted_by_hand()
     {
         var old = await IssueLongAgoAsync();
         await DoAsync("delete from token_service.client where id = 'billing'");
         await database.CreateClientAsync("billing");
-        await HaveHeardAsync();
+        await HaveReceivedNotificationsAsync();
         await AreInactiveAsync(old);
     }
 
     [Test]
-    public async Task Any_other_change_of_a_client_leaves_its_tokens_alone()
+    public async Task Any_other_change_of_a_client_leaves_its_tokens_active()
     {
         var old = await IssueLongAgoAsync();
         await DoAsync(
@@ -199,7 +202,7 @@ public sealed class TokensNotBefore
         await AreActiveAsync(old);
     }
 
-    // Long before now as the database tells it, which dates what it does by itself.
+    // Issues a token long before the database's current time, by which the database dates disabling and deleting.
     private async Task<string> IssueLongAgoAsync()
     {
         await database.ExecuteAsync("update token_service.client_secret set not_before = now() - interval '1 day'");
@@ -211,7 +214,7 @@ public sealed class TokensNotBefore
         return old;
     }
 
-    /// <param name="offset">How far their clock is from that of other tests.</param>
+    /// <param name="offset">How far the servers' clock is ahead of that of other tests.</param>
     private async Task RestartAsync(TimeSpan offset)
     {
         await server.DisposeAsync();
@@ -228,28 +231,30 @@ public sealed class TokensNotBefore
         return answer.Token.EncodedToken;
     }
 
-    // Whether servers hear that a client or the end of its tokens has changed.
-    private Task SetNewsAsync(string enable) => database.ExecuteAsync(
+    // Enables or disables the notifications about clients and about the end of their tokens.
+    private Task SetNotificationsAsync(string enable) => database.ExecuteAsync(
         $"""
         alter table token_service.client {enable} trigger client_notify;
         alter table token_service.tokens_not_before {enable} trigger tokens_not_before_notify
         """);
 
-    private Task EndAsync(DateTimeOffset at) => DoAsync("select token_service.end_tokens_of('billing', @at)", new { at = at.UtcDateTime });
+    private Task EndAsync(DateTimeOffset at) =>
+        DoAsync("select token_service.end_tokens_of('billing', @at)", new { at = at.UtcDateTime });
 
     private async Task DoAsync(string sql, object? parameters = null)
     {
         await database.ExecuteAsync(sql, parameters);
-        await HaveHeardAsync();
+        await HaveReceivedNotificationsAsync();
     }
 
-    private async Task HaveHeardAsync()
+    private async Task HaveReceivedNotificationsAsync()
     {
         await server.HasReceivedNotificationsAsync();
         await replica.HasReceivedNotificationsAsync();
     }
 
-    private async Task IsToComeBackAsync(string retryAfter = "1") => (await TokenRequestBuilder.For(client).SendAsync(server))
+    private async Task IsToldToRetryAsync(
+        string retryAfter = "1") => (await TokenRequestBuilder.For(client).SendAsync(server))
         .IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", retryAfter));
 
     private async Task AreActiveAsync(params string[] tokens)

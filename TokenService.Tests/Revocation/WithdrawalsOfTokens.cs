@@ -5,14 +5,14 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Revocation;
 
 /// <summary>
-/// Two servers that know a token to be good, and a change that both must obey where they are asked what it is worth. As in
+/// Two servers that have an active token in memory, and a change that both must obey when they introspect it. As in
 /// <see cref="Withdrawals"/>, their clocks stand still unless a test moves them.
 /// </summary>
 [TestFixture, Rfc(7662, "4a"), Rfc(7662, "4c")]
 public sealed class WithdrawalsOfTokens
 {
-    // Each ends @token of @client, for @resource, of which @api speaks.
-    private static readonly Dictionary<string, string> Known = new()
+    // Each change ends @token, which @client got for @resource, for which @api speaks.
+    private static readonly Dictionary<string, string> Changes = new()
     {
         ["token revoked"] =
             "insert into token_service.revoked_token (jti, client_id, expires_at) values (@token, @client, @now + interval '10 minutes')",
@@ -58,12 +58,12 @@ public sealed class WithdrawalsOfTokens
     }
 
     [SetUp]
-    public async Task LetServersKnowTheToken()
+    public async Task PutTokenInMemory()
     {
         wire.Speak();
         number++;
         client = await database.CreateClientAsync($"client-{number}", Scope, Scope, Resource);
-        // So that it may go on asking when one of them is taken from it.
+        // The API speaks for two resources, so that it may still introspect tokens when it loses one of them.
         api = await database.CreateApiAsync($"api-{number}", Resource, "https://others.example.com");
         foreach (var server in servers)
         {
@@ -77,7 +77,7 @@ public sealed class WithdrawalsOfTokens
     }
 
     [TestCaseSource(nameof(Kinds))]
-    public async Task Every_server_obeys_at_once_what_it_hears_of(string kind)
+    public async Task Every_server_obeys_a_notification_at_once(string kind)
     {
         await DoAsync(kind);
         foreach (var server in servers)
@@ -86,7 +86,7 @@ public sealed class WithdrawalsOfTokens
         await IsInactiveAsync();
     }
 
-    // Packets are dropped, nobody is told. Until the next heartbeat is due nothing can be noticed.
+    // The link drops packets without an error, so the server can notice nothing until the next heartbeat is due.
     [TestCaseSource(nameof(Kinds))]
     public async Task Every_server_obeys_three_seconds_after_its_link_falls_silent(string kind)
     {
@@ -100,7 +100,7 @@ public sealed class WithdrawalsOfTokens
     }
 
     [TestCaseSource(nameof(Kinds))]
-    public async Task A_deaf_server_obeys_after_a_second(string kind)
+    public async Task A_server_that_does_not_listen_obeys_after_a_second(string kind)
     {
         wire.SilenceListeners();
         clock.Advance(4 * Second);
@@ -115,7 +115,7 @@ public sealed class WithdrawalsOfTokens
     }
 
     [Test]
-    public async Task What_one_server_revokes_the_other_hears_of()
+    public async Task A_revocation_at_one_server_reaches_the_other()
     {
         (await TokenRequestBuilder.Revoke(client, token).SendAsync(servers[0])).IsDone(contentType: null);
         await servers[1].HasReceivedNotificationsAsync();
@@ -124,7 +124,7 @@ public sealed class WithdrawalsOfTokens
     }
 
     [Test]
-    public async Task What_a_server_revokes_it_obeys_at_once_even_when_it_is_deaf()
+    public async Task A_server_obeys_its_own_revocation_at_once_even_when_it_does_not_listen()
     {
         wire.SilenceListeners();
         (await TokenRequestBuilder.Revoke(client, token).SendAsync(servers[0])).IsDone(contentType: null);
@@ -135,7 +135,7 @@ public sealed class WithdrawalsOfTokens
     }
 
     [Test]
-    public async Task A_server_that_hears_again_has_forgotten_what_it_knew()
+    public async Task A_server_that_listens_again_has_emptied_its_cache()
     {
         wire.SilenceListeners();
         await DoAsync("token revoked");
@@ -147,13 +147,13 @@ public sealed class WithdrawalsOfTokens
     }
 
     [Test]
-    public async Task A_key_that_is_withdrawn_ends_its_tokens_on_every_server()
+    public async Task A_withdrawn_key_ends_its_tokens_on_every_server()
     {
         await database.ExecuteAsync("select token_service.withdraw_signing_key(kid, @now) from token_service.signing_key where kid = @Kid",
             new { new JsonWebToken(token).Kid, now = clock.GetUtcNow().UtcDateTime });
 
-        // The news makes them read all keys, which each does by itself.
-        await Soon.IsAsync("the token is dead", async () =>
+        // The notification makes each server read all keys, in the background.
+        await Soon.IsAsync("the token is inactive", async () =>
         {
             foreach (var server in servers)
             {
@@ -166,14 +166,14 @@ public sealed class WithdrawalsOfTokens
         await IsInactiveAsync();
     }
 
-    private static IEnumerable<string> Kinds() => Known.Keys.AsEnumerable();
+    private static IEnumerable<string> Kinds() => Changes.Keys.AsEnumerable();
 
     private string Scope => $"read-{number}";
 
     private string Resource => $"https://{number}.example.com";
 
     private Task DoAsync(string kind) => database.ExecuteAsync(
-        Known[kind],
+        Changes[kind],
         new { token = tokenId, client = client.Id, api = api.Id, scope = Scope, resource = Resource, now = clock.GetUtcNow().UtcDateTime });
 
     private async Task IsActiveAsync()
