@@ -7,13 +7,13 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Caching;
 
 /// <summary>
-/// However many ids are asked for, memory is bounded, and the database is left to others. A lock on a table shows who asks the database,
-/// and holds them up; the clock stands still, so that nobody gives up.
+/// Requests with any number of unknown ids use bounded memory, and leave the database to other requests. A lock on a
+/// table shows which requests ask the database, and blocks them; the clock stands still, so that no request gives up.
 /// </summary>
 [TestFixture]
 public sealed class FloodsOfIds
 {
-    // Fewer than there may be outside tests.
+    // Smaller than in production, so that a test soon reaches them.
     private const int MaxClients = 16;
     private const int MaxUnknown = 64;
 
@@ -31,7 +31,7 @@ public sealed class FloodsOfIds
     {
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
-        // Whoever is held up waits for the test, however slow it is.
+        // A blocked query waits for the test, however slow the test is.
         server = await TestServer.StartAsync(
             $"{database.ConnectionString};Command Timeout=60", new FakeClock(), services => services.PostConfigure<ClientCacheOptions>(
                 options => (options.MaxClients, options.MaxUnknown) = (MaxClients, MaxUnknown)));
@@ -47,7 +47,7 @@ public sealed class FloodsOfIds
     }
 
     [Test]
-    public async Task So_many_are_remembered_of_any_number_and_no_client_is_forgotten_for_them()
+    public async Task The_cache_of_unknown_ids_is_bounded_and_evicts_no_client()
     {
         var ids = Enumerable.Range(0, 3 * MaxUnknown).Select(i => $"unknown-{i}").ToList();
         foreach (var id in ids)
@@ -57,11 +57,11 @@ public sealed class FloodsOfIds
 
         await using var hold = await LockAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
-        await AreRememberedAsync(ids, MaxUnknown, hold);
+        await AreCachedAsync(ids, MaxUnknown, hold);
     }
 
     [Test]
-    public async Task So_many_clients_are_remembered_and_more_are_served()
+    public async Task The_cache_of_clients_is_bounded_and_further_clients_are_served()
     {
         var clients = new List<TestClient>();
         for (var i = 0; i < 2 * MaxClients; i++)
@@ -73,15 +73,15 @@ public sealed class FloodsOfIds
             (await SendAsync(one)).IsGrant("invoices:read");
 
         await using var hold = await LockAsync();
-        await AreRememberedAsync(clients.Select(one => one.Id), MaxClients, hold);
+        await AreCachedAsync(clients.Select(one => one.Id), MaxClients, hold);
     }
 
     [Test]
-    public async Task Only_so_many_wait_and_one_more_is_refused_at_once()
+    public async Task The_queue_of_reads_is_bounded_and_one_more_request_is_refused_at_once()
     {
         await using var hold = await LockAsync();
         var finding = Enumerable.Range(0, MaxReads + MaxWaiting).Select(i => FindAsync($"unknown-{i}")).ToList();
-        await Soon.IsAsync($"{MaxReads} ask", async () => await AskingAsync() == MaxReads);
+        await Soon.IsAsync($"{MaxReads} reads ask the database", async () => await AskingAsync() == MaxReads);
 
         var refused = SendAsync(client with { Id = "one-more" });
         await Soon.IsAsync("one more is refused", () => refused.IsCompleted);
@@ -89,7 +89,7 @@ public sealed class FloodsOfIds
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
         Assert.That(finding.Count(one => one.IsCompleted), Is.Zero);
         Assert.That(await AskingAsync(), Is.EqualTo(MaxReads));
-        // Neither memory nor the other connections are theirs.
+        // The waiting reads block neither the cache nor the other connections.
         (await SendAsync(client)).IsGrant("invoices:read");
         Assert.That((await server.GetAsync("/healthz/ready")).Status, Is.EqualTo(200));
 
@@ -98,11 +98,11 @@ public sealed class FloodsOfIds
         (await SendAsync(client with { Id = "one-more" })).IsInvalidClient();
     }
 
-    // Of the others the database is asked.
-    private async Task AreRememberedAsync(IEnumerable<string> ids, int most, Hold hold)
+    // The ids that are not in the cache wait for the lock.
+    private async Task AreCachedAsync(IEnumerable<string> ids, int max, Hold hold)
     {
         var finding = ids.Select(FindAsync).ToList();
-        Assert.That(finding.Count(one => one.IsCompletedSuccessfully), Is.InRange(most * 3 / 4, most));
+        Assert.That(finding.Count(one => one.IsCompletedSuccessfully), Is.InRange(max * 3 / 4, max));
         await hold.ReleaseAsync();
         await Task.WhenAll(finding);
     }
@@ -120,7 +120,7 @@ public sealed class FloodsOfIds
         return new Hold(connection);
     }
 
-    /// <summary>Keeps everybody from reading clients.</summary>
+    /// <summary>Blocks every read of the clients.</summary>
     private sealed class Hold(NpgsqlConnection connection) : IAsyncDisposable
     {
         public async Task ReleaseAsync() => await connection.ExecuteAsync("commit");

@@ -4,12 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Caching;
 
-/// <summary>What is read of a client is what was true at one instant, by the database's clock, and a new secret works at once.</summary>
+/// <summary>
+/// The server reads a client as it was at one instant, by the database's clock, and a new secret works at once.
+/// </summary>
 [TestFixture]
 public sealed class FreshClients : ServerFixture
 {
     [Test]
-    public async Task A_new_secret_works_before_the_news_of_it_comes()
+    public async Task A_new_secret_works_before_its_notification_arrives()
     {
         using var wire = new DatabaseProxy(Database);
         await using var server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
@@ -22,7 +24,7 @@ public sealed class FreshClients : ServerFixture
     }
 
     [Test]
-    public async Task Of_a_change_that_is_committed_meanwhile_all_is_seen_or_nothing()
+    public async Task A_change_committed_during_the_read_is_seen_whole_or_not_at_all()
     {
         var client = await Database.CreateClientAsync("changing", "invoices:read");
         await Server.HasReceivedNotificationsAsync();
@@ -31,7 +33,8 @@ public sealed class FreshClients : ServerFixture
         var asking = TokenRequestBuilder.For(client).WithScope("invoices:write").SendAsync(Server);
         await Soon.IsAsync("the server waits for the scopes", async () => await Database.WaitersForAsync("client_scope") > 0);
 
-        // In one transaction the secret goes and the scope comes: there was never a token to be had with both.
+        // One transaction revokes the secret and grants the scope, so at no instant could this secret get a token with
+        // this scope.
         await admin.ExecuteAsync(
             "select token_service.revoke_secret(@Id, @secretId), token_service.grant_scope(@Id, 'invoices:write'); commit",
             new { client.Id, secretId = SecretId(client) });
@@ -40,9 +43,9 @@ public sealed class FreshClients : ServerFixture
     }
 
     [Test]
-    public async Task What_has_begun_or_ended_for_the_database_has_for_a_server_whose_clock_is_behind()
+    public async Task A_secret_begins_and_ends_by_the_databases_clock_when_the_servers_clock_is_behind()
     {
-        var behind = new FakeClock(TimeSpan.FromSeconds(-63)); // three seconds
+        var behind = new FakeClock(TimeSpan.FromSeconds(-63)); // three seconds behind the database
         await using var server = await TestServer.StartAsync(Database.ConnectionString, behind);
         await server.IsListeningAsync();
         var fresh = await AddSecretAsync(Client);
@@ -62,5 +65,7 @@ public sealed class FreshClients : ServerFixture
     }
 
     private static string SecretId(TestClient client) =>
-        GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : throw new ArgumentException("It is not a generated secret.");
+        GeneratedSecret.TryParse(client.Secret, out var secret)
+            ? secret.Selector
+            : throw new ArgumentException("It is not a generated secret.");
 }

@@ -6,7 +6,10 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Caching;
 
-/// <summary>Clients are read once and then known. A lock on a table shows who asks the database, and holds them up.</summary>
+/// <summary>
+/// The server reads a client once and then knows it. A lock on a table shows which requests ask the database, and
+/// blocks them.
+/// </summary>
 [TestFixture]
 public sealed class KnownClients
 {
@@ -20,7 +23,7 @@ public sealed class KnownClients
     public async Task StartServer()
     {
         database = await Database.CreateAsync();
-        // Whoever is held up waits for the test, however slow it is.
+        // A blocked query waits for the test, however slow the test is.
         server = await TestServer.StartAsync($"{database.ConnectionString};Command Timeout=60", new FakeClock());
         await server.IsListeningAsync();
     }
@@ -33,7 +36,7 @@ public sealed class KnownClients
     }
 
     [Test]
-    public async Task One_that_is_known_is_served_without_the_database()
+    public async Task A_known_client_is_served_without_the_database()
     {
         var (known, unknown) = (await CreateAsync(), await CreateAsync());
         (await TokenRequestBuilder.For(known).SendAsync(server)).IsGrant("invoices:read");
@@ -49,7 +52,7 @@ public sealed class KnownClients
     }
 
     [Test]
-    public async Task What_changes_about_one_client_leaves_the_others_known()
+    public async Task A_change_of_one_client_leaves_the_others_known()
     {
         var (known, changed) = (await CreateAsync(), await CreateAsync());
         await TokenRequestBuilder.For(known).SendAsync(server);
@@ -65,9 +68,9 @@ public sealed class KnownClients
         (await waiting).IsInvalidClient();
     }
 
-    // Or all that is in use would be read anew every half minute.
+    // Otherwise the server would read every client in use again each half minute.
     [Test]
-    public async Task The_writing_of_uses_leaves_every_client_known()
+    public async Task Writing_the_usage_leaves_every_client_known()
     {
         var known = await CreateAsync();
         await TokenRequestBuilder.For(known).SendAsync(server);
@@ -85,7 +88,7 @@ public sealed class KnownClients
     }
 
     [Test]
-    public async Task Many_who_need_one_client_at_once_read_it_once()
+    public async Task Concurrent_requests_for_one_client_read_it_once()
     {
         var id = (await CreateAsync()).Id;
         await using var hold = await LockAsync("client");
@@ -99,7 +102,7 @@ public sealed class KnownClients
     }
 
     [Test]
-    public async Task A_caller_who_goes_away_leaves_the_others_waiting()
+    public async Task A_cancelled_request_leaves_the_others_waiting()
     {
         var id = (await CreateAsync()).Id;
         await using var hold = await LockAsync("client");
@@ -120,7 +123,7 @@ public sealed class KnownClients
     {
         var id = (await CreateAsync()).Id;
 
-        // The client's row is read before the change, its scopes are waited for.
+        // The server reads the client's row before the change, and waits for its scopes.
         await using var hold = await LockAsync("client_scope");
         var before = Clients.FindAsync(id, CancellationToken.None).AsTask();
         await IsAwaitedAsync("client_scope");
@@ -132,7 +135,8 @@ public sealed class KnownClients
         using (Assert.EnterMultipleScope())
         {
             Assert.That(IsAsBefore(await before), Is.True);
-            Assert.That(IsAsBefore(await after), Is.False, "it joins no read that began before the change");
+            Assert.That(
+                IsAsBefore(await after), Is.False, "the read does not join one that began before the change");
             Assert.That(IsAsBefore(await Clients.FindAsync(id, CancellationToken.None)), Is.False);
         }
 
@@ -143,7 +147,7 @@ public sealed class KnownClients
     }
 
     [Test]
-    public async Task That_there_is_no_such_client_is_remembered_until_the_news_that_there_is()
+    public async Task An_unknown_id_is_cached_until_the_notification_of_the_new_client()
     {
         var id = $"client-{number + 1}";
         Assert.That(await Clients.FindAsync(id, CancellationToken.None), Is.Null);
@@ -163,9 +167,9 @@ public sealed class KnownClients
     }
 
     private Task IsAwaitedAsync(string table) => Soon.IsAsync(
-        $"somebody waits for {table}", async () => await database.WaitersForAsync(table) > 0);
+        $"a query waits for {table}", async () => await database.WaitersForAsync(table) > 0);
 
-    /// <summary>Keeps everybody from reading a table.</summary>
+    /// <summary>Blocks every read of a table.</summary>
     private sealed class Hold(NpgsqlConnection connection) : IAsyncDisposable
     {
         public async Task ReleaseAsync() => await connection.ExecuteAsync("commit");

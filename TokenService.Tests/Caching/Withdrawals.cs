@@ -7,16 +7,16 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Caching;
 
 /// <summary>
-/// Two servers that have a client in memory, and a change that both must obey. Their clocks stand still unless a test moves them, so that
-/// nothing that is known grows old.
+/// Two servers that have a client in memory, and a change that both must obey. Their clocks stand still unless a test
+/// moves them, so that nothing in memory expires by itself.
 /// </summary>
 [TestFixture]
 public sealed class Withdrawals
 {
     private const string NotHeld = "A scope is unknown or not held by this client.";
 
-    // What becomes of a client that asks for one scope.
-    private static readonly Withdrawal[] Known =
+    // Each change, and the answer that a client with one requested scope then gets.
+    private static readonly Withdrawal[] Changes =
     [
         new("secret revoked", "select token_service.revoke_secret(@id, @secretId)", Refused),
         new("secret expired", "update token_service.client_secret set expires_at = now() where id = @secretId", Refused),
@@ -60,7 +60,7 @@ public sealed class Withdrawals
         servers = [await TestServer.StartAsync(wire.ConnectionString, clock), await TestServer.StartAsync(wire.ConnectionString, clock)];
 
         await database.CreateClientAsync("other");
-        // A key that can sign, for the resource that will want it.
+        // The change to another signing algorithm needs a key of that algorithm that already signs.
         await database.ExecuteAsync("select token_service.create_resource('https://parcels.example.com', '{}', 'ES384')");
         await StepAsync();
         clock.Advance(servers[0].Services.GetRequiredService<SigningKeys>().Ring.Keys
@@ -78,7 +78,7 @@ public sealed class Withdrawals
     }
 
     [SetUp]
-    public async Task LetServersKnowTheClient()
+    public async Task PutClientInMemory()
     {
         wire.Speak();
         await database.ExecuteAsync(
@@ -89,8 +89,10 @@ public sealed class Withdrawals
         await database.ExecuteAsync("select token_service.set_policy(p_max_secret_age => '0')");
         number++;
         client = await database.CreateClientAsync($"client-{number}", $"read-{number} write-{number}", $"read-{number}", Resource);
-        // Old enough for a maximum age to end it.
-        await database.ExecuteAsync("update token_service.client_secret set created_at = now() - interval '2 days' where client_id = @Id", client);
+        // The secret is old enough for a maximum age to end it.
+        await database.ExecuteAsync(
+            "update token_service.client_secret set created_at = now() - interval '2 days' where client_id = @Id",
+            client);
 
         foreach (var server in servers)
         {
@@ -102,20 +104,20 @@ public sealed class Withdrawals
     }
 
     [TestCaseSource(nameof(Kinds))]
-    public async Task Every_server_obeys_at_once_what_it_hears_of(string kind)
+    public async Task Every_server_obeys_a_notification_at_once(string kind)
     {
-        var withdrawal = Known.Single(known => known.Kind == kind);
+        var withdrawal = Changes.Single(change => change.Kind == kind);
         await DoAsync(withdrawal.Sql);
-        await HaveHeardAsync();
+        await HaveReceivedNotificationsAsync();
 
         await EachAsync(withdrawal.IsObeyed);
     }
 
-    // Packets are dropped, nobody is told. Until the next heartbeat is due nothing can be noticed.
+    // The link drops packets without an error, so the server can notice nothing until the next heartbeat is due.
     [TestCaseSource(nameof(Kinds))]
     public async Task Every_server_obeys_three_seconds_after_its_link_falls_silent(string kind)
     {
-        var withdrawal = Known.Single(known => known.Kind == kind);
+        var withdrawal = Changes.Single(change => change.Kind == kind);
         wire.SilenceListeners();
         await DoAsync(withdrawal.Sql);
         clock.Advance(Second - Instant);
@@ -126,7 +128,7 @@ public sealed class Withdrawals
     }
 
     [Test]
-    public async Task A_deaf_server_knows_a_client_for_a_second()
+    public async Task A_server_that_does_not_listen_knows_a_client_for_a_second()
     {
         wire.SilenceListeners();
         clock.Advance(4 * Second);
@@ -141,12 +143,12 @@ public sealed class Withdrawals
     }
 
     [Test]
-    public async Task A_server_that_hears_again_has_forgotten_what_it_knew()
+    public async Task A_server_that_listens_again_has_emptied_its_cache()
     {
-        await DeafenAsync();
+        await DisableNotificationsAsync();
         await CutListenersAsync();
 
-        // Whatever it reads now, it might miss the news of.
+        // A server that does not listen might miss a change of what it reads now.
         await EachAsync(Granted);
         await DoAsync("select token_service.set_client_enabled(@id, false)");
         foreach (var server in servers)
@@ -156,12 +158,12 @@ public sealed class Withdrawals
     }
 
     [Test]
-    public async Task A_server_behind_a_pooler_of_transactions_knows_that_it_is_deaf()
+    public async Task A_server_behind_a_pooler_in_transaction_mode_detects_that_it_does_not_listen()
     {
         using var pooler = new DatabaseProxy(database);
         pooler.LendByTransaction();
         await using var server = await TestServer.StartAsync(pooler.ConnectionString, clock);
-        await Soon.IsAsync("it says so", () =>
+        await Soon.IsAsync("the warning is logged", () =>
         {
             clock.Advance(Second / 10);
             return server.Log.Lines.Any(line => line.Contains("a pooler in front of the database has to lend connections by the session"));
@@ -175,24 +177,24 @@ public sealed class Withdrawals
     }
 
     [Test]
-    public async Task Without_its_trigger_a_change_is_obeyed_after_ten_minutes()
+    public async Task A_change_without_a_notification_is_obeyed_after_ten_minutes()
     {
-        await DeafenAsync();
+        await DisableNotificationsAsync();
         var readAt = clock.GetUtcNow();
         await DoAsync("select token_service.set_client_enabled(@id, false)");
 
-        // Slowly, so that the heartbeat keeps up.
+        // The clock moves slowly, so that the heartbeat keeps up.
         var end = readAt + TimeSpan.FromMinutes(10);
         while (clock.GetUtcNow() < end - (2 * Second))
         {
             clock.Advance(2 * Second);
             var looks = 0;
-            await Soon.IsAsync("they hear", () =>
+            await Soon.IsAsync("the servers have had a heartbeat", () =>
             {
-                // A heartbeat that was not yet due to begin with: it is, a little later.
+                // The heartbeat may not have been due yet; a little later it is.
                 if (++looks % 100 == 0)
                     clock.Advance(Second / 10);
-                return servers.All(HasHeardLately);
+                return servers.All(HasRecentHeartbeat);
             });
         }
 
@@ -202,7 +204,7 @@ public sealed class Withdrawals
         await EachAsync(Refused);
     }
 
-    private static IEnumerable<string> Kinds() => Known.Select(known => known.Kind);
+    private static IEnumerable<string> Kinds() => Changes.Select(change => change.Kind);
 
     private void Granted(Answer answer) => answer.IsGrant(Scope);
 
@@ -225,7 +227,7 @@ public sealed class Withdrawals
             isAsExpected(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
     }
 
-    private async Task HaveHeardAsync()
+    private async Task HaveReceivedNotificationsAsync()
     {
         foreach (var server in servers)
             await server.HasReceivedNotificationsAsync();
@@ -237,8 +239,8 @@ public sealed class Withdrawals
             await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
     }
 
-    // Until the next test. A client that is disabled is told of twice: its tokens end too.
-    private Task DeafenAsync() => database.ExecuteAsync(
+    // Lasts until the next test. Disabling a client sends two notifications, because it also ends the client's tokens.
+    private Task DisableNotificationsAsync() => database.ExecuteAsync(
         """
         alter table token_service.client disable trigger client_notify;
         alter table token_service.tokens_not_before disable trigger tokens_not_before_notify
@@ -253,16 +255,20 @@ public sealed class Withdrawals
               and application_name = 'TokenService'
               and query in ('listen token_service', 'select 1')
             """);
-        await Soon.IsAsync("they know that they are deaf", () => !servers.Any(IsListening));
+        await Soon.IsAsync("the servers know that they do not listen", () => !servers.Any(IsListening));
     }
 
-    private static bool HasHeardLately(TestServer server) => server.Services.GetRequiredService<ChangeNotifications>().SilentFor <= Second;
+    private static bool HasRecentHeartbeat(TestServer server) =>
+        server.Services.GetRequiredService<ChangeNotifications>().SilentFor <= Second;
 
-    private static bool IsListening(TestServer server) => server.Services.GetRequiredService<ChangeNotifications>().IsListening;
+    private static bool IsListening(TestServer server) =>
+        server.Services.GetRequiredService<ChangeNotifications>().IsListening;
 
-    /// <summary>What can be taken from a client, and what the client then gets.</summary>
-    /// <param name="Kind">For people.</param>
-    /// <param name="Sql">Takes it from @id, which has @secretId and @scope of @resource.</param>
-    /// <param name="IsObeyed">Asserts that it is taken.</param>
+    /// <summary>
+    /// A change that withdraws or changes what a client gets, and the answer that the client then gets.
+    /// </summary>
+    /// <param name="Kind">The name of the change in the test output.</param>
+    /// <param name="Sql">Changes @id, which has @secretId and @scope of @resource.</param>
+    /// <param name="IsObeyed">Asserts that the answer obeys the change.</param>
     private sealed record Withdrawal(string Kind, string Sql, Action<Answer> IsObeyed);
 }

@@ -5,38 +5,38 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Limits;
 
-/// <summary>So many at once and one more with each interval, whatever the order of events.</summary>
+/// <summary>A key may take a burst at once and one more with each interval, for every history of attempts.</summary>
 [TestFixture]
 public sealed class RateLimits
 {
     private static readonly TimeSpan Tick = TimeSpan.FromTicks(1);
 
-    /// <param name="Pause">Ticks before it.</param>
-    /// <param name="Key">Whose.</param>
+    /// <param name="Pause">Ticks before the attempt.</param>
+    /// <param name="Key">The key that attempts.</param>
     private sealed record Attempt(int Pause, int Key);
 
     private static readonly Gen<(Rate Rate, Attempt[] Attempts)> Histories =
-        from atOnce in Gen.Choose(1, 8)
+        from burst in Gen.Choose(1, 8)
         from interval in Gen.Choose(1, 50)
         from attempts in (
             from pause in Gen.OneOf(Gen.Constant(0), Gen.Choose(1, 20), Gen.Choose(21, 500))
             from key in Gen.Choose(1, 2)
             select new Attempt(pause, key)).ArrayOf()
-        select (new Rate(atOnce, TimeSpan.FromTicks(interval)), attempts);
+        select (new Rate(burst, TimeSpan.FromTicks(interval)), attempts);
 
     [Test]
-    public void Nobody_has_more_than_the_rate_in_any_span_of_time() => Check((rate, attempts) =>
+    public void A_key_gets_no_more_and_no_less_than_the_rate_in_any_span_of_time() => Check((rate, attempts) =>
     {
         var clock = new FakeClock();
-        var allowances = new RateLimiter<int>(clock);
+        var limiter = new RateLimiter<int>(clock);
         var taken = new List<(int Key, long At)>();
         foreach (var attempt in attempts)
         {
             clock.Advance(TimeSpan.FromTicks(attempt.Pause));
             var now = clock.GetTimestamp();
-            if (allowances.TryTake(attempt.Key, rate, out _))
+            if (limiter.TryTake(attempt.Key, rate, out _))
                 taken.Add((attempt.Key, now));
-            // Nor less: what the rate allows since each earlier one is given.
+            // A refusal is right only when the rate is used up since some earlier attempt that was granted.
             else if (taken.Where(one => one.Key == attempt.Key).ToList() is var own && !own.Where(
                 (one, i) => own.Count - i >= rate.Burst + ((now - one.At) / rate.Interval.Ticks)).Any())
                 return false;
@@ -48,25 +48,25 @@ public sealed class RateLimits
     });
 
     [Test]
-    public void The_time_to_wait_is_told_truly() => Check((rate, attempts) =>
+    public void The_reported_wait_is_exact() => Check((rate, attempts) =>
     {
         var clock = new FakeClock();
-        var allowances = new RateLimiter<int>(clock);
+        var limiter = new RateLimiter<int>(clock);
         foreach (var attempt in attempts)
         {
             clock.Advance(TimeSpan.FromTicks(attempt.Pause));
-            var foretold = allowances.WaitFor(attempt.Key, rate);
-            var isTaken = allowances.TryTake(attempt.Key, rate, out var wait);
-            if (wait != foretold || isTaken != (wait == TimeSpan.Zero))
+            var predicted = limiter.WaitFor(attempt.Key, rate);
+            var isTaken = limiter.TryTake(attempt.Key, rate, out var wait);
+            if (wait != predicted || isTaken != (wait == TimeSpan.Zero))
                 return false;
             if (isTaken)
                 continue;
 
             clock.Advance(wait - Tick);
-            if (allowances.TryTake(attempt.Key, rate, out var left) || left != Tick)
+            if (limiter.TryTake(attempt.Key, rate, out var left) || left != Tick)
                 return false;
             clock.Advance(Tick);
-            if (!allowances.TryTake(attempt.Key, rate, out _))
+            if (!limiter.TryTake(attempt.Key, rate, out _))
                 return false;
         }
 
@@ -74,39 +74,39 @@ public sealed class RateLimits
     });
 
     [Test]
-    public void At_once_from_many_threads_no_more_are_taken()
+    public void Many_threads_together_take_no_more_than_the_burst()
     {
-        var allowances = new RateLimiter<string>(new FakeClock());
+        var limiter = new RateLimiter<string>(new FakeClock());
         var taken = 0;
         Parallel.For(0, 10_000, _ =>
         {
-            if (allowances.TryTake("one", new Rate(1000, TimeSpan.FromHours(1)), out var _))
+            if (limiter.TryTake("one", new Rate(1000, TimeSpan.FromHours(1)), out var _))
                 Interlocked.Increment(ref taken);
         });
         Assert.That(taken, Is.EqualTo(1000));
     }
 
     [Test]
-    public void Many_keys_are_forgotten_first_those_that_owe_nothing()
+    public void The_limiter_evicts_keys_with_an_unused_rate_first()
     {
         var clock = new FakeClock();
-        var allowances = new RateLimiter<int>(clock);
+        var limiter = new RateLimiter<int>(clock);
         var rate = new Rate(1, TimeSpan.FromHours(1));
         Take(0, 20_000);
         clock.Advance(TimeSpan.FromHours(1));
         Take(20_000, 40_000);
         Assert.That(Enumerable.Range(20_000, 40_000).Count(IsRefused), Is.EqualTo(40_000));
 
-        // Where that is not enough any are, so that memory has an end.
+        // When that is not enough, the limiter evicts any key, so that its memory is bounded.
         Take(60_000, 10_000);
         Assert.That(Enumerable.Range(20_000, 50_000).Count(IsRefused), Is.InRange(40_000, 50_000));
 
-        bool IsRefused(int key) => allowances.WaitFor(key, rate) > TimeSpan.Zero;
+        bool IsRefused(int key) => limiter.WaitFor(key, rate) > TimeSpan.Zero;
 
         void Take(int from, int count)
         {
             for (var key = from; key < from + count; key++)
-                allowances.TryTake(key, rate, out _);
+                limiter.TryTake(key, rate, out _);
         }
     }
 

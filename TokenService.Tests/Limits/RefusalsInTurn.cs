@@ -6,12 +6,15 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Limits;
 
-/// <summary>Of many callers that do not prove who they are, each waits for its turn to be told so. Here ten have a turn each second.</summary>
+/// <summary>
+/// The throttle delays the refusals of callers that fail to authenticate, so that they are sent one after another. Here
+/// it sends ten each second.
+/// </summary>
 [TestFixture]
 public sealed class RefusalsInTurn
 {
     private const int PerSecond = 10;
-    private const int AtOnce = 11; // ten of this second, and the first of the next
+    private const int Burst = 11; // ten of this second, and the first of the next
     private const int MaxInFlight = 16;
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(100);
 
@@ -19,7 +22,7 @@ public sealed class RefusalsInTurn
     private TestClient client = null!;
     private TestServer server = null!;
 
-    // Of the pace alone: each of its timers is one who waits.
+    // The clock of the throttle alone: each of its timers is one refusal that waits.
     private FakeClock clock = null!;
 
     [OneTimeSetUp]
@@ -36,16 +39,18 @@ public sealed class RefusalsInTurn
         server = await TestServer.StartAsync(
             database.ConnectionString,
             new FakeClock(),
-            services => services.AddSingleton(provider => new RefusalThrottle(provider.GetRequiredService<IOptions<LimitOptions>>(), clock)),
+            services => services.AddSingleton(
+                provider => new RefusalThrottle(provider.GetRequiredService<IOptions<LimitOptions>>(), clock)),
             $"Limits:RefusalsPerSecond={PerSecond}", $"Limits:RequestsInFlight={MaxInFlight}");
-        for (var i = 0; i < AtOnce; i++)
+        for (var i = 0; i < Burst; i++)
             await RefusedAsync();
     }
 
     [TearDown]
     public async Task StopServer()
     {
-        clock.Advance(TimeSpan.FromMinutes(1)); // lest it wait for those whom a failure left
+        // Otherwise a server would wait for the refusals that still wait after a failed test.
+        clock.Advance(TimeSpan.FromMinutes(1));
         await server.DisposeAsync();
     }
 
@@ -53,7 +58,7 @@ public sealed class RefusalsInTurn
     public async Task DropDatabase() => await database.DisposeAsync();
 
     [Test]
-    public async Task Each_waits_for_its_own_and_who_proves_who_it_is_does_not_wait()
+    public async Task Each_refusal_waits_for_its_turn_and_an_authenticated_client_does_not_wait()
     {
         var (first, second) = (await WaitingAsync(), await WaitingAsync());
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
@@ -68,9 +73,9 @@ public sealed class RefusalsInTurn
         await second;
     }
 
-    // Or a flood of them would keep everybody else out.
+    // Otherwise a flood of refusals would keep all other callers out.
     [Test]
-    public async Task Who_waits_is_not_in_flight()
+    public async Task A_waiting_refusal_is_not_a_request_in_flight()
     {
         var waiting = new List<Task>();
         for (var i = 0; i < MaxInFlight; i++)
@@ -82,12 +87,12 @@ public sealed class RefusalsInTurn
     }
 
     [Test]
-    public async Task Who_finds_no_turn_within_the_longest_wait_waits_as_long_and_takes_none()
+    public async Task A_refusal_without_a_turn_waits_the_longest_wait_and_takes_no_turn()
     {
         var (inTurn, late) = (new List<Task>(), new List<Task>());
         for (var wait = Turn; wait <= RefusalThrottle.MaxWait; wait += Turn)
             inTurn.Add(await WaitingAsync());
-        for (var i = 0; i < AtOnce; i++)
+        for (var i = 0; i < Burst; i++)
             late.Add(await WaitingAsync());
 
         Advance(RefusalThrottle.MaxWait - Turn, leaving: 1 + late.Count);
@@ -98,29 +103,30 @@ public sealed class RefusalsInTurn
         await next;
     }
 
-    // Without a server: it would take as many connections.
+    // The test asks the throttle directly: a server would need one connection for each waiting refusal.
     [Test]
-    public async Task Of_more_than_may_wait_each_is_told_at_once_until_others_go_away()
+    public async Task A_refusal_is_sent_at_once_when_the_queue_is_full_until_others_go_away()
     {
-        var pace = new RefusalThrottle(Options.Create(new LimitOptions { RefusalsPerSecond = PerSecond }), clock);
+        var throttle = new RefusalThrottle(Options.Create(new LimitOptions { RefusalsPerSecond = PerSecond }), clock);
         using var gone = new CancellationTokenSource();
-        var asked = Enumerable.Range(0, AtOnce + RefusalThrottle.MaxWaiting).Select(_ => WaitAsync(gone.Token)).ToList();
-        Assert.That(asked.Count(one => !one.IsCompleted), Is.EqualTo(RefusalThrottle.MaxWaiting));
-        for (var i = 0; i < AtOnce; i++)
+        var waiting = Enumerable.Range(0, Burst + RefusalThrottle.MaxWaiting)
+            .Select(_ => WaitAsync(gone.Token)).ToList();
+        Assert.That(waiting.Count(one => !one.IsCompleted), Is.EqualTo(RefusalThrottle.MaxWaiting));
+        for (var i = 0; i < Burst; i++)
             Assert.That(WaitAsync(gone.Token).IsCompleted, Is.True);
 
         await gone.CancelAsync();
-        await Task.WhenAll(asked);
+        await Task.WhenAll(waiting);
         Assert.That(WaitAsync(CancellationToken.None).IsCompleted, Is.False);
 
-        Task WaitAsync(CancellationToken ct) => pace.WaitAsync(ct).AsTask();
+        Task WaitAsync(CancellationToken ct) => throttle.WaitAsync(ct).AsTask();
     }
 
     [Test]
-    public async Task After_a_quiet_while_all_is_as_before()
+    public async Task A_quiet_minute_restores_the_burst()
     {
         clock.Advance(TimeSpan.FromMinutes(1));
-        for (var i = 0; i < AtOnce; i++)
+        for (var i = 0; i < Burst; i++)
             await RefusedAsync();
         var one = await WaitingAsync();
         Advance(Turn, leaving: 0);
@@ -130,18 +136,18 @@ public sealed class RefusalsInTurn
     private async Task RefusedAsync() =>
         (await TokenRequestBuilder.For(new TestClient("nobody", GeneratedSecret.Create().Value)).SendAsync(server)).IsInvalidClient();
 
-    // Looked at before anybody is awaited, who might never come.
+    // The timers are counted before the test awaits an answer, because that answer might never come.
     private void Advance(TimeSpan time, int leaving)
     {
         clock.Advance(time);
-        Assert.That(clock.Timers, Is.EqualTo(leaving), "so many wait yet");
+        Assert.That(clock.Timers, Is.EqualTo(leaving), "refusals that still wait");
     }
 
-    /// <summary>Once one more waits, its answer to come.</summary>
+    /// <summary>Sends a request and returns, once its refusal waits, the answer to come.</summary>
     private async Task<Task> WaitingAsync()
     {
         var (waiting, answer) = (clock.Timers, RefusedAsync());
-        await Soon.IsAsync("it waits", () => clock.Timers == waiting + 1);
+        await Soon.IsAsync("the refusal waits", () => clock.Timers == waiting + 1);
         return answer;
     }
 }

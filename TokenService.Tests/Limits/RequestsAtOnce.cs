@@ -5,11 +5,13 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Limits;
 
-/// <summary>No more requests are answered at once than are configured. Here the smallest number there may be.</summary>
+/// <summary>
+/// The server answers only a configured number of requests at once. Here that is the smallest number allowed.
+/// </summary>
 [TestFixture]
 public sealed class RequestsAtOnce
 {
-    private const int Most = 16;
+    private const int MaxInFlight = 16;
 
     private readonly HashingGate hashing = new();
     private Database database = null!;
@@ -23,7 +25,7 @@ public sealed class RequestsAtOnce
         client = await database.CreateClientAsync("billing");
         server = await TestServer.StartAsync(
             database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => hashing.NewThreads()),
-            $"Limits:RequestsInFlight={Most}", "Limits:FailuresPerSource=10000",
+            $"Limits:RequestsInFlight={MaxInFlight}", "Limits:FailuresPerSource=10000",
             $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}");
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
     }
@@ -38,13 +40,13 @@ public sealed class RequestsAtOnce
     }
 
     [Test]
-    public async Task One_more_is_refused_until_others_are_answered()
+    public async Task A_request_over_the_limit_is_refused_until_others_are_answered()
     {
         hashing.Close();
-        var waiting = Enumerable.Range(0, Most)
+        var waiting = Enumerable.Range(0, MaxInFlight)
             .Select(i => TokenRequestBuilder.For(new TestClient($"nobody-{i}", $"a guess {i}")).SendAsync(server)).ToList();
         var inFlight = server.Services.GetRequiredService<ConcurrencyLimit>();
-        await Soon.IsAsync("all of them wait", () => inFlight.Count == Most);
+        await Soon.IsAsync("all of them wait", () => inFlight.Count == MaxInFlight);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
         Assert.That((await server.GetAsync("/.well-known/jwks.json")).Status, Is.EqualTo(200));
@@ -56,12 +58,13 @@ public sealed class RequestsAtOnce
     }
 
     [Test]
-    public async Task One_that_is_refused_leaves_too()
+    public async Task A_refused_request_frees_its_place()
     {
-        for (var i = 0; i <= Most; i++)
+        for (var i = 0; i <= MaxInFlight; i++)
         {
             (await TokenRequestBuilder.Anonymous().SendAsync(server)).IsInvalidClient();
-            (await TokenRequestBuilder.For(client with { Secret = "a wrong one" + client.Secret }).With("client_secret", "x").SendAsync(server))
+            (await TokenRequestBuilder.For(client with { Secret = "a wrong one" + client.Secret })
+                    .With("client_secret", "x").SendAsync(server))
                 .IsError(400, "invalid_request", "The client authenticates in more than one way.");
             (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
                 .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
@@ -70,19 +73,19 @@ public sealed class RequestsAtOnce
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
     }
 
-    // Or a few slow callers could keep everybody else out.
+    // Otherwise a few slow callers could keep all others out.
     [Test]
-    public async Task A_body_that_has_not_come_does_not_count()
+    public async Task A_request_whose_body_has_not_arrived_does_not_count()
     {
         var slow = new List<Stream>();
-        for (var i = 0; i <= Most; i++)
+        for (var i = 0; i <= MaxInFlight; i++)
         {
             var connection = await server.ConnectAsync();
             slow.Add(connection);
             await connection.WriteAsync(Encoding.ASCII.GetBytes(
                 "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n"
                 + "Expect: 100-continue\r\n\r\n"));
-            // It says so once it reads the body.
+            // The server sends 100 Continue once it reads the body.
             var line = new byte[25];
             await connection.ReadExactlyAsync(line);
             Assert.That(Encoding.ASCII.GetString(line), Is.EqualTo("HTTP/1.1 100 Continue\r\n\r\n"));

@@ -3,7 +3,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Limits;
 
-/// <summary>A client may have a ceiling of tokens per minute, and is told what to do about it.</summary>
+/// <summary>
+/// A client may have a rate limit of tokens per minute, and the refusal says what the client should do.
+/// </summary>
 [TestFixture]
 public sealed class TokensPerMinute : ServerFixture
 {
@@ -13,13 +15,13 @@ public sealed class TokensPerMinute : ServerFixture
     [SetUp]
     public async Task CreateClient()
     {
-        // The test before may have moved the clock so far that a heartbeat was late, and the next is not due.
+        // The previous test may have moved the clock so far that a heartbeat was late and the next is not yet due.
         await Server.IsListeningAsync(() => Server.Clock.Advance(TimeSpan.FromSeconds(0.1)));
         client = await Database.CreateClientAsync($"client-{++number}");
     }
 
     [Test]
-    public async Task So_many_are_given_at_once_and_then_one_with_each_part_of_a_minute()
+    public async Task A_client_gets_its_tokens_per_minute_at_once_and_then_one_with_each_part_of_a_minute()
     {
         await LimitAsync(2);
         await IsGrantedAsync(2);
@@ -37,7 +39,7 @@ public sealed class TokensPerMinute : ServerFixture
     }
 
     [Test]
-    public async Task Others_are_not_concerned()
+    public async Task The_rate_limit_of_one_client_does_not_affect_another_client()
     {
         await LimitAsync(1);
         await IsGrantedAsync(1);
@@ -47,7 +49,7 @@ public sealed class TokensPerMinute : ServerFixture
     }
 
     [Test]
-    public async Task What_gets_no_token_does_not_count()
+    public async Task A_refused_request_does_not_count()
     {
         await LimitAsync(1);
         (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(Server))
@@ -56,9 +58,9 @@ public sealed class TokensPerMinute : ServerFixture
         await IsGrantedAsync(1);
     }
 
-    // A stranger learns nothing of it, nor can he use it up.
+    // A stranger can neither learn of the rate limit nor use it up.
     [Test]
-    public async Task Who_is_not_the_client_is_refused_as_ever()
+    public async Task A_caller_that_fails_to_authenticate_gets_the_usual_refusal()
     {
         await LimitAsync(1);
         await IsGrantedAsync(1);
@@ -66,7 +68,7 @@ public sealed class TokensPerMinute : ServerFixture
     }
 
     [Test]
-    public async Task A_ceiling_that_is_changed_or_taken_away_is_obeyed()
+    public async Task A_changed_or_removed_rate_limit_is_obeyed()
     {
         await IsGrantedAsync(3);
         await LimitAsync(1);

@@ -10,8 +10,9 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Limits;
 
 /// <summary>
-/// Wrong secrets that had to be hashed are counted, for whom they were tried on and for where they came from; over either budget the next
-/// is refused before it is hashed. Here three for one client, five for one address; nobody else pays for them.
+/// The server counts wrong secrets that had to be hashed, for each client and for each address. Over either rate limit
+/// the next secret is refused before it is hashed. Here the limits are three for one client and five for one address;
+/// other clients and addresses are not affected.
 /// </summary>
 [TestFixture, Rfc(6749, "2.3.1"), Rfc(6749, "2.3.1e")]
 public sealed class WrongSecrets
@@ -44,14 +45,14 @@ public sealed class WrongSecrets
         await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
     }
 
-    // A caller cannot tell by it which ids there are, and how they authenticate.
+    // A caller cannot tell from the answers which ids exist and how they authenticate.
     [TestCase("unknown")]
     [TestCase("generated")]
     [TestCase("imported")]
     [TestCase("disabled")]
     [TestCase("by post")]
     [Rfc(6749, "5.2f")]
-    public async Task Every_id_gets_the_same_answers_all_along_the_way(string kind)
+    public async Task Every_id_gets_the_same_answers_up_to_the_rate_limit_and_beyond_it(string kind)
     {
         var id = $"some-{++number}";
         if (kind != "unknown")
@@ -75,7 +76,7 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task An_address_has_a_budget_of_its_own()
+    public async Task An_address_has_a_rate_limit_of_its_own()
     {
         var address = Address();
         for (var i = 0; i < 5; i++)
@@ -90,15 +91,16 @@ public sealed class WrongSecrets
 
     [TestCase("2001:db8:0:{0}::1", "2001:db8:0:{0}:ffff:ffff:ffff:ffff", true, Description = "One /64.")]
     [TestCase("2001:db8:1:{0}::1", "2001:db8:2:{0}::1", false)]
-    [TestCase("203.0.113.{0}", "::ffff:203.0.113.{0}", true, Description = "How a socket for both families writes it.")]
+    [TestCase("203.0.113.{0}", "::ffff:203.0.113.{0}", true,
+        Description = "A dual-stack socket writes IPv4 addresses in this form.")]
     [TestCase("::ffff:198.18.1.{0}", "::ffff:198.18.2.{0}", false)]
-    public async Task One_address_is_one_however_it_is_written(string first, string second, bool isOne)
+    public async Task Several_spellings_of_one_address_share_one_rate_limit(string first, string second, bool isSame)
     {
         number++;
         for (var i = 0; i < 5; i++)
             (await TryAsync($"anybody-{++number}", "a guess", Named(first))).IsInvalidClient();
         var answer = await TryAsync($"anybody-{++number}", "a guess", Named(second));
-        if (isOne)
+        if (isSame)
             IsTooMany(answer, seconds: 12);
         else
             answer.IsInvalidClient();
@@ -106,10 +108,10 @@ public sealed class WrongSecrets
         string Named(string address) => string.Format(CultureInfo.InvariantCulture, address, 77);
     }
 
-    // Or anybody could choose a new address for each guess.
+    // Otherwise a caller could claim a new address for each guess.
     [TestCase("192.0.2.7", false, Description = "A proxy that is listed.")]
     [TestCase("198.51.100.7", true)]
-    public async Task An_address_that_is_forwarded_counts_only_from_a_listed_proxy(string peer, bool isPeerCounted)
+    public async Task A_forwarded_address_counts_only_from_a_listed_proxy(string peer, bool isPeerCounted)
     {
         for (var i = 0; i < 5; i++)
             (await FromAsync(peer, $"203.0.113.{100 + i}")).IsInvalidClient();
@@ -125,7 +127,7 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task Over_the_budget_nothing_is_hashed()
+    public async Task A_secret_over_the_rate_limit_is_not_hashed()
     {
         var (id, address) = ($"some-{++number}", Address());
         await ExhaustAsync(id, address);
@@ -136,9 +138,9 @@ public sealed class WrongSecrets
         Assert.That(hashing.Count, Is.EqualTo(before));
     }
 
-    // What costs no hash tells a guesser nothing, and is not counted.
+    // A secret that costs no hash tells a guesser nothing, so it is not counted.
     [Test]
-    public async Task A_secret_that_names_no_row_or_is_damaged_is_refused_as_often_as_it_comes()
+    public async Task A_damaged_secret_or_one_with_an_unknown_selector_is_not_counted()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         var before = hashing.Count;
@@ -153,7 +155,7 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task A_secret_that_is_right_costs_nothing_of_the_budget()
+    public async Task A_right_secret_is_not_counted()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         for (var i = 0; i < 10; i++)
@@ -165,22 +167,22 @@ public sealed class WrongSecrets
         await ExhaustAsync(client.Id, address);
     }
 
-    // Its address and its id are as bad as can be.
+    // Both the id and the address of this client are over their rate limits.
     [Test]
-    public async Task A_client_that_is_recognised_is_untouched()
+    public async Task A_client_with_a_verified_secret_is_not_limited()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
         (await TryAsync(client.Id, client.Secret, address)).IsGrant("invoices:read");
 
         await ExhaustAsync(client.Id, address);
-        await ExhaustAsync($"other-{number}", address, left: 2);
+        await ExhaustAsync($"other-{number}", address, remaining: 2);
         (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
         (await TryAsync(client.Id, client.Secret, address)).IsGrant("invoices:read");
     }
 
     [Test]
-    public async Task A_client_that_was_recognised_before_is_untouched()
+    public async Task A_client_whose_secret_was_verified_earlier_is_not_limited()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
@@ -192,22 +194,23 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task A_generated_secret_is_untouched_the_first_time_too()
+    public async Task A_generated_secret_is_not_limited_even_the_first_time()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "imported"), Address());
         await ExhaustAsync(client.Id, address);
-        await ExhaustAsync($"other-{number}", address, left: 2);
+        await ExhaustAsync($"other-{number}", address, remaining: 2);
         (await TryAsync(client.Id, client.Secret, address)).IsGrant("invoices:read");
     }
 
-    // Whoever knows the selector may guess at that row alone.
+    // A caller that knows a selector can guess only at the secret with that selector.
     [Test]
-    public async Task Of_generated_secrets_each_row_has_a_budget()
+    public async Task Each_generated_secret_has_a_rate_limit_of_its_own()
     {
         var (client, address) = (await CreateAsync($"some-{++number}", "generated"), Address());
         var wrong = GeneratedSecret.Create();
         await database.ExecuteAsync(
-            "select token_service.add_secret(@Id, @Selector, @digest)", new { client.Id, wrong.Selector, digest = Database.Digest("another") });
+            "select token_service.add_secret(@Id, @Selector, @digest)",
+            new { client.Id, wrong.Selector, digest = Database.Digest("another") });
 
         for (var i = 0; i < 3; i++)
             (await TryAsync(client.Id, wrong.Value, Address())).IsInvalidClient();
@@ -216,7 +219,7 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task A_caller_who_does_not_wait_for_the_answer_is_counted()
+    public async Task A_guess_of_a_caller_that_disconnects_is_counted()
     {
         var client = await CreateAsync($"some-{++number}", "imported");
         var authenticator = server.Services.GetRequiredService<ClientAuthenticator>();
@@ -239,7 +242,7 @@ public sealed class WrongSecrets
     }
 
     [Test]
-    public async Task Guesses_at_once_are_no_more_than_the_budget()
+    public async Task Concurrent_guesses_do_not_exceed_the_rate_limit()
     {
         var client = await CreateAsync($"some-{++number}", "imported");
         await server.HasReceivedNotificationsAsync();
@@ -248,15 +251,16 @@ public sealed class WrongSecrets
         var before = hashing.Count;
         hashing.Close();
         var guesses = Enumerable.Range(0, 20).Select(i => authenticator.AuthenticateAsync(
-            new ClientCredentials.Basic(client.Id, PresentedSecret.Parse($"guess {i}")), source: null, CancellationToken.None).AsTask()).ToList();
+            new ClientCredentials.Basic(client.Id, PresentedSecret.Parse($"guess {i}")), source: null,
+            CancellationToken.None).AsTask()).ToList();
         hashing.Open();
         await Task.WhenAll(guesses);
         Assert.That(hashing.Count - before, Is.EqualTo(3));
     }
 
-    private async Task ExhaustAsync(string id, string address, int left = 3)
+    private async Task ExhaustAsync(string id, string address, int remaining = 3)
     {
-        for (var i = 0; i < left; i++)
+        for (var i = 0; i < remaining; i++)
             (await TryAsync(id, $"guess {i}", address)).IsInvalidClient();
         Assert.That((await TryAsync(id, "one guess more", address)).Status, Is.EqualTo(429));
     }
@@ -274,7 +278,7 @@ public sealed class WrongSecrets
         return client;
     }
 
-    // One that no other test uses.
+    // An address that no other test uses.
     private string Address(int of = 0) => $"10.{of}.{number / 200}.{number++ % 200}";
 
     private static void IsTooMany(Answer answer, int seconds) => answer.IsError(

@@ -5,8 +5,9 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Outages;
 
 /// <summary>
-/// The same promises as in <see cref="WhileTheDatabaseIsAway"/>, with a PostgreSQL that is really stopped and started again. The server's
-/// clock stands still unless a test moves it: whoever waited for a time-out would wait for ever.
+/// The same promises as in <see cref="WhileTheDatabaseIsUnavailable"/>, with a PostgreSQL that is really stopped and
+/// started again. The server's clock stands still unless a test moves it, so a request that waited for a time-out would
+/// wait for ever.
 /// </summary>
 [TestFixture]
 public sealed class WhileTheDatabaseIsStopped
@@ -57,7 +58,7 @@ public sealed class WhileTheDatabaseIsStopped
     public async Task A_known_client_is_served_and_others_are_refused_at_once([Values] Shutdown shutdown)
     {
         await StopAsync(shutdown);
-        // At first there are connections that have died, then there are none to be had.
+        // First the pool has broken connections, then it can open no new ones.
         for (var i = 0; i < 3; i++)
         {
             await IsServedAsync(known);
@@ -81,7 +82,7 @@ public sealed class WhileTheDatabaseIsStopped
     }
 
     [Test]
-    public async Task Started_again_it_is_used_again_without_a_restart_of_ours([Values] Shutdown shutdown)
+    public async Task A_restarted_database_is_used_again_without_a_restart_of_the_server([Values] Shutdown shutdown)
     {
         await StopAsync(shutdown);
         server.Clock.Advance(ServeWhileAway);
@@ -92,7 +93,7 @@ public sealed class WhileTheDatabaseIsStopped
 
         await postgres.StartAsync();
         var made = await database.CreateClientAsync($"made-{number}");
-        await HearsAgainAsync();
+        await ListensAgainAsync();
         foreach (var client in new[] { known, neverRead, made })
             await IsServedAsync(client);
         await IsAsync("/healthz/live", 200, "Healthy");
@@ -100,9 +101,10 @@ public sealed class WhileTheDatabaseIsStopped
     }
 
     [Test]
-    public async Task What_was_withdrawn_by_the_last_commit_before_the_stop_is_refused_after_it([Values] Shutdown shutdown)
+    public async Task A_secret_revoked_by_the_last_commit_before_the_stop_is_refused_after_it(
+        [Values] Shutdown shutdown)
     {
-        // The news of it is lost: in this role no trigger fires.
+        // The server gets no notification, because in this role no trigger fires.
         await database.ExecuteAsync(
             """
             begin;
@@ -115,39 +117,40 @@ public sealed class WhileTheDatabaseIsStopped
         await IsServedAsync(known);
 
         await postgres.StartAsync();
-        await HearsAgainAsync();
+        await ListensAgainAsync();
         await IsRefusedAsync(known);
     }
 
     [Test]
-    public async Task What_is_withdrawn_before_we_are_back_is_served_to_nobody_once_anybody_is_answered()
+    public async Task A_secret_revoked_before_the_server_listens_again_is_refused_once_the_database_has_answered()
     {
         await StopAsync(Shutdown.Fast);
         await postgres.StartAsync();
         await database.ExecuteAsync("update token_service.client_secret set revoked_at = now() where client_id = @Id", known);
         await IsServedAsync(known);
 
-        await Soon.IsAsync("it is asked for somebody else, and answers", async () =>
+        await Soon.IsAsync("the database answers for another client", async () =>
         {
             server.Clock.Advance(Second);
             return (await SendAsync(neverRead)).Status == 200;
         });
         await IsRefusedAsync(known);
-        await HearsAgainAsync();
+        await ListensAgainAsync();
         await IsRefusedAsync(known);
     }
 
-    // Until the server knows, and may not take what it has in memory for fresh.
+    // Returns when the server knows of the outage and no longer takes its cache for fresh.
     private async Task StopAsync(Shutdown shutdown)
     {
         await postgres.StopAsync(shutdown);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
+        await Soon.IsAsync(
+            "the server does not listen", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
         server.Clock.Advance(Second);
         await IsServedAsync(known);
         await IsUnavailableAsync(new TestClient("the-first", known.Secret));
     }
 
-    private Task HearsAgainAsync() => server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
+    private Task ListensAgainAsync() => server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
 
     private async Task IsServedAsync(TestClient client) => (await SendAsync(client)).IsGrant("invoices:read");
 
@@ -156,7 +159,7 @@ public sealed class WhileTheDatabaseIsStopped
     private async Task IsUnavailableAsync(TestClient client)
     {
         var answering = SendAsync(client);
-        await Soon.IsAsync("it is refused", () => answering.IsCompleted);
+        await Soon.IsAsync("the request is answered", () => answering.IsCompleted);
         (await answering).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
     }

@@ -5,11 +5,12 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Outages;
 
 /// <summary>
-/// A token that was asked about, of a client that is known, is answered from memory up to the stated age; of others nobody can say whether
-/// they were revoked. The rules are those of <see cref="WhileTheDatabaseIsAway"/>.
+/// A token that was introspected before, of a client that is known, is answered from memory up to the stated age. For
+/// other tokens the server cannot know whether they were revoked. The rules are those of
+/// <see cref="WhileTheDatabaseIsUnavailable"/>.
 /// </summary>
 [TestFixture, Rfc(7662, "4a")]
-public sealed class IntrospectionWhileTheDatabaseIsAway
+public sealed class IntrospectionWhileTheDatabaseIsUnavailable
 {
     private static readonly TimeSpan ServeWhileAway = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
@@ -22,7 +23,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     private TestClient client = null!;
     private string known = null!;
     private string unknown = null!;
-    private DateTimeOffset wentAt;
+    private DateTimeOffset outageStart;
 
     [SetUp]
     public async Task StartServer()
@@ -45,51 +46,55 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task A_known_token_is_answered_up_to_the_stated_age([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_known_token_is_answered_up_to_the_stated_age(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         (await AskAsync(known)).IsActive(known);
-        server.Clock.Advance(ServeWhileAway - Away - Instant);
+        server.Clock.Advance(ServeWhileAway - OutageDuration - Instant);
         (await AskAsync(known)).IsActive(known);
 
-        // At once, since the database was asked an instant ago: the clock stands still.
+        // The refusal comes at once, although the clock stands still: the server asked the database an instant ago.
         server.Clock.Advance(Instant);
         IsUnavailable(await AskAsync(known));
         IsUnavailable(await AskAsync(known));
     }
 
     [Test]
-    public async Task With_an_age_of_zero_none_is([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_known_token_is_not_answered_when_the_stated_age_is_zero(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
         await server.DisposeAsync();
         await StartServerAsync("Clients:ServeWhileAway=00:00:00");
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsUnavailableAsync(known);
     }
 
     [Test]
-    public async Task Nobody_says_that_a_token_is_good_that_may_have_been_revoked([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_token_that_may_have_been_revoked_is_not_answered(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsUnavailableAsync(unknown);
         (await AskAsync(known)).IsActive(known);
     }
 
     [Test]
-    public async Task A_token_of_a_client_that_was_never_read([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_token_of_a_client_that_was_never_read_is_not_answered(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
         await using var other = await TestServer.StartAsync(database.ConnectionString, server.Clock);
         var stranger = await database.CreateClientAsync("stranger");
         var token = (await TokenRequestBuilder.For(stranger).SendAsync(other)).Token.EncodedToken;
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
 
         await IsUnavailableAsync(token);
     }
 
     [Test]
-    public async Task What_needs_no_database_is_answered_without_it([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_token_that_needs_no_database_is_answered([Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
 
         (await AskAsync("rubbish")).IsInactive();
         (await AskAsync(new Forgery(known).WithDamagedSignature())).IsInactive();
@@ -99,37 +104,39 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task A_token_that_expires_meanwhile_is_inactive([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_token_that_expires_during_the_outage_is_inactive(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
         await database.ExecuteAsync("select token_service.update_client('billing', p_token_lifetime => '1 minute')");
         await server.HasReceivedNotificationsAsync();
         var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token.EncodedToken;
         (await AskAsync(token)).IsActive(token);
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         (await AskAsync(token)).IsActive(token);
 
-        server.Clock.Advance(TimeSpan.FromMinutes(1) - Away);
+        server.Clock.Advance(TimeSpan.FromMinutes(1) - OutageDuration);
         (await AskAsync(token)).IsInactive();
         (await AskAsync(known)).IsActive(known);
     }
 
     [Test]
-    public async Task What_was_inactive_stays_so([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task An_inactive_token_stays_inactive([Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
         (await TokenRequestBuilder.Revoke(client, unknown).SendAsync(server)).IsDone(contentType: null);
         await server.HasReceivedNotificationsAsync();
         (await AskAsync(unknown)).IsInactive();
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
 
         (await AskAsync(unknown)).IsInactive();
     }
 
     [Test]
-    public async Task Back_again_what_was_revoked_meanwhile_is_inactive([Values] WhileTheDatabaseIsAway.Trouble trouble)
+    public async Task A_token_revoked_during_the_outage_is_inactive_after_it(
+        [Values] WhileTheDatabaseIsUnavailable.Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         (await AskAsync(known)).IsActive(known);
-        // By a replica that reaches it.
+        // Another replica, which reaches the database, revokes the token.
         await using var other = await TestServer.StartAsync(database.ConnectionString, server.Clock);
         (await TokenRequestBuilder.Revoke(client, known).SendAsync(other)).IsDone(contentType: null);
         (await AskAsync(known)).IsActive(known);
@@ -137,7 +144,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
         wire.Mend();
         wire.Speak();
         await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
-        await Soon.IsAsync("it is inactive, and active no more", async () =>
+        await Soon.IsAsync("the token is inactive, and never active again", async () =>
         {
             server.Clock.Advance(Second / 10);
             var answer = await AskAsync(known);
@@ -151,7 +158,7 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
     private async Task StartServerAsync(params string[] settings)
     {
         server = await TestServer.StartAsync(
-            // Whoever is held up waits for the test, however slow it is.
+            // A blocked query waits for the test, however slow the test is.
             $"{wire.ConnectionString};Command Timeout=60", new FakeClock(),
             [.. settings, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}"]);
         await server.IsListeningAsync();
@@ -160,28 +167,30 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
         (await AskAsync(known)).IsActive(known);
     }
 
-    /// <summary>For how long the database has been away.</summary>
-    private TimeSpan Away => server.Clock.GetUtcNow() - wentAt;
+    /// <summary>How long the database has been unavailable.</summary>
+    private TimeSpan OutageDuration => server.Clock.GetUtcNow() - outageStart;
 
-    // Until the server knows, which takes one request that waits for a client and one that waits for a token, as long as one may.
-    private async Task GoAwayAsync(WhileTheDatabaseIsAway.Trouble trouble)
+    // Returns when the server knows of the outage. The server learns of it from one request that waits for a client and
+    // one that waits for a token, each for the longest time allowed.
+    private async Task StartOutageAsync(WhileTheDatabaseIsUnavailable.Outage outage)
     {
-        wentAt = server.Clock.GetUtcNow();
-        if (trouble == WhileTheDatabaseIsAway.Trouble.Hangs)
+        outageStart = server.Clock.GetUtcNow();
+        if (outage == WhileTheDatabaseIsUnavailable.Outage.Hangs)
             wire.SilenceAll();
         else
             wire.Cut();
         server.Clock.Advance(ChangeNotifications.MaxSilence);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
-        await PatientlyAsync(TokenRequestBuilder.For(client with { Id = "the-first" }));
-        await PatientlyAsync(TokenRequestBuilder.Introspect(api, known));
+        await Soon.IsAsync(
+            "the server does not listen", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
+        await SendAndWaitAsync(TokenRequestBuilder.For(client with { Id = "the-first" }));
+        await SendAndWaitAsync(TokenRequestBuilder.Introspect(api, known));
     }
 
-    // Whoever has to ask the database waits for it, for a second of the server's clock.
-    private async Task<Answer> PatientlyAsync(TokenRequestBuilder request)
+    // A request that needs the database waits for it for one second of the server's clock.
+    private async Task<Answer> SendAndWaitAsync(TokenRequestBuilder request)
     {
         var answering = request.SendAsync(server);
-        await Soon.IsAsync("it is answered", () =>
+        await Soon.IsAsync("the request is answered", () =>
         {
             if (!answering.IsCompleted)
                 server.Clock.Advance(Second / 10);
@@ -190,7 +199,8 @@ public sealed class IntrospectionWhileTheDatabaseIsAway
         return await answering;
     }
 
-    private async Task IsUnavailableAsync(string token) => IsUnavailable(await PatientlyAsync(TokenRequestBuilder.Introspect(api, token)));
+    private async Task IsUnavailableAsync(string token) =>
+        IsUnavailable(await SendAndWaitAsync(TokenRequestBuilder.Introspect(api, token)));
 
     private static void IsUnavailable(Answer answer) => answer.IsError(
         503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));

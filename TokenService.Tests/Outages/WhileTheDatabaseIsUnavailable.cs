@@ -7,11 +7,12 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Outages;
 
 /// <summary>
-/// What is promised for a database that is away, whether its connections break or it accepts them and never answers: known clients are
-/// served from memory up to a stated age, nobody else is, and nothing is granted that the database had not granted.
+/// The promises for a database that is unavailable, whether its connections break or it accepts them and never answers:
+/// known clients are served from memory up to a stated age, other clients are refused, and the server grants nothing
+/// that the database had not granted.
 /// </summary>
 [TestFixture]
-public sealed class WhileTheDatabaseIsAway
+public sealed class WhileTheDatabaseIsUnavailable
 {
     private const string Imported = "a secret of another system";
 
@@ -23,7 +24,7 @@ public sealed class WhileTheDatabaseIsAway
     private DatabaseProxy wire = null!;
     private TestServer server = null!;
     private TestClient client = null!;
-    private DateTimeOffset wentAt;
+    private DateTimeOffset outageStart;
 
     [SetUp]
     public async Task StartServer()
@@ -46,34 +47,34 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task A_known_client_is_served_up_to_the_stated_age([Values] Trouble trouble)
+    public async Task A_known_client_is_served_up_to_the_stated_age([Values] Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsServedAsync(client);
-        server.Clock.Advance(ServeWhileAway - Away - Instant);
+        server.Clock.Advance(ServeWhileAway - OutageDuration - Instant);
         await IsServedAsync(client);
         await IsServedAsync(client);
 
-        // At once, since the database was asked an instant ago: the clock stands still.
+        // The refusal comes at once, although the clock stands still: the server asked the database an instant ago.
         server.Clock.Advance(Instant);
         IsUnavailable(await SendAsync(client));
         IsUnavailable(await SendAsync(client));
     }
 
     [Test]
-    public async Task With_an_age_of_zero_a_known_client_is_refused_at_once([Values] Trouble trouble)
+    public async Task A_known_client_is_refused_at_once_when_the_stated_age_is_zero([Values] Outage outage)
     {
         await server.DisposeAsync();
         await StartServerAsync("Clients:ServeWhileAway=00:00:00");
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsUnavailableAsync(client);
     }
 
     [Test]
-    public async Task Others_are_refused_at_once([Values] Trouble trouble)
+    public async Task A_client_that_is_not_known_is_refused_at_once([Values] Outage outage)
     {
         var other = await database.CreateClientAsync("never-read");
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsUnavailableAsync(other);
         await IsUnavailableAsync(client with { Id = "unknown" });
         await IsUnavailableAsync(client with { Id = "unknown", Secret = Imported });
@@ -81,14 +82,14 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task Nothing_is_granted_that_the_database_had_not_granted([Values] Trouble trouble)
+    public async Task The_server_grants_nothing_that_the_database_had_not_granted([Values] Outage outage)
     {
         var disabled = await database.CreateClientAsync("disabled");
         await database.ExecuteAsync("select token_service.set_client_enabled('disabled', false)");
-        // News that came later would have it forgotten.
+        // A notification that arrived later would remove the client from the cache.
         await server.HasReceivedNotificationsAsync();
         (await SendAsync(disabled)).IsInvalidClient();
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsServedAsync(client);
 
         (await SendAsync(disabled)).IsInvalidClient();
@@ -96,27 +97,28 @@ public sealed class WhileTheDatabaseIsAway
         (await SendAsync(client with { Secret = Imported + "!" })).IsInvalidClient();
         (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
             .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
-        // What it had granted is granted, be it proved for the first time.
-        (await TokenRequestBuilder.For(client with { Secret = Imported }).WithScope("invoices:write").SendAsync(server)).IsGrant("invoices:write");
+        // The database had granted this secret, so the server accepts it, although it verifies it for the first time.
+        (await TokenRequestBuilder.For(client with { Secret = Imported }).WithScope("invoices:write").SendAsync(server))
+            .IsGrant("invoices:write");
     }
 
     [Test]
-    public async Task A_secret_that_expires_meanwhile_is_refused([Values] Trouble trouble)
+    public async Task A_secret_that_expires_during_the_outage_is_refused([Values] Outage outage)
     {
         await database.ExecuteAsync(
             "update token_service.client_secret set expires_at = @at", new { at = server.Clock.GetUtcNow() + TimeSpan.FromMinutes(1) });
         await server.HasReceivedNotificationsAsync();
         await IsServedAsync(client);
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsServedAsync(client);
-        server.Clock.Advance(TimeSpan.FromMinutes(1) - Away);
+        server.Clock.Advance(TimeSpan.FromMinutes(1) - OutageDuration);
         (await SendAsync(client)).IsInvalidClient();
     }
 
     [Test]
-    public async Task Back_again_what_was_withdrawn_meanwhile_is_refused([Values] Trouble trouble)
+    public async Task A_client_disabled_during_the_outage_is_refused_after_it([Values] Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         await IsServedAsync(client);
         await database.ExecuteAsync("select token_service.set_client_enabled('billing', false)");
         await IsServedAsync(client);
@@ -124,7 +126,7 @@ public sealed class WhileTheDatabaseIsAway
         wire.Mend();
         wire.Speak();
         await server.IsListeningAsync(() => server.Clock.Advance(Second / 10));
-        await Soon.IsAsync("it is refused, and served no more", async () =>
+        await Soon.IsAsync("the client is refused, and never served again", async () =>
         {
             server.Clock.Advance(Second / 10);
             var answer = await SendAsync(client);
@@ -134,9 +136,9 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task Back_again_everybody_is_served_without_a_restart([Values] Trouble trouble)
+    public async Task Every_client_is_served_after_the_outage_without_a_restart([Values] Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         server.Clock.Advance(ServeWhileAway);
         await IsUnavailableAsync(client);
         var made = await database.CreateClientAsync("made-meanwhile");
@@ -152,13 +154,13 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task How_old_what_is_served_may_be_is_measured([Values] Trouble trouble)
+    public async Task The_age_of_the_data_that_is_served_is_measured([Values] Outage outage)
     {
         Assert.That(Age(), Is.Zero);
-        await GoAwayAsync(trouble);
-        Assert.That(Age(), Is.EqualTo(Away.TotalSeconds).And.GreaterThanOrEqualTo(3));
+        await StartOutageAsync(outage);
+        Assert.That(Age(), Is.EqualTo(OutageDuration.TotalSeconds).And.GreaterThanOrEqualTo(3));
         server.Clock.Advance(TimeSpan.FromSeconds(90));
-        Assert.That(Age(), Is.EqualTo(Away.TotalSeconds).And.GreaterThanOrEqualTo(93));
+        Assert.That(Age(), Is.EqualTo(OutageDuration.TotalSeconds).And.GreaterThanOrEqualTo(93));
 
         wire.Mend();
         wire.Speak();
@@ -167,11 +169,11 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task Readiness_says_so([Values] Trouble trouble)
+    public async Task Readiness_reports_the_outage([Values] Outage outage)
     {
-        await GoAwayAsync(trouble);
+        await StartOutageAsync(outage);
         var asking = server.Client.GetAsync("/healthz/ready");
-        await Soon.IsAsync("it is not ready", () =>
+        await Soon.IsAsync("the request is answered", () =>
         {
             server.Clock.Advance(Second);
             return asking.IsCompleted;
@@ -180,11 +182,11 @@ public sealed class WhileTheDatabaseIsAway
         Assert.That((int)answer.StatusCode, Is.EqualTo(503));
     }
 
-    // The clock stands still: whoever waited for the database would wait for ever.
+    // The clock stands still, so a request that waited for the database would wait for ever.
     [Test]
-    public async Task While_it_hangs_one_asks_and_nobody_waits_for_him()
+    public async Task Only_one_request_waits_for_a_hanging_database()
     {
-        await GoAwayAsync(Trouble.Hangs);
+        await StartOutageAsync(Outage.Hangs);
         await IsServedAsync(client);
         server.Clock.Advance(Second);
 
@@ -200,7 +202,7 @@ public sealed class WhileTheDatabaseIsAway
     }
 
     [Test]
-    public async Task An_unknown_id_is_remembered_until_the_client_is_made()
+    public async Task An_unknown_id_is_cached_until_the_client_is_created()
     {
         var unknown = new TestClient("shipping", "a guess");
         (await SendAsync(unknown)).IsInvalidClient();
@@ -216,36 +218,38 @@ public sealed class WhileTheDatabaseIsAway
     private async Task StartServerAsync(params string[] settings)
     {
         server = await TestServer.StartAsync(
-            // Whoever is held up waits for the test, however slow it is.
+            // A blocked query waits for the test, however slow the test is.
             $"{wire.ConnectionString};Command Timeout=60", new FakeClock(),
             [.. settings, $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}"]);
         await server.IsListeningAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
     }
 
-    /// <summary>For how long the database has been away.</summary>
-    private TimeSpan Away => server.Clock.GetUtcNow() - wentAt;
+    /// <summary>How long the database has been unavailable.</summary>
+    private TimeSpan OutageDuration => server.Clock.GetUtcNow() - outageStart;
 
-    // Until the server knows, which takes one request that waits as long as a request may.
-    private async Task GoAwayAsync(Trouble trouble)
+    // Returns when the server knows of the outage. The server learns of it from one request that waits for the longest
+    // time allowed.
+    private async Task StartOutageAsync(Outage outage)
     {
-        wentAt = server.Clock.GetUtcNow();
-        if (trouble == Trouble.Hangs)
+        outageStart = server.Clock.GetUtcNow();
+        if (outage == Outage.Hangs)
             wire.SilenceAll();
         else
             wire.Cut();
         server.Clock.Advance(ChangeNotifications.MaxSilence);
-        await Soon.IsAsync("the server is deaf", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
+        await Soon.IsAsync(
+            "the server does not listen", () => !server.Services.GetRequiredService<ChangeNotifications>().IsListening);
         await IsUnavailableAsync(client with { Id = "the-first" });
     }
 
     private async Task IsServedAsync(TestClient client) => (await SendAsync(client)).IsGrant("invoices:read");
 
-    // Whoever has to ask the database waits for it, for a second of the server's clock.
+    // A request that needs the database waits for it for one second of the server's clock.
     private async Task IsUnavailableAsync(TestClient client)
     {
         var answering = SendAsync(client);
-        await Soon.IsAsync("it is answered", () =>
+        await Soon.IsAsync("the request is answered", () =>
         {
             if (!answering.IsCompleted)
                 server.Clock.Advance(Second / 10);
@@ -266,8 +270,9 @@ public sealed class WhileTheDatabaseIsAway
         {
             InstrumentPublished = (instrument, listener) =>
             {
-                // Of the many servers of a run, this one.
-                if (instrument.Name == "token_service.clients.age" && instrument.Meter.Scope == server.Services.GetRequiredService<IMeterFactory>())
+                // A test run has many servers; the scope is this server's.
+                if (instrument.Name == "token_service.clients.age"
+                    && instrument.Meter.Scope == server.Services.GetRequiredService<IMeterFactory>())
                     listener.EnableMeasurementEvents(instrument);
             },
         };
@@ -277,8 +282,8 @@ public sealed class WhileTheDatabaseIsAway
         return age ?? throw new InvalidOperationException("There is no such gauge.");
     }
 
-    /// <summary>How a database can be away.</summary>
-    public enum Trouble
+    /// <summary>How a database can be unavailable.</summary>
+    public enum Outage
     {
         Cut,
         Hangs,
