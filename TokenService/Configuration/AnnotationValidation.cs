@@ -4,8 +4,8 @@ using Microsoft.Extensions.Options;
 namespace TokenService.Configuration;
 
 /// <summary>
-/// Validates options by their annotations and by <see cref="IValidatableObject"/>, as the framework's validator does. The framework
-/// puts the names of classes around each message; here the operator reads the message alone.
+/// Validates options by their annotations and by <see cref="IValidatableObject"/>, as the framework's validator does.
+/// The framework puts the names of classes around each message; here the operator reads the message alone.
 /// </summary>
 internal sealed class AnnotationValidation<T> : IValidateOptions<T>
     where T : class

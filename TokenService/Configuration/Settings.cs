@@ -3,8 +3,8 @@ using Microsoft.Extensions.Options;
 namespace TokenService.Configuration;
 
 /// <summary>
-/// Settings, checked before anything uses them. A room calls <c>AddSettings</c> once for each of its options classes; that binds
-/// the class, validates it and registers it for <see cref="Check"/>.
+/// Settings, checked before anything uses them. A room calls <c>AddSettings</c> once for each of its options classes;
+/// the call binds the class, validates it and registers it for <see cref="Check"/>.
 /// </summary>
 internal static class Settings
 {
@@ -16,7 +16,7 @@ internal static class Settings
         return services.AddCheck<T>(section);
     }
 
-    /// <summary>Settings that are not a section of their own.</summary>
+    /// <summary>Settings that have no section of their own.</summary>
     public static IServiceCollection AddSettings<T>(this IServiceCollection services, Action<T, IConfiguration> bind)
         where T : class
     {
@@ -24,12 +24,14 @@ internal static class Settings
         return services.AddCheck<T>(section: null);
     }
 
-    /// <summary>Checks all settings, so that an operator sees everything that is wrong at once.</summary>
+    /// <summary>Checks all settings, so that an operator sees every error at once.</summary>
     /// <exception cref="OperatorException">At least one setting is wrong. The message has a line for each.</exception>
     public static void Check(IServiceProvider services) => Refuse(Failures(services, _ => true));
 
-    /// <summary>One options class, for a command, which needs only some of the settings.</summary>
-    /// <exception cref="OperatorException">At least one setting in it is wrong. The message has a line for each.</exception>
+    /// <summary>Checks and returns one options class, for a command, which needs only some of the settings.</summary>
+    /// <exception cref="OperatorException">
+    /// At least one setting in it is wrong. The message has a line for each.
+    /// </exception>
     public static T Get<T>(IServiceProvider services)
         where T : class
     {
@@ -52,9 +54,10 @@ internal static class Settings
         // The shape comes first, because the binder's own messages repeat values, which may be secrets.
         if (section is not null)
         {
-            var misfits = SettingsShape.Misfits(typeof(T), services.GetRequiredService<IConfiguration>().GetSection(section)).ToList();
-            if (misfits.Count > 0)
-                return misfits;
+            var configuration = services.GetRequiredService<IConfiguration>().GetSection(section);
+            var shapeErrors = SettingsShape.Errors(typeof(T), configuration).ToList();
+            if (shapeErrors.Count > 0)
+                return shapeErrors;
         }
 
         try
@@ -74,7 +77,6 @@ internal static class Settings
             throw new OperatorException(string.Join(Environment.NewLine, failures));
     }
 
-    /// <param name="Options">The options class.</param>
-    /// <param name="Failures">What is wrong with it; a line each.</param>
+    /// <param name="Failures">Returns a line for each setting of the class that is wrong.</param>
     private sealed record SettingsCheck(Type Options, Func<IServiceProvider, IEnumerable<string>> Failures);
 }

@@ -3,22 +3,24 @@ using System.Reflection;
 
 namespace TokenService.Configuration;
 
-/// <summary>Whether the settings of a section fit the properties of an options class, before the binder tries.</summary>
+/// <summary>
+/// Checks that the settings of a section fit the properties of an options class, before the binder binds them.
+/// </summary>
 internal static class SettingsShape
 {
     /// <summary>A line for each setting that does not fit. No line repeats a value, which may be a secret.</summary>
-    public static IEnumerable<string> Misfits(Type options, IConfigurationSection section)
+    public static IEnumerable<string> Errors(Type options, IConfigurationSection section)
     {
         foreach (var setting in section.GetChildren())
         {
             var property = options.GetProperty(setting.Key, BindingFlags.Public | BindingFlags.Instance | BindingFlags.IgnoreCase);
-            var misfit = property is { CanWrite: true } ? Misfit(property.PropertyType, setting) : "is not a setting";
-            if (misfit is not null)
-                yield return $"{setting.Path} {misfit}.";
+            var error = property is { CanWrite: true } ? Error(property.PropertyType, setting) : "is not a setting";
+            if (error is not null)
+                yield return $"{setting.Path} {error}.";
         }
     }
 
-    private static string? Misfit(Type type, IConfigurationSection setting)
+    private static string? Error(Type type, IConfigurationSection setting)
     {
         var parts = setting.GetChildren().ToList();
         if (type == typeof(Dictionary<string, string>))

@@ -7,8 +7,9 @@ using System.Text.Unicode;
 namespace TokenService.Jose;
 
 /// <summary>
-/// A JWS in its compact form (RFC 7515 §7.1), parsed as strictly as RFC 8725 asks: canonical base64url, UTF-8, JSON objects in which
-/// no member repeats. Nothing in it is believed before its signature was verified; until then its header serves to find the key.
+/// A JWS in its compact form (RFC 7515 §7.1), parsed as strictly as RFC 8725 asks: canonical base64url, UTF-8, JSON
+/// objects in which no member repeats. Nothing in it is trusted before its signature is verified, except that its
+/// header names the key to verify with.
 /// </summary>
 internal sealed class Jws
 {
@@ -21,24 +22,28 @@ internal sealed class Jws
     private Jws(JsonElement header, string payload, byte[] signingInput, byte[] signature) =>
         (this.header, this.payload, SigningInput, Signature) = (header, payload, signingInput, signature);
 
-    /// <summary><c>typ</c>; null: there is none, or it is no string.</summary>
+    /// <summary><c>typ</c>; null: there is none, or it is not a string.</summary>
     public string? Type => Text(header, "typ");
 
-    /// <summary><c>alg</c>, likewise.</summary>
+    /// <summary><c>alg</c>; null: there is none, or it is not a string.</summary>
     public string? Algorithm => Text(header, "alg");
 
-    /// <summary><c>kid</c>, likewise.</summary>
+    /// <summary><c>kid</c>; null: there is none, or it is not a string.</summary>
     public string? KeyId => Text(header, "kid");
 
-    /// <summary>RFC 7515 §4.1.11: whoever does not understand the extensions that <c>crit</c> names has to refuse the JWS.</summary>
+    /// <summary>
+    /// RFC 7515 §4.1.11: a verifier that does not understand the extensions in <c>crit</c> refuses the JWS.
+    /// </summary>
     public bool HasCriticalExtensions => header.TryGetProperty("crit", out _);
 
-    /// <summary>What is signed: encoded header, period, encoded payload.</summary>
+    /// <summary>The signed bytes: encoded header, period, encoded payload.</summary>
     public byte[] SigningInput { get; }
 
     public byte[] Signature { get; }
 
-    /// <summary>Parses all but the payload. False: it is no compact JWS, or its header is not a JSON object.</summary>
+    /// <summary>
+    /// Parses all but the payload. False: it is not a compact JWS, or its header is not a JSON object.
+    /// </summary>
     public static bool TryParse(string compact, [NotNullWhen(true)] out Jws? jws)
     {
         jws = null;
@@ -47,14 +52,15 @@ internal sealed class Jws
             || !TryDecode(signature, out var signatureBytes))
             return false;
 
-        jws = new Jws(head, payload, Encoding.ASCII.GetBytes(compact, 0, header.Length + 1 + payload.Length), signatureBytes);
+        var signingInput = Encoding.ASCII.GetBytes(compact, 0, header.Length + 1 + payload.Length);
+        jws = new Jws(head, payload, signingInput, signatureBytes);
         return true;
     }
 
-    /// <summary>The payload, once the signature was verified. False: it is not a JSON object.</summary>
+    /// <summary>The payload; call this only after the signature was verified. False: it is not a JSON object.</summary>
     public bool TryReadClaims(out JsonElement claims) => TryParseObject(payload, out claims);
 
-    /// <summary>The value of a member that is a string; null: there is none.</summary>
+    /// <summary>The value of a member; null: there is none, or it is not a string.</summary>
     public static string? Text(JsonElement json, string member) =>
         json.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
@@ -69,14 +75,15 @@ internal sealed class Jws
             ReadEscapes(utf8);
             return json.ValueKind == JsonValueKind.Object;
         }
-        // InvalidOperationException is what an escape of half a character causes.
+        // The reader throws InvalidOperationException for an escape of half a character, such as "\ud800".
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return false;
         }
     }
 
-    // RFC 8725 §3.7: the parser lets through what is no text, such as "\ud800", and throws only when somebody reads it.
+    // RFC 8725 §3.7: the parser accepts an escape that is not valid text, such as "\ud800", and throws only when the
+    // string is read. Every escaped string is read here, so that later code meets none.
     private static void ReadEscapes(ReadOnlySpan<byte> utf8)
     {
         var json = new Utf8JsonReader(utf8);
@@ -87,7 +94,7 @@ internal sealed class Jws
         }
     }
 
-    // The decoder is lenient; here each value has one spelling.
+    // The decoder accepts several spellings of the same bytes; only the canonical one is accepted here.
     private static bool TryDecode(string part, [NotNullWhen(true)] out byte[]? bytes)
     {
         try

@@ -4,29 +4,30 @@ using System.Security.Cryptography;
 namespace TokenService.Jose;
 
 /// <summary>
-/// Random ids. Their bits are drawn for many at a time: to ask the system's generator takes over a microsecond, however little is wanted.
+/// Random ids. Each thread asks the system's random generator for many ids at a time, because one call takes over a
+/// microsecond however few bytes it returns.
 /// </summary>
 internal static class JwtIds
 {
-    private const int StockLength = 1024;
+    private const int BufferLength = 1024;
 
     [ThreadStatic]
-    private static byte[]? stock;
+    private static byte[]? buffer;
 
     [ThreadStatic]
-    private static int left;
+    private static int unused; // bytes at the front of the buffer
 
-    /// <param name="length">In bytes, of which an id has four characters for three.</param>
+    /// <param name="length">Random bytes in the id. It has four characters for every three bytes.</param>
     public static string Next(int length)
     {
-        stock ??= new byte[StockLength];
-        if (left < length)
+        buffer ??= new byte[BufferLength];
+        if (unused < length)
         {
-            RandomNumberGenerator.Fill(stock);
-            left = stock.Length;
+            RandomNumberGenerator.Fill(buffer);
+            unused = buffer.Length;
         }
 
-        left -= length;
-        return Base64Url.EncodeToString(stock.AsSpan(left, length));
+        unused -= length;
+        return Base64Url.EncodeToString(buffer.AsSpan(unused, length));
     }
 }

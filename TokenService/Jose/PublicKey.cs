@@ -10,8 +10,10 @@ internal sealed class PublicKey
     private readonly SignatureAlgorithm algorithm;
     private readonly AsymmetricAlgorithm pair;
 
-    /// <param name="algorithm">The one algorithm.</param>
-    /// <param name="pair">A key pair of the algorithm's kind. Many threads may use it at once, as OpenSSL allows.</param>
+    /// <param name="algorithm">The one algorithm of the key.</param>
+    /// <param name="pair">
+    /// A key pair of the algorithm's kind. Many threads may use it at once; OpenSSL allows that.
+    /// </param>
     public PublicKey(SignatureAlgorithm algorithm, AsymmetricAlgorithm pair)
     {
         (this.algorithm, this.pair) = (algorithm, pair);
@@ -20,16 +22,16 @@ internal sealed class PublicKey
         Jwk = Write(jwk);
     }
 
-    /// <summary>The JWK thumbprint (RFC 7638): the same for the same key, so it is never used for two.</summary>
+    /// <summary>The JWK thumbprint (RFC 7638). It follows from the key, so two keys never share a kid.</summary>
     public string Kid { get; }
 
     /// <summary>The value of <c>alg</c>.</summary>
     public string Algorithm => algorithm.Name;
 
-    /// <summary>As a JWKS shows it: RFC 7517 §4 with the members of RFC 7518 §6, sorted by name.</summary>
+    /// <summary>The JWK as the JWKS has it: RFC 7517 §4 with the members of RFC 7518 §6, sorted by name.</summary>
     public JsonElement Jwk { get; }
 
-    /// <summary>True when the signature is one of this key over the data.</summary>
+    /// <summary>True when this key made the signature over the data.</summary>
     public bool Verifies(ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature) => algorithm.Verifies(pair, data, signature);
 
     private JsonElement Write(JsonWebKey jwk)
@@ -41,7 +43,7 @@ internal sealed class PublicKey
             ["kty"] = jwk.Kty,
             ["use"] = JsonWebKeyUseNames.Sig,
         };
-        // Named one by one, so that no private member can slip through.
+        // The public members are copied by name, so that a private member cannot be published by accident.
         foreach (var (member, value) in new[] { ("crv", jwk.Crv), ("x", jwk.X), ("y", jwk.Y), ("n", jwk.N), ("e", jwk.E) })
         {
             if (value is not null)

@@ -4,8 +4,9 @@ using Microsoft.IdentityModel.Tokens;
 namespace TokenService.Jose;
 
 /// <summary>
-/// A signature algorithm of RFC 7518 §3.1 that we sign with: how its key pairs are made, read from PKCS #8 and shown as JWK, and how
-/// they sign. RS256 and PS256 share a kind of key, but a key serves one algorithm only (RFC 8725 §3.1).
+/// A signature algorithm of RFC 7518 §3.1 that this server signs with. It makes key pairs, reads them from PKCS #8,
+/// writes their public half as a JWK, signs and verifies. RS256 and PS256 both use RSA keys, but each key is for one
+/// algorithm only (RFC 8725 §3.1).
 /// </summary>
 internal abstract class SignatureAlgorithm(string name)
 {
@@ -22,7 +23,9 @@ internal abstract class SignatureAlgorithm(string name)
 
     public static IEnumerable<string> Names => Known.Keys;
 
-    /// <exception cref="KeyNotFoundException">There is none of that name. The database and the settings allow no such name.</exception>
+    /// <exception cref="KeyNotFoundException">
+    /// The name is unknown. This would be a bug: the database and the settings allow the known names only.
+    /// </exception>
     public static SignatureAlgorithm Of(string name) => Known[name];
 
     /// <param name="rsaKeySize">Bits of an RSA modulus.</param>
@@ -31,25 +34,27 @@ internal abstract class SignatureAlgorithm(string name)
     /// <exception cref="CryptographicException">The bytes are not a private key of this kind.</exception>
     public abstract AsymmetricAlgorithm ReadPair(ReadOnlySpan<byte> pkcs8);
 
-    /// <summary>The public half as a JWK with the members of RFC 7518 §6 only.</summary>
+    /// <summary>The public half as a JWK that has only the members of RFC 7518 §6.</summary>
     public abstract JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair);
 
-    /// <summary>The bytes of every signature by this key pair.</summary>
+    /// <summary>The length in bytes of every signature by this key pair.</summary>
     public abstract int SignatureLength(AsymmetricAlgorithm pair);
 
-    /// <summary>Signs as RFC 7518 §3.3 to §3.5 have it: an elliptic curve's signature is R and S at their full length.</summary>
+    /// <summary>
+    /// Signs as RFC 7518 §3.3 to §3.5 say: an elliptic curve's signature is R and S at their full length.
+    /// </summary>
     /// <param name="pair">A key pair of this kind.</param>
-    /// <param name="data">What is signed.</param>
-    /// <param name="signature">As long as <see cref="SignatureLength"/> says.</param>
+    /// <param name="data">The bytes to sign.</param>
+    /// <param name="signature">Receives the signature. Its length must be <see cref="SignatureLength"/>.</param>
     public abstract void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature);
 
-    /// <summary>True when the signature is one of this key pair over the data.</summary>
+    /// <summary>True when this key pair made the signature over the data.</summary>
     public abstract bool Verifies(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature);
 
-    private static void Check(bool isSigned)
+    private static void ThrowUnless(bool isSigned)
     {
         if (!isSigned)
-            throw new CryptographicException("A signature is not of the length its key makes.");
+            throw new CryptographicException("The signature does not have the length that its key makes.");
     }
 
     private sealed class EllipticCurve(string name, ECCurve curve, HashAlgorithmName hash) : SignatureAlgorithm(name)
@@ -65,15 +70,15 @@ internal abstract class SignatureAlgorithm(string name)
 
         public override JsonWebKey ToPublicJwk(AsymmetricAlgorithm pair)
         {
-            using var half = ECDsa.Create(((ECDsa)pair).ExportParameters(includePrivateParameters: false));
-            return JsonWebKeyConverter.ConvertFromECDsaSecurityKey(new ECDsaSecurityKey(half));
+            using var publicHalf = ECDsa.Create(((ECDsa)pair).ExportParameters(includePrivateParameters: false));
+            return JsonWebKeyConverter.ConvertFromECDsaSecurityKey(new ECDsaSecurityKey(publicHalf));
         }
 
         public override int SignatureLength(AsymmetricAlgorithm pair) =>
             ((ECDsa)pair).GetMaxSignatureSize(DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
 
         public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) =>
-            Check(((ECDsa)pair).TrySignData(data, signature, hash, out var written) && written == signature.Length);
+            ThrowUnless(((ECDsa)pair).TrySignData(data, signature, hash, out var written) && written == signature.Length);
 
         public override bool Verifies(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature) =>
             ((ECDsa)pair).VerifyData(data, signature, hash);
@@ -96,7 +101,7 @@ internal abstract class SignatureAlgorithm(string name)
 
         public override int SignatureLength(AsymmetricAlgorithm pair) => pair.KeySize / 8;
 
-        public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) => Check(
+        public override void Sign(AsymmetricAlgorithm pair, ReadOnlySpan<byte> data, Span<byte> signature) => ThrowUnless(
             ((RSA)pair).TrySignData(data, signature, HashAlgorithmName.SHA256, padding, out var written)
             && written == signature.Length);
 

@@ -4,13 +4,16 @@ using System.Text.Json;
 
 namespace TokenService.Jose;
 
-/// <summary>Writes JSON into memory of the thread's own, so that a request need not make a writer and a buffer each time.</summary>
+/// <summary>
+/// Writes JSON with a writer and a buffer that each thread keeps, so that a request allocates neither.
+/// </summary>
 internal static class Utf8Json
 {
-    // What is longer is rare, a list; its memory goes when the thread writes the next.
-    private const int MaxKept = 16 * 1024;
+    // Bytes of a buffer that a thread keeps. Only the list of revoked tokens is longer; the thread drops that buffer
+    // when it writes its next JSON.
+    private const int MaxKeptCapacity = 16 * 1024;
 
-    // Nothing of this is ever shown as HTML, so a '+' may stay a '+', as in "at+jwt".
+    // No browser shows this JSON as HTML, so a '+' need not be escaped, as in "at+jwt".
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     [ThreadStatic]
@@ -19,12 +22,12 @@ internal static class Utf8Json
     [ThreadStatic]
     private static Utf8JsonWriter? json;
 
-    /// <param name="value">What is written.</param>
-    /// <param name="write">Writes it.</param>
-    /// <returns>The JSON. It stands until this thread writes the next, so is to be used at once and not kept.</returns>
+    /// <returns>
+    /// The JSON. This thread's next call overwrites it, so the caller uses it at once and does not keep it.
+    /// </returns>
     public static ReadOnlySpan<byte> Write<T>(T value, Action<T, Utf8JsonWriter> write)
     {
-        if (buffer is null or { Capacity: > MaxKept } || json is null)
+        if (buffer is null or { Capacity: > MaxKeptCapacity } || json is null)
         {
             buffer = new ArrayBufferWriter<byte>(2048);
             json = new Utf8JsonWriter(buffer, Options);

@@ -3,15 +3,19 @@ using System.Buffers.Text;
 
 namespace TokenService.Protocol;
 
-/// <summary>The client id and secret of an <c>Authorization: Basic</c> header: RFC 7617 §2, with the encoding of RFC 6749 §2.3.1.</summary>
+/// <summary>
+/// The client id and secret of an <c>Authorization: Basic</c> header: RFC 7617 §2, with the encoding of
+/// RFC 6749 §2.3.1.
+/// </summary>
 internal sealed record BasicCredentials(string ClientId, string Secret)
 {
     private const string Scheme = "Basic";
 
-    // 128 characters of id and 256 bytes of secret, each byte percent-encoded and all of it in Base64, fit twice.
+    // Characters of Base64. The longest id (128) and secret (256 bytes), percent-encoded, take less than half of this.
     private const int MaxLength = 4096;
 
-    // The alphabet and the padding, so that the decoder's tolerance of white space is never reached.
+    // Base64's alphabet and padding. The decoder would skip white space, so other characters are refused before it
+    // runs.
     private static readonly SearchValues<char> Base64Characters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
 
@@ -40,7 +44,6 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
             return OAuthError.InvalidClient(
                 Reason.BasicMalformed, "the id or the secret has a % without two hexadecimal digits after it, or is not UTF-8");
         }
-
 
         return new BasicCredentials(clientId, secret);
     }

@@ -5,10 +5,10 @@ namespace TokenService.Protocol;
 /// <summary>The parameters of a request body, RFC 6749 §3.2 and appendix B.</summary>
 internal sealed class Form
 {
-    /// <summary>Bytes a body may have.</summary>
+    /// <summary>Bytes a body may have at most.</summary>
     public const int MaxLength = 16 * 1024;
 
-    /// <summary>Parameters a body may have, those we do not know included.</summary>
+    /// <summary>Parameters a body may have at most. Unknown ones count too.</summary>
     public const int MaxParameters = 64;
 
     // RFC 8707 §2 lets this one parameter repeat.
@@ -22,14 +22,17 @@ internal sealed class Form
     {
     }
 
-    /// <summary>The value of a parameter; null when it is omitted or, RFC 6749 §3.2, sent without a value.</summary>
+    /// <summary>The value of a parameter; null when it is omitted or has no value (RFC 6749 §3.2).</summary>
     public string? this[string name] =>
         parameters.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
 
     /// <summary>The values of <c>resource</c>, none of them empty.</summary>
     public IReadOnlyList<string> Resources => resources ?? (IReadOnlyList<string>)[];
 
-    /// <summary>Reads a whole body. Refused with invalid_request: bad encoding, a parameter that repeats, too many of them.</summary>
+    /// <summary>
+    /// Parses a whole body. It refuses bad encoding, a repeated parameter, too many parameters and a body that is too
+    /// large.
+    /// </summary>
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
     {
         if (body.Length > MaxLength)
@@ -50,10 +53,12 @@ internal sealed class Form
             var equals = pair.IndexOf((byte)'=');
             var name = equals < 0 ? pair : pair[..equals];
             var value = equals < 0 ? [] : pair[(equals + 1)..];
-            if (!FormUrlEncoding.TryDecode(name, out var decodedName) || !FormUrlEncoding.TryDecode(value, out var decodedValue))
-                {
+            if (!FormUrlEncoding.TryDecode(name, out var decodedName)
+                || !FormUrlEncoding.TryDecode(value, out var decodedValue))
+            {
                 return OAuthError.InvalidRequest(
-                    Reason.BodyBadlyEncoded, "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+                    Reason.BodyBadlyEncoded,
+                    "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
             }
 
             if (++count > MaxParameters)
@@ -61,7 +66,8 @@ internal sealed class Form
 
             if (decodedName == Resource)
                 form.AddResource(decodedValue);
-            // RFC 6749 §3.2: parameters must not be included more than once. That goes for unknown ones and empty ones too.
+            // RFC 6749 §3.2: a parameter must not be included more than once. Unknown and empty ones must not repeat
+            // either.
             else if (!form.parameters.TryAdd(decodedName, decodedValue))
                 return OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.");
         }

@@ -6,9 +6,10 @@ using System.Text.Unicode;
 namespace TokenService.Protocol;
 
 /// <summary>
-/// Decodes one name or value of <c>application/x-www-form-urlencoded</c> (RFC 6749 appendix B) as the parser of the WHATWG URL
-/// standard does: an octet that an encoder should have encoded, such as the raw space of <c>curl -d 'scope=read write'</c>, stands
-/// for itself. Refused are a <c>%</c> without two hexadecimal digits after it, and octets that are not UTF-8.
+/// Decodes one name or value of <c>application/x-www-form-urlencoded</c> (RFC 6749 appendix B) as the parser of the
+/// WHATWG URL standard does: an octet that an encoder should have encoded, such as the raw space of
+/// <c>curl -d 'scope=read write'</c>, stands for itself. It refuses a <c>%</c> without two hexadecimal digits after it,
+/// and octets that are not UTF-8.
 /// </summary>
 internal static class FormUrlEncoding
 {
@@ -42,7 +43,7 @@ internal static class FormUrlEncoding
         return true;
     }
 
-    // The digits are looked at first, since the parser takes a NUL behind one for an end.
+    // byte.TryParse accepts trailing NULs ("4\0"), so both characters are checked to be digits first.
     private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value)
     {
         value = 0;

@@ -4,8 +4,8 @@ using System.Text.RegularExpressions;
 namespace TokenService.Protocol;
 
 /// <summary>
-/// The issuer identifier of RFC 8414 §2, from configuration and never from a request: <c>iss</c> of every token, the base of
-/// every address in the metadata, compared character by character.
+/// The issuer identifier of RFC 8414 §2. It comes from configuration and never from a request, is the <c>iss</c> of
+/// every token and the base of every address in the metadata, and is compared character by character.
 /// </summary>
 internal sealed partial class Issuer
 {
@@ -13,13 +13,13 @@ internal sealed partial class Issuer
 
     private Issuer(string value, Uri uri) => (Value, this.uri) = (value, uri);
 
-    /// <summary>As configured, to the character.</summary>
+    /// <summary>The identifier, character by character as it is configured.</summary>
     public string Value { get; }
 
-    /// <summary>What its addresses have between host and endpoint: empty, or a path without a slash at its end.</summary>
+    /// <summary>The path between the host and an endpoint: empty, or a path without a slash at its end.</summary>
     public string Path => uri.AbsolutePath.TrimEnd('/');
 
-    /// <summary>True when credentials may reach us over TLS only (RFC 6749 §1.6).</summary>
+    /// <summary>True when clients may send credentials over TLS only (RFC 6749 §1.6).</summary>
     public bool RequiresTls => uri.Scheme == Uri.UriSchemeHttps;
 
     /// <summary>True when it names this machine only.</summary>
@@ -28,7 +28,9 @@ internal sealed partial class Issuer
     /// <param name="path">Begins with a slash.</param>
     public string Endpoint(string path) => Value.TrimEnd('/') + path;
 
-    /// <summary>RFC 8414 §2: an address without query or fragment. Whether plain http will do is for the caller to judge.</summary>
+    /// <summary>
+    /// RFC 8414 §2: an address without query or fragment. The caller decides whether it may be plain http.
+    /// </summary>
     public static bool TryParse(string? value, [NotNullWhen(true)] out Issuer? issuer)
     {
         issuer = null;
@@ -41,8 +43,9 @@ internal sealed partial class Issuer
 
     public override string ToString() => Value;
 
-    // Host, port and a path of unreserved characters (RFC 3986 §2.3) without dot segments: nothing in it that anybody, on the
-    // way or when comparing, could write in two ways.
-    [GeneratedRegex(@"\Ahttps?://[A-Za-z0-9.:\[\]-]+(/(?!\.{1,2}(/|\z))[A-Za-z0-9._~-]+)*/?\z", RegexOptions.CultureInvariant)]
+    // Host, port and a path of unreserved characters (RFC 3986 §2.3) without dot segments. No part of it has a second
+    // spelling, so a proxy cannot rewrite it and a verifier's comparison of characters is enough.
+    [GeneratedRegex(
+        @"\Ahttps?://[A-Za-z0-9.:\[\]-]+(/(?!\.{1,2}(/|\z))[A-Za-z0-9._~-]+)*/?\z", RegexOptions.CultureInvariant)]
     private static partial Regex Grammar();
 }

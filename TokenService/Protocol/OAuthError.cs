@@ -1,21 +1,26 @@
 namespace TokenService.Protocol;
 
 /// <summary>
-/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur, because there is no grant
-/// that could be invalid), then that of RFC 8707 §2, then those of our own limits and failures.
+/// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur, because a
+/// client presents no code or assertion as its grant), then that of RFC 8707 §2, then those of this server's limits and
+/// failures.
 /// </summary>
 /// <param name="Code">The <c>error</c> member.</param>
 /// <param name="Status">The HTTP status.</param>
-/// <param name="Description">The <c>error_description</c> member, for the developer of the client. It never repeats the request.</param>
+/// <param name="Description">
+/// The <c>error_description</c> member, for the developer of the client. It never repeats the request.
+/// </param>
 /// <param name="Reason">One of <see cref="Protocol.Reason"/>, for the event log. Never sent to the client.</param>
-/// <param name="Detail">What the event log says beside the reason; null: nothing. Never sent to the client.</param>
-/// <param name="RetryAfter">When to ask again, where that may help.</param>
+/// <param name="Detail">Text for the event log beside the reason; null: none. Never sent to the client.</param>
+/// <param name="RetryAfter">
+/// How long the client should wait before it asks again; null: asking again does not help.
+/// </param>
 internal sealed record OAuthError(
     string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null)
 {
-    /// <param name="reason">For the event log.</param>
-    /// <param name="description">What is wrong with the request.</param>
-    /// <param name="status">400, unless HTTP has a status that says more.</param>
+    /// <param name="reason">One of <see cref="Protocol.Reason"/>, for the event log.</param>
+    /// <param name="description">Tells the developer of the client how to correct the request.</param>
+    /// <param name="status">400, unless HTTP has a more exact status.</param>
     public static OAuthError InvalidRequest(string reason, string description, int status = 400) =>
         new("invalid_request", status, description, reason);
 
@@ -26,12 +31,16 @@ internal sealed record OAuthError(
     public static OAuthError InvalidClient(string reason, string? detail = null) =>
         new("invalid_client", 401, "Client authentication failed.", reason, detail);
 
-    /// <summary>Every client may use the one grant there is, but not every client may introspect.</summary>
+    /// <summary>Only for introspection, which not every client may use. Every client may use the one grant.</summary>
     public static OAuthError UnauthorizedClient(string reason, string description) =>
         new("unauthorized_client", 400, description, reason);
 
     public static OAuthError UnsupportedGrantType() =>
-        new("unsupported_grant_type", 400, "The only grant_type here is client_credentials.", Protocol.Reason.GrantTypeUnsupported);
+        new(
+            "unsupported_grant_type",
+            400,
+            "The only grant_type here is client_credentials.",
+            Protocol.Reason.GrantTypeUnsupported);
 
     public static OAuthError InvalidScope(string reason, string description) =>
         new("invalid_scope", 400, description, reason);
@@ -40,12 +49,14 @@ internal sealed record OAuthError(
         new("invalid_target", 400, description, reason);
 
     /// <summary>
-    /// Too much work, or the database is unavailable. The code is that of RFC 6749 §4.1.2.1, which has it for the same case.
+    /// The server has too much work, or the database is unavailable. RFC 6749 §4.1.2.1 defines the code for this case.
     /// </summary>
     public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter, string? detail = null) =>
         new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, detail, retryAfter);
 
-    /// <summary>Too many wrong secrets (RFC 6585 §4). The same whether or not the client exists.</summary>
+    /// <summary>
+    /// Too many wrong secrets (RFC 6585 §4). The answer is the same whether or not the client exists.
+    /// </summary>
     public static OAuthError TooManyRequests(string reason, TimeSpan retryAfter) =>
         new("temporarily_unavailable", 429, "Too many failed attempts. Ask again later.", reason, RetryAfter: retryAfter);
 
@@ -58,7 +69,9 @@ internal sealed record OAuthError(
         detail,
         retryAfter);
 
-    /// <summary>A bug. The log has the exception; the caller learns nothing. The code is that of RFC 6749 §4.1.2.1.</summary>
+    /// <summary>
+    /// A bug. The log has the exception; the caller learns nothing. RFC 6749 §4.1.2.1 defines the code.
+    /// </summary>
     public static OAuthError ServerError() =>
         new("server_error", 500, "The server failed. Its log names this request.", Protocol.Reason.InternalError);
 }

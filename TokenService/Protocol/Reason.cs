@@ -1,12 +1,12 @@
 namespace TokenService.Protocol;
 
 /// <summary>
-/// Why a request was refused, or a token that somebody showed is not good: fixed codes for the event log, so that they can be
+/// Why a request was refused, or why a presented token is not good: fixed codes for the event log, so that they can be
 /// counted. The caller never sees them. scripts/OPERATIONS.md lists them; a code that is in use is not renamed.
 /// </summary>
 internal static class Reason
 {
-    // The request, as HTTP and its form have it.
+    // HTTP and the form.
     public const string MethodNotPost = "method_not_post";
     public const string NotOverTls = "not_over_tls";
     public const string CredentialsInQuery = "credentials_in_query";
@@ -37,7 +37,7 @@ internal static class Reason
     public const string SecretExpired = "secret_expired";
     public const string SecretRevoked = "secret_revoked";
 
-    // Limits, and what is unavailable.
+    // Limits, and parts of the server that are unavailable.
     public const string TooManyFailuresOfTarget = "too_many_failures_of_client";
     public const string TooManyFailuresFromSource = "too_many_failures_from_source";
     public const string TooManyRequestsInFlight = "too_many_requests_in_flight";
@@ -51,7 +51,7 @@ internal static class Reason
     public const string TokensRevokedForNow = "tokens_revoked_for_now";
     public const string InternalError = "internal_error";
 
-    // What is asked for.
+    // The grant, the scope and the resource that the client asks for.
     public const string GrantTypeUnsupported = "grant_type_unsupported";
     public const string ScopeMalformed = "scope_malformed";
     public const string ScopeTooLong = "scope_too_long";
@@ -65,7 +65,7 @@ internal static class Reason
     public const string ResourceNotHeld = "resource_not_held";
     public const string NoResourceServer = "no_resource_server";
 
-    // A token shown to introspection or revocation.
+    // A token presented to introspection or revocation.
     public const string TokenTooLong = "token_too_long";
     public const string TokenMalformed = "token_malformed";
     public const string TokenOfAnotherType = "token_of_another_type";

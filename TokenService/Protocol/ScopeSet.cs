@@ -3,15 +3,15 @@ using System.Buffers;
 namespace TokenService.Protocol;
 
 /// <summary>
-/// A scope parameter: one or more scope-tokens of RFC 6749 §3.3. Their order and repetition mean nothing, so they are kept
-/// sorted and distinct.
+/// A scope parameter: one or more scope-tokens of RFC 6749 §3.3. Their order and repetition mean nothing, so they are
+/// kept sorted and distinct.
 /// </summary>
 internal sealed class ScopeSet
 {
-    /// <summary>Characters a scope parameter may have.</summary>
+    /// <summary>Characters a scope parameter may have at most.</summary>
     public const int MaxLength = 2048;
 
-    // scope-token: %x21 / %x23-5B / %x5D-7E, that is printable ASCII but for the quotation mark and the backslash.
+    // scope-token: %x21 / %x23-5B / %x5D-7E, which is printable ASCII without the quotation mark and the backslash.
     private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(
         [.. Enumerable.Range(0x21, 0x7E - 0x21 + 1).Select(code => (char)code).Where(c => c is not ('"' or '\\'))]);
 
@@ -41,7 +41,7 @@ internal sealed class ScopeSet
                 Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.");
     }
 
-    /// <summary>As in a request, a response or a claim: separated by single spaces.</summary>
+    /// <summary>The scope-tokens separated by single spaces, as in a request, a response or a claim.</summary>
     public override string ToString() => text;
 
     private static bool IsToken(string token) => token.Length > 0 && !token.AsSpan().ContainsAnyExcept(TokenCharacters);

@@ -2,7 +2,7 @@ using System.Diagnostics.Metrics;
 
 namespace TokenService.Telemetry;
 
-/// <summary>What this server measures, under the meter <c>TokenService</c>.</summary>
+/// <summary>The instruments of this server, on the meter <c>TokenService</c>.</summary>
 internal sealed class Metrics
 {
     public const string MeterName = "TokenService";
@@ -15,26 +15,33 @@ internal sealed class Metrics
     {
         meter = meters.Create(MeterName);
         eventsDropped = meter.CreateCounter<long>(
-            "token_service.events.dropped", "{event}", "Events of requests that were not written: they came too fast, or could not be.");
+            "token_service.events.dropped",
+            "{event}",
+            "Events of requests that are lost: the queue was full, or they could not be written.");
     }
 
     public void EventsDropped(int count) => eventsDropped.Add(count);
 
-    /// <param name="age">Seconds since the signing key began to sign; null: there is none.</param>
-    /// <param name="untilNextStep">Seconds until the next key begins to sign; null: none is to come.</param>
+    /// <param name="age">Seconds since the signing key began to sign; null: there is no key.</param>
+    /// <param name="untilNextStep">Seconds until the next key begins to sign; null: there is no next key.</param>
     public void ObserveSigningKeys(Func<double?> age, Func<double?> untilNextStep)
     {
         Gauge("token_service.signing_key.age", "Since the signing key began to sign.", age);
         Gauge("token_service.signing_key.time_to_next_step", "Until the next key begins to sign.", untilNextStep);
     }
 
-    /// <param name="age">Seconds what is served of clients may be old: 0 while every change is heard of.</param>
+    /// <param name="age">
+    /// How old a client served from the cache may be, in seconds: 0 while notifications arrive.
+    /// </param>
     public void ObserveClients(Func<double> age) => Gauge(
-        "token_service.clients.age", "How old what is known of clients may be.", () => age());
+        "token_service.clients.age", "How old a client served from the cache may be.", () => age());
 
-    /// <param name="count">Requests that are being answered.</param>
+    /// <param name="count">Requests whose body has arrived and whose answer is not known yet.</param>
     public void ObserveRequestsInFlight(Func<int> count) => meter.CreateObservableGauge(
-        "token_service.requests_in_flight", count, "{request}", "Requests whose body has come and that are being answered.");
+        "token_service.requests_in_flight",
+        count,
+        "{request}",
+        "Requests whose body has arrived and whose answer is not known yet.");
 
     /// <param name="count">Secrets used within the last day that end within 14 days.</param>
     public void ObserveEndingSecrets(Func<int> count) => meter.CreateObservableGauge(
@@ -42,5 +49,8 @@ internal sealed class Metrics
 
     private void Gauge(string name, string description, Func<double?> seconds) =>
         meter.CreateObservableGauge(
-            name, () => seconds() is { } value ? [new Measurement<double>(value)] : Array.Empty<Measurement<double>>(), "s", description);
+            name,
+            () => seconds() is { } value ? [new Measurement<double>(value)] : Array.Empty<Measurement<double>>(),
+            "s",
+            description);
 }
