@@ -166,7 +166,7 @@ public sealed class Withdrawals
         await Soon.IsAsync("the warning is logged", () =>
         {
             clock.Advance(Second / 10);
-            return server.Log.Lines.Any(line => line.Contains("a pooler in front of the database has to lend connections by the session"));
+            return server.Log.Lines.Any(line => line.Contains("a pooler in front of the database must be in session mode"));
         });
         Granted(await TokenRequestBuilder.For(client).WithScope(Scope).SendAsync(server));
 

@@ -7,8 +7,9 @@ namespace TokenService.Tests.Startup;
 public sealed class ServingRights
 {
     private const string Warning =
-        "Warning TokenService.Postgres.DatabaseUser: The database user may administer, or owns the schema. "
-        + "Serve as one who is only a member of token_service_app";
+        "Warning TokenService.Postgres.DatabaseUser: The database user may administer TokenService or owns its schema, "
+        + "so an attacker who takes over the server could create clients. Requests are answered. "
+        + "Connect as a user that is a member of token_service_app only";
 
     private Database database = null!;
 

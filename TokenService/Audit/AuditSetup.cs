@@ -4,7 +4,8 @@ using TokenService.Configuration;
 namespace TokenService.Audit;
 
 /// <summary>
-/// What happened, for people who were not there: an event for each request. (What admins change is recorded by the database itself.)
+/// The event log: one event for each request that authenticates a client. (The database itself records the changes that
+/// admins make.)
 /// </summary>
 internal static class AuditSetup
 {

@@ -7,15 +7,19 @@ using TokenService.Telemetry;
 namespace TokenService.Audit;
 
 /// <summary>
-/// Writes one JSON line for each request, in batches, on a thread of its own. Between it and the requests is a bounded queue; when that is
-/// full, a request waits or its event is dropped, as configured. What is dropped or cannot be written is counted and said in the log: nothing
-/// is lost silently. What is queued when the server stops is still written.
+/// Writes one JSON line for each request, in batches, on a thread of its own. Requests put their events into a bounded
+/// queue. When the queue is full, the request waits or its event is dropped, as configured. Events that are dropped or
+/// cannot be written are counted and logged, so none is lost silently. When the server stops, queued events are still
+/// written.
 /// </summary>
 internal sealed partial class EventLog(
-    EventOutput output, IOptions<EventLogOptions> options, Metrics metrics, TimeProvider clock, ILogger<EventLog> logger) : IHostedService
+    EventOutput output, IOptions<EventLogOptions> options, Metrics metrics, TimeProvider clock, ILogger<EventLog> logger)
+    : IHostedService
 {
-    // As many as one write takes, about 128 KiB, and as long as a line may be in coming: short for a reader, long for a processor.
+    // Lines in one write, about 128 KiB.
     private const int MaxLines = 256;
+
+    // How late a line may be written. A person who reads the log does not notice it, and it makes large batches.
     private static readonly TimeSpan BatchTime = TimeSpan.FromMilliseconds(25);
 
     private readonly Channel<RequestEvent> queue = Channel.CreateBounded<RequestEvent>(
@@ -23,13 +27,13 @@ internal sealed partial class EventLog(
 
     private readonly bool mayDrop = options.Value.WhenFull == WhenFull.Drop;
     private readonly ArrayBufferWriter<byte> batch = new(128 * 1024);
-    private readonly TaskCompletionSource written = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private int lines;
     private long dropped;
 
-    /// <summary>Takes an event, if there is room or it may be dropped.</summary>
-    /// <returns>False: the queue is full, and the request is to wait with <see cref="AddAsync"/> until there is room.</returns>
+    /// <summary>Queues an event. When the queue is full and the settings allow it, drops the event.</summary>
+    /// <returns>False: the queue is full. The caller must use <see cref="AddAsync"/>, which waits for room.</returns>
     public bool TryAdd(RequestEvent requestEvent)
     {
         if (queue.Writer.TryWrite(requestEvent))
@@ -39,10 +43,10 @@ internal sealed partial class EventLog(
         return mayDrop;
     }
 
-    /// <summary>Takes an event, as soon as there is room.</summary>
+    /// <summary>Queues an event; waits while the queue is full.</summary>
     public ValueTask AddAsync(RequestEvent requestEvent, CancellationToken ct) => queue.Writer.WriteAsync(requestEvent, ct);
 
-    /// <summary>Counts events that will not be written.</summary>
+    /// <summary>Counts events that will not be written, for the metric and the next line in the log.</summary>
     public void Drop(int count)
     {
         Interlocked.Add(ref dropped, count);
@@ -56,17 +60,19 @@ internal sealed partial class EventLog(
         return Task.CompletedTask;
     }
 
-    /// <summary>No request comes in any more: the server was started last, and stops first.</summary>
+    /// <summary>
+    /// Writes the events that are still queued. The web server has stopped before, so no request adds an event.
+    /// </summary>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         queue.Writer.TryComplete();
-        await written.Task.WaitAsync(cancellationToken);
+        await stopped.Task.WaitAsync(cancellationToken);
     }
 
     private void WriteAll()
     {
         using var json = new Utf8JsonWriter(batch);
-        // This thread may wait: it has nothing else to do.
+        // Waiting synchronously is right here, because this thread has no other work.
         while (queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
         {
             while (queue.Reader.TryRead(out var requestEvent))
@@ -78,15 +84,15 @@ internal sealed partial class EventLog(
 
             Flush();
             ReportDropped();
-            // Lets the next batch gather. This thread has nothing else to do, and a stop may take so much longer. Not by the server's
-            // clock, which says when things happen, not how they are written.
+            // The next batch collects meanwhile; a stop takes up to this much longer. The delay is real time even in a
+            // test with a fake clock, because it only paces the writing.
             Thread.Sleep(BatchTime);
         }
 
-        written.SetResult();
+        stopped.SetResult();
     }
 
-    // An event that cannot be written, which would be a bug, must not end the writing of all others.
+    // An exception here would be a bug in one event, and must not stop the writing of the others.
     private void Append(RequestEvent requestEvent, Utf8JsonWriter json)
     {
         try
@@ -111,7 +117,8 @@ internal sealed partial class EventLog(
             if (lines > 0)
                 output.Write(batch.WrittenSpan);
         }
-        // Whatever it is: a full disk, a pipe nobody reads. Tokens are issued all the same, and the operator hears of it.
+        // Any failure ends here, such as a full disk or a closed pipe: tokens are still issued, and the operator gets a
+        // log line.
         catch (Exception e)
         {
             Log.Failed(logger, e, lines);
@@ -130,10 +137,14 @@ internal sealed partial class EventLog(
 
     private static partial class Log
     {
-        [LoggerMessage(1, LogLevel.Warning, "{Count} events of requests were dropped until {Until:O}: more came than could be written")]
+        [LoggerMessage(1, LogLevel.Warning,
+            "{Count} events of requests were dropped until {Until:O}, because the event queue was full; the event log "
+            + "lacks these requests. Write events to a faster disk or pipe, or raise Events:QueueLength")]
         public static partial void Dropped(ILogger logger, long count, DateTimeOffset until);
 
-        [LoggerMessage(2, LogLevel.Error, "{Count} events of requests could not be written, and are lost")]
+        [LoggerMessage(2, LogLevel.Error,
+            "{Count} events of requests could not be written, and are lost. Tokens are still issued. Check the disk or "
+            + "the pipe that the event log is written to")]
         public static partial void Failed(ILogger logger, Exception e, int count);
     }
 }

@@ -5,24 +5,26 @@ using TokenService.Protocol;
 namespace TokenService.Audit;
 
 /// <summary>
-/// What became of one request at an endpoint that authenticates its caller, granted or refused: one line of the event log. The steps
-/// of the request fill it in. It holds no secret, token or assertion.
+/// One line of the event log: a request to an endpoint that authenticates its caller, granted or refused. The steps of
+/// the request fill it in. It holds no secret, token or assertion.
 /// </summary>
 internal sealed class RequestEvent
 {
-    /// <summary>When the request came.</summary>
+    /// <summary>When the request arrived.</summary>
     public required DateTimeOffset Time { get; init; }
 
-    /// <summary>What the answer calls <c>Request-Id</c>.</summary>
+    /// <summary>The value of the response's <c>Request-Id</c> header.</summary>
     public required string RequestId { get; init; }
 
-    /// <summary>The path of the endpoint, as <c>/token</c>.</summary>
+    /// <summary>The path of the endpoint, such as <c>/token</c>.</summary>
     public required string Endpoint { get; init; }
 
-    /// <summary>The address that the request came from, as far as the configured proxies tell it.</summary>
+    /// <summary>The caller's address. Behind a configured proxy, the one that the proxy forwarded.</summary>
     public required IPAddress? Source { get; init; }
 
-    /// <summary>The client that the request names, whether or not it is that client; null: it names none that there can be.</summary>
+    /// <summary>
+    /// The client_id that the request names, authenticated or not; null: none, or none that is well-formed.
+    /// </summary>
     public string? ClientId { get; set; }
 
     /// <summary>The method by which the client authenticates, as in RFC 8414 §2.</summary>
@@ -37,16 +39,16 @@ internal sealed class RequestEvent
     /// <summary>The scope granted.</summary>
     public string? Scope { get; set; }
 
-    /// <summary>The jti of the token: handed out, introspected or revoked.</summary>
+    /// <summary>The jti of the token that was issued, introspected or revoked.</summary>
     public string? TokenId { get; set; }
 
-    /// <summary>The client that a token which was introspected or revoked belongs to.</summary>
+    /// <summary>The client that the introspected or revoked token was issued to.</summary>
     public string? TokenClientId { get; set; }
 
-    /// <summary>What introspection said of the token.</summary>
+    /// <summary>The <c>active</c> member of the introspection response.</summary>
     public bool? IsActive { get; set; }
 
-    /// <summary>The kid it was signed with.</summary>
+    /// <summary>The kid of the key that signed the issued token.</summary>
     public string? KeyId { get; set; }
 
     /// <summary>The HTTP status of the answer.</summary>
@@ -55,17 +57,19 @@ internal sealed class RequestEvent
     /// <summary>The error code; null: granted.</summary>
     public string? Error { get; set; }
 
-    /// <summary>Why the request was refused, or why a token is not good: one of <see cref="Protocol.Reason"/>.</summary>
+    /// <summary>
+    /// Why the request was refused, or why a token is not good: one of <see cref="Protocol.Reason"/>.
+    /// </summary>
     public string? Reason { get; set; }
 
-    /// <summary>What more there is to say of the reason.</summary>
+    /// <summary>Text that explains the reason.</summary>
     public string? Detail { get; set; }
 
-    /// <summary>From the request's headers being read to the answer being known.</summary>
+    /// <summary>The time from reading the request's headers until the answer was known.</summary>
     public TimeSpan Duration { get; set; }
 
-    /// <param name="error">Why the request is refused; null: it is granted.</param>
-    /// <param name="duration">From the request's headers being read until now.</param>
+    /// <param name="error">The error that refuses the request; null: it is granted.</param>
+    /// <param name="duration">The time since the request's headers were read.</param>
     public void SetOutcome(OAuthError? error, TimeSpan duration)
     {
         Status = error?.Status ?? 200;

@@ -4,11 +4,12 @@ using System.Diagnostics.CodeAnalysis;
 namespace TokenService.Caching;
 
 /// <summary>
-/// A concurrent dictionary that never grows beyond a bound. When an addition exceeds it, obsolete entries go first; if that is not
-/// enough, any eighth of the entries goes. So it is for what can be read, counted or computed again.
+/// A concurrent dictionary with a maximum number of entries. An addition that exceeds the maximum removes obsolete
+/// entries first; if too many remain, it removes arbitrary entries until seven eighths of the maximum are left. Use it
+/// only for values that can be read or computed again, or whose loss does no harm.
 /// </summary>
-/// <param name="maxCount">How many entries it keeps; 0: none.</param>
-/// <param name="isObsolete">Says which entries no longer matter; null: all matter alike.</param>
+/// <param name="maxCount">The maximum; 0: nothing is kept.</param>
+/// <param name="isObsolete">True for entries that have no effect any more; null: every entry has.</param>
 internal sealed class BoundedMap<TKey, TValue>(int maxCount, Func<TValue, bool>? isObsolete = null)
     where TKey : notnull
 {
@@ -25,7 +26,7 @@ internal sealed class BoundedMap<TKey, TValue>(int maxCount, Func<TValue, bool>?
         MakeRoom();
     }
 
-    /// <summary>Adds an entry. False: there is one of that key.</summary>
+    /// <summary>Adds an entry. False: the key has a value already, or nothing is kept.</summary>
     public bool TryAdd(TKey key, TValue value)
     {
         if (maxCount == 0 || !entries.TryAdd(key, value))
@@ -34,7 +35,7 @@ internal sealed class BoundedMap<TKey, TValue>(int maxCount, Func<TValue, bool>?
         return true;
     }
 
-    /// <summary>Replaces the value of a key. False: it has another value by now, or none.</summary>
+    /// <summary>Replaces the value of a key. False: the key has another value, or none.</summary>
     public bool TryUpdate(TKey key, TValue value, TValue expected) => entries.TryUpdate(key, value, expected);
 
     public void Remove(TKey key) => entries.TryRemove(key, out _);

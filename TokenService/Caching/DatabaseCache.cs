@@ -3,32 +3,36 @@ using TokenService.Postgres;
 
 namespace TokenService.Caching;
 
-/// <summary>What a <see cref="DatabaseCache{TValue}"/> holds, and how much.</summary>
-/// <param name="Subject">The first word of the notifications that name a change, such as <c>client</c>.</param>
-/// <param name="ServeWhileAway">How old a value may be that is served while the database is unavailable; zero: none is.</param>
-/// <param name="MaxKnown">How many values it keeps.</param>
-/// <param name="MaxUnknown">How many ids it keeps that the database does not have.</param>
+/// <summary>Options of a <see cref="DatabaseCache{TValue}"/>.</summary>
+/// <param name="Subject">The first word of the notifications about these rows, such as <c>client</c>.</param>
+/// <param name="ServeWhileAway">
+/// How old a value may be that is served while the database is unavailable; zero: none is served.
+/// </param>
+/// <param name="MaxKnown">How many values the cache keeps at most.</param>
+/// <param name="MaxUnknown">How many ids that the database does not have the cache keeps at most.</param>
 internal sealed record CacheOptions(string Subject, TimeSpan ServeWhileAway, int MaxKnown, int MaxUnknown);
 
 /// <summary>
-/// Rows of the database in memory, by id, and ids that the database does not have. While notifications arrive, a value is good until
-/// one names it. While they do not, it is good for a second. So this replica obeys a change at once or, when the connection is lost
-/// without a word, within <see cref="ChangeNotifications.MaxSilence"/> of that. While the database does not answer within a second,
-/// known values are served as they were for a stated time; nothing else is.
+/// A cache of database rows by id, and of ids that the database does not have. While notifications arrive, a cached
+/// value is good until a notification names its id. While they do not arrive, it is good for one second. This replica
+/// therefore obeys a change at once or, when the listening connection died without an error, within
+/// <see cref="ChangeNotifications.MaxSilence"/>. While the database does not answer within a second, cached values are
+/// served up to a stated age, and every other lookup fails.
 /// </summary>
 internal sealed partial class DatabaseCache<TValue> : IDisposable
     where TValue : class
 {
-    // A pool has 100 connections unless the connection string says otherwise. The caches of clients and of tokens and the writers of
-    // revocations take at most 80 of them, so that a flood of unknown ids leaves some to everybody else.
+    // A pool has 100 connections unless the connection string says otherwise. The client cache, the token cache and the
+    // revocations together take at most 80 of them (32 + 32 + 16), so that a flood of unknown ids leaves connections
+    // free.
     private const int MaxReads = 32;
 
-    // One more is refused at once, so that those who wait cannot fill the server.
+    // Callers that wait for a read slot. One more is refused at once, so that their number is bounded.
     private const int MaxWaiting = 1024;
 
     private static readonly TimeSpan MaxAgeWhileNotListening = TimeSpan.FromSeconds(1);
 
-    // If a trigger is missing, as after a restore gone wrong, a change is seen after this time all the same.
+    // If a trigger is missing, as after an incomplete restore, this replica still sees a change after this time.
     private static readonly TimeSpan MaxAgeWhileListening = TimeSpan.FromMinutes(10);
 
     private readonly CacheOptions options;
@@ -44,19 +48,20 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private readonly SingleFlight<string, TValue?> reads = new();
     private readonly SemaphoreSlim readSlots = new(MaxReads);
 
-    // Held for a moment while an entry is put in or taken out, never while one is looked up.
+    // Held while an entry is added or removed. Lookups take no lock.
     private readonly Lock entriesLock = new();
 
     private int waiting;
 
-    // Counts the notifications, so that a value read before one is not kept after it.
+    // The number of notifications so far. A read compares it before and after, so that a value from before a change is
+    // not kept.
     private long changes;
 
-    /// <param name="options">What it holds, and how much.</param>
-    /// <param name="find">Reads one value from the database; null: there is none of that id.</param>
-    /// <param name="notifications">Name the values that change.</param>
+    /// <param name="options">The subject of the notifications, the maximum age and the maximum sizes.</param>
+    /// <param name="find">Reads one value from the database; null: the database has no such id.</param>
+    /// <param name="notifications">Notifications of rows that changed.</param>
     /// <param name="clock">Measures the age of values.</param>
-    /// <param name="logger">Hears when the database is lost and restored.</param>
+    /// <param name="logger">Logs when the database becomes unavailable and when it answers again.</param>
     public DatabaseCache(
         CacheOptions options,
         Func<string, CancellationToken, Task<TValue?>> find,
@@ -73,42 +78,51 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         subscription = notifications.Subscribe(options.Subject, Forget);
     }
 
-    /// <summary>How old a served value may be: zero while notifications arrive, else the time since the database last answered.</summary>
+    /// <summary>
+    /// How old a served value may be: zero while notifications arrive, else the time since the database last answered.
+    /// </summary>
     public TimeSpan Age => notifications.IsListening ? TimeSpan.Zero : Shorter(notifications.SilentFor, gate.SinceAnswer);
 
-    /// <summary>The value of an id; null: the database has none.</summary>
-    /// <param name="id">As notifications name it.</param>
-    /// <param name="ct">Ends this caller's wait; others who wait for the same value go on.</param>
-    /// <exception cref="NpgsqlException">The database has to be asked, and is unavailable.</exception>
-    /// <exception cref="TimeoutException">It has to be asked, and did not answer a moment ago.</exception>
+    /// <summary>
+    /// The value of an id, from the cache or else from the database; null: the database has no such id.
+    /// </summary>
+    /// <param name="id">The id as notifications name it.</param>
+    /// <param name="ct">Ends this caller's wait. Other callers that wait for the same id are not affected.</param>
+    /// <exception cref="NpgsqlException">A read is necessary, and the database is unavailable.</exception>
+    /// <exception cref="TimeoutException">
+    /// A read is necessary, and the database did not answer in time or a moment ago.
+    /// </exception>
     public ValueTask<TValue?> FindAsync(string id, CancellationToken ct) =>
         (known.TryGetValue(id, out var entry) || unknown.TryGetValue(id, out entry)) && IsGood(entry)
             ? new(entry.Value)
             : new(ReadAsync(id, ct));
 
-    /// <summary>The same, read now if the database answers.</summary>
+    /// <summary>The same as <see cref="FindAsync"/>, but reads the database even if a cached value is good.</summary>
     public async Task<TValue?> ReadAsync(string id, CancellationToken ct)
     {
         var isLost = gate.IsLost;
         if (!gate.TryEnter())
-            return WhileLost(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
+            return FindStale(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
 
         var read = reads.RunAsync(id, () => LoadAsync(id), out _);
-        // A probe need not keep its caller waiting for a database that is probably still unavailable.
-        if (isLost && WhileLost(id) is { } value)
+        // This read is a probe. Its caller gets the stale value and does not wait, because the probe probably fails.
+        if (isLost && FindStale(id) is { } value)
             return value;
         try
         {
             return await read.WaitAsync(ct);
         }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && WhileLost(id) is { } last)
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && FindStale(id) is { } last)
         {
             return last;
         }
     }
 
-    /// <summary>Reads a value anew when it is next asked for. Notifications call this; so may the code that changes the value.</summary>
-    /// <param name="id">The id; null: any value may have changed.</param>
+    /// <summary>
+    /// Removes a value, so that the next lookup reads the database. Notifications call this, and so does code of this
+    /// replica that changed the row.
+    /// </summary>
+    /// <param name="id">The id of the row that changed; null: any row may have changed.</param>
     public void Forget(string? id)
     {
         lock (entriesLock)
@@ -119,14 +133,14 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
                 known.Clear();
                 unknown.Clear();
                 reads.Clear();
-                // The database that says so is there to be asked.
+                // The listening connection works again, so the database is available.
                 gate.Reset();
                 return;
             }
 
             known.Remove(id);
             unknown.Remove(id);
-            // A read that has begun may not see the change.
+            // A read that runs now may have started before the change, so later callers must not join it.
             reads.Forget(id);
         }
     }
@@ -140,8 +154,9 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private bool IsGood(Entry entry) =>
         clock.GetElapsedTime(entry.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
 
-    // As the database had it when it could last be heard or asked.
-    private TValue? WhileLost(string id) =>
+    // The cached value, if it was certainly current less than ServeWhileAway ago: when it was read, or at the last
+    // heartbeat, because until then a notification would have removed an outdated value.
+    private TValue? FindStale(string id) =>
         known.TryGetValue(id, out var entry)
             && Shorter(notifications.SilentFor, clock.GetElapsedTime(entry.ReadAt)) < options.ServeWhileAway
                 ? entry.Value
@@ -150,7 +165,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private async Task<TValue?> LoadAsync(string id)
     {
         if (!await TryTakeReadSlotAsync())
-            throw new TimeoutException("Too many others are asking the database.");
+            throw new TimeoutException("Too many reads of the database are waiting.");
 
         try
         {
@@ -198,18 +213,18 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
 
     private static TimeSpan Shorter(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
-    /// <param name="Value">As it was read; null: there was none.</param>
-    /// <param name="ReadAt">A timestamp from before it was read.</param>
+    /// <param name="Value">The value that was read; null: the database had no such id.</param>
+    /// <param name="ReadAt">The clock's timestamp just before the read.</param>
     private sealed record Entry(TValue? Value, long ReadAt);
 
     private static partial class Log
     {
         [LoggerMessage(1, LogLevel.Warning,
-            "The database does not answer. Requests that concern a known {Subject} are answered from memory for {ServeWhileAway}, others "
-            + "get 503. Nothing is to be done here; check the database")]
+            "The database does not answer. Requests that need a cached {Subject} are answered from the cache for "
+            + "{ServeWhileAway}; others get 503. Check the database; this server recovers without a restart")]
         public static partial void Lost(ILogger logger, Exception e, string subject, TimeSpan serveWhileAway);
 
-        [LoggerMessage(2, LogLevel.Information, "The database answers again (asked for a {Subject})")]
+        [LoggerMessage(2, LogLevel.Information, "The database answers again (to a query for a {Subject})")]
         public static partial void Restored(ILogger logger, string subject);
     }
 }

@@ -3,40 +3,46 @@ using Npgsql;
 namespace TokenService.Postgres;
 
 /// <summary>
-/// Hears what triggers NOTIFY: what changed, and which. Says, too, whether it hears: notifications are lost while the connection is,
-/// and a connection can be dead without anybody being told. So a heartbeat goes over it every second, and three seconds without an answer
-/// count as deaf. Through a pooler that lends connections by the transaction none would ever arrive: so it first has to hear what is said
-/// over another connection. Whoever subscribes looks at the database by itself meanwhile, and is called when hearing comes back.
+/// Listens for the notifications that database triggers send when a row changes, and passes them to subscribers.
+/// PostgreSQL does not keep notifications for a listener whose connection is lost, and a connection can be dead without
+/// an error. A heartbeat query therefore runs over the connection every second; after three seconds without an answer,
+/// <see cref="IsListening"/> is false. A pooler in transaction mode would deliver no notification at all, so each
+/// connection must first receive one that another connection sent. While this class does not listen, subscribers poll
+/// the database; each of them is called once when listening starts again.
 /// </summary>
-internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, TimeProvider clock, ILogger<ChangeNotifications> logger) : BackgroundService
+internal sealed partial class ChangeNotifications(
+    NpgsqlDataSource postgres, TimeProvider clock, ILogger<ChangeNotifications> logger) : BackgroundService
 {
-    /// <summary>How old the last sign of life may be.</summary>
+    /// <summary>How old the last answered heartbeat may be.</summary>
     public static readonly TimeSpan MaxSilence = TimeSpan.FromSeconds(3);
 
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
-
     private static readonly TimeSpan GreetingTimeout = TimeSpan.FromSeconds(2);
 
-    // Whole seconds, as Npgsql has it. It then takes up to two more to give the connection up.
+    // Npgsql takes whole seconds, and then needs up to two more to close the connection.
     private const int HeartbeatTimeoutSeconds = 2;
 
     private readonly Lock gate = new();
     private readonly List<(string Subject, Action<string?> Changed)> subscribers = [];
 
-    private long heardAt = clock.GetTimestamp();
+    // The time of the last heartbeat that was answered; at first, of the start.
+    private long heartbeatAt = clock.GetTimestamp();
     private volatile bool isEstablished;
     private bool isLossLogged;
 
-    /// <summary>True while every change that was committed a moment ago has been heard of.</summary>
+    /// <summary>True while notifications arrive: the last heartbeat is younger than <see cref="MaxSilence"/>.</summary>
     public bool IsListening => isEstablished && SilentFor < MaxSilence;
 
-    /// <summary>How long ago the last sign of life was, or the start.</summary>
-    public TimeSpan SilentFor => clock.GetElapsedTime(Volatile.Read(ref heardAt));
+    /// <summary>The time since the last heartbeat that was answered, or since the start.</summary>
+    public TimeSpan SilentFor => clock.GetElapsedTime(Volatile.Read(ref heartbeatAt));
 
-    /// <param name="subject">What matters, such as <c>client</c>: the first word of a notification.</param>
-    /// <param name="changed">Called at each, with the id of the one that changed; null: any of them may have. Returns at once.</param>
-    /// <returns>Ends the subscription.</returns>
+    /// <param name="subject">The first word of the notifications to receive, such as <c>client</c>.</param>
+    /// <param name="changed">
+    /// Called for each notification with the id of the row that changed; null: any row may have changed. It must return
+    /// at once.
+    /// </param>
+    /// <returns>Dispose it to end the subscription.</returns>
     public IDisposable Subscribe(string subject, Action<string?> changed)
     {
         lock (gate)
@@ -57,7 +63,7 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
             {
                 await ListenAsync(stop.Token);
             }
-            // Whatever it is: those who subscribe look by themselves.
+            // Any failure ends here: subscribers poll the database until listening starts again.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
                 isEstablished = false;
@@ -71,17 +77,18 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
     private async Task ListenAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        connection.Notification += (_, heard) => Call(heard.Payload);
+        connection.Notification += (_, notification) => Call(notification.Payload);
         await ExecuteAsync(connection, "listen token_service", ct);
         await VerifyDeliveryAsync(connection, ct);
 
-        // Whatever changed while nobody listened, before anybody may think that all has been heard.
-        Call();
+        // Rows may have changed while this replica did not listen. Subscribers are told so before IsListening becomes
+        // true.
+        CallAll();
         while (true)
         {
             var sentAt = clock.GetTimestamp();
             await ExecuteAsync(connection, "select 1", ct);
-            Volatile.Write(ref heardAt, sentAt);
+            Volatile.Write(ref heartbeatAt, sentAt);
             isEstablished = true;
             LogRestored();
             await WaitAsync(connection, ct);
@@ -90,21 +97,22 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
 
     private async Task VerifyDeliveryAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        var (greeting, isHeard) = ($"greeting-{Guid.NewGuid():N}", false);
-        using var subscription = Subscribe(greeting, _ => isHeard = true);
+        var (greeting, hasArrived) = ($"greeting-{Guid.NewGuid():N}", false);
+        using var subscription = Subscribe(greeting, _ => hasArrived = true);
         await using (var other = await postgres.OpenConnectionAsync(ct))
             await ExecuteAsync(other, $"notify token_service, '{greeting}'", ct);
 
         using var timeout = new QuietCancellation(GreetingTimeout, clock, ct);
         try
         {
-            while (!isHeard)
+            while (!hasArrived)
                 await connection.WaitAsync(timeout.Token);
         }
         catch (OperationCanceledException) when (!ct.IsCancellationRequested)
         {
             throw new TimeoutException(
-                "what another connection NOTIFYs does not arrive; a pooler in front of the database has to lend connections by the session");
+                "a notification that another connection sent does not arrive; "
+                + "a pooler in front of the database must be in session mode");
         }
     }
 
@@ -114,7 +122,7 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
         await command.ExecuteNonQueryAsync(ct);
     }
 
-    // Hears until the next heartbeat is due.
+    // Receives notifications until the next heartbeat is due.
     private async Task WaitAsync(NpgsqlConnection connection, CancellationToken ct)
     {
         using var due = new QuietCancellation(HeartbeatInterval, clock, ct);
@@ -125,7 +133,7 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
         }
         catch (OperationCanceledException) when (!ct.IsCancellationRequested)
         {
-            // A wait that is cancelled leaves the connection as it was.
+            // The next heartbeat is due. The connection is still usable after a cancelled wait.
         }
     }
 
@@ -142,7 +150,7 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
         }
     }
 
-    private void Call()
+    private void CallAll()
     {
         lock (gate)
         {
@@ -151,18 +159,18 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
         }
     }
 
-    // Once, not at every attempt.
+    // Logged once for each loss, not at every attempt to connect.
     private void LogLost(string reason)
     {
         if (!isLossLogged)
-            Log.Deaf(logger, reason);
+            Log.ListeningLost(logger, reason);
         isLossLogged = true;
     }
 
     private void LogRestored()
     {
         if (isLossLogged)
-            Log.Hearing(logger);
+            Log.ListeningRestored(logger);
         isLossLogged = false;
     }
 
@@ -173,10 +181,12 @@ internal sealed partial class ChangeNotifications(NpgsqlDataSource postgres, Tim
 
     private static partial class Log
     {
-        [LoggerMessage(1, LogLevel.Warning, "Not listening for changes, polling instead: {Reason}")]
-        public static partial void Deaf(ILogger logger, string reason);
+        [LoggerMessage(1, LogLevel.Warning,
+            "Not listening for changes, polling instead: {Reason}. Requests are answered, but a change takes up to "
+            + "5 seconds to reach this replica. The server keeps trying; if this lasts, check the database and any pooler")]
+        public static partial void ListeningLost(ILogger logger, string reason);
 
         [LoggerMessage(2, LogLevel.Information, "Listening for changes again")]
-        public static partial void Hearing(ILogger logger);
+        public static partial void ListeningRestored(ILogger logger);
     }
 }

@@ -1,34 +1,36 @@
 namespace TokenService.Postgres;
 
 /// <summary>
-/// Stands before questions to the database that requests wait for. Each question has a time limit. After one that failed, one
-/// caller a second may ask again, as a probe; the others are told at once that the database is unavailable.
+/// Guards the queries that requests wait for. Each query has a time limit. After a query failed, one caller a second
+/// may query again, as a probe; the other callers are refused at once, because the database is unavailable.
 /// </summary>
 /// <param name="clock">Measures the limit and the time between probes.</param>
-/// <param name="lost">Called when a question fails after one that did not.</param>
-/// <param name="restored">Called when a question is answered after one that failed.</param>
+/// <param name="lost">Called when a query fails and the one before it did not.</param>
+/// <param name="restored">Called when a query succeeds and the one before it failed.</param>
 internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost = null, Action? restored = null)
 {
-    /// <summary>A database that takes longer for a question is as good as unavailable.</summary>
+    /// <summary>A query that takes longer counts as failed: for a request, so slow a database is unavailable.</summary>
     public static readonly TimeSpan QuestionTimeout = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromSeconds(1);
 
     private const long NotLost = 0;
 
-    // When the last question that was answered was asked.
+    // The start of the last query that succeeded.
     private long answeredAt = clock.GetTimestamp();
 
-    // When the last question that failed did so, or when a probe was last let through; NotLost: the last one was answered.
+    // The time at which the last query failed or the last probe started; NotLost: the last query succeeded.
     private long lostAt = NotLost;
 
-    /// <summary>True after a question that failed, until one is answered.</summary>
+    /// <summary>True from a query that failed until one succeeds.</summary>
     public bool IsLost => Volatile.Read(ref lostAt) != NotLost;
 
-    /// <summary>How long ago the database was asked the last question that it answered; at first, since the start.</summary>
+    /// <summary>The time since the start of the last query that succeeded, or since the server's start.</summary>
     public TimeSpan SinceAnswer => clock.GetElapsedTime(Volatile.Read(ref answeredAt));
 
-    /// <summary>False: the database is unavailable, and another caller probes it. True: ask.</summary>
+    /// <summary>
+    /// True: the caller may query. False: the database is unavailable, and it is not time for a probe.
+    /// </summary>
     public bool TryEnter()
     {
         var at = Volatile.Read(ref lostAt);
@@ -36,17 +38,19 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
             || (clock.GetElapsedTime(at) >= ProbeInterval && Interlocked.CompareExchange(ref lostAt, Now(), at) == at);
     }
 
-    /// <summary>Somebody else has shown that the database is there: the next caller asks.</summary>
+    /// <summary>
+    /// Lets the next caller query, because another connection has shown that the database is available.
+    /// </summary>
     public void Reset() => Volatile.Write(ref lostAt, NotLost);
 
-    /// <summary>Asks, whether or not the database was there a moment ago.</summary>
-    /// <exception cref="TimeoutException">It took longer than <see cref="QuestionTimeout"/>.</exception>
-    public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> question)
+    /// <summary>Runs a query, even if the one before it failed. Callers use <see cref="TryEnter"/> first.</summary>
+    /// <exception cref="TimeoutException">The query took longer than <see cref="QuestionTimeout"/>.</exception>
+    public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> query)
     {
         var askedAt = Now();
         try
         {
-            var answer = await InTimeAsync(QuestionTimeout, clock, question);
+            var answer = await InTimeAsync(QuestionTimeout, clock, query);
             Volatile.Write(ref answeredAt, askedAt);
             if (Interlocked.Exchange(ref lostAt, NotLost) != NotLost)
                 restored?.Invoke();
@@ -60,15 +64,15 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
         }
     }
 
-    /// <summary>Gives up a question that takes too long.</summary>
-    /// <exception cref="TimeoutException">It took longer.</exception>
-    public static async Task<T> InTimeAsync<T>(TimeSpan limit, TimeProvider clock, Func<CancellationToken, Task<T>> question)
+    /// <summary>Runs a query with a time limit.</summary>
+    /// <exception cref="TimeoutException">The query took longer.</exception>
+    public static async Task<T> InTimeAsync<T>(TimeSpan limit, TimeProvider clock, Func<CancellationToken, Task<T>> query)
     {
         using var timeout = new QuietCancellation(limit, clock);
         try
         {
-            // A connection that is dead may not even notice that its question is cancelled.
-            return await question(timeout.Token).WaitAsync(timeout.Token);
+            // WaitAsync, because on a dead connection even the cancelled query may not return.
+            return await query(timeout.Token).WaitAsync(timeout.Token);
         }
         catch (OperationCanceledException e)
         {
@@ -76,6 +80,6 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
         }
     }
 
-    // Never NotLost, whatever a clock says.
+    // Some clocks start at zero, which is NotLost.
     private long Now() => Math.Max(clock.GetTimestamp(), NotLost + 1);
 }

@@ -2,16 +2,19 @@ using Npgsql;
 
 namespace TokenService.Postgres;
 
-/// <summary>Tells a database that is unavailable, which is foreseen, from one that refused a statement, which is a bug.</summary>
+/// <summary>
+/// Tells an unavailable database, which the server expects, from a refused statement, which is a bug.
+/// </summary>
 internal static class DatabaseUnavailable
 {
-    // PostgreSQL's classes of error that do not blame the statement: connection, login, no such database, resources, a conflict
-    // that passes, not in a state for it, an operator stopping it, the system below it.
+    // PostgreSQL's error classes that are not the statement's fault: 08 connection, 28 login, 3D unknown database, 40
+    // rollback after a conflict, 53 resources, 55 object not in the required state, 57 operator intervention, 58
+    // operating system.
     private static readonly string[] Classes = ["08", "28", "3D", "40", "53", "55", "57", "58"];
 
     public static bool IsTheCauseOf(Exception exception) => exception switch
     {
-        // The server was the primary until a moment ago.
+        // After a failover, this connection still leads to the former primary.
         PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction } => true,
         PostgresException refused => Classes.Contains(refused.SqlState[..2]),
         NpgsqlException or TimeoutException => true,

@@ -2,17 +2,19 @@ using Npgsql;
 
 namespace TokenService.Postgres;
 
-/// <summary>Who we are to the database.</summary>
+/// <summary>The database user that this server connects as.</summary>
 internal static partial class DatabaseUser
 {
-    // The owner, its members and superusers, and admins.
+    // True for the schema's owner, members of the owner, superusers and admins.
     private const string MayAdminister = """
         select pg_has_role(current_user, nspowner, 'usage') or pg_has_role(current_user, 'token_service_admin', 'usage')
         from pg_namespace
         where nspname = 'token_service'
         """;
 
-    /// <summary>Warns an operator whose server could do more than it needs: make clients, rewrite the audit log.</summary>
+    /// <summary>
+    /// Warns when the user has rights that the server does not need: to create clients, to change the audit log.
+    /// </summary>
     public static async Task WarnOfRightsAsync(NpgsqlDataSource postgres, ILoggerFactory loggers, CancellationToken ct)
     {
         await using var command = postgres.CreateCommand(MayAdminister);
@@ -23,7 +25,8 @@ internal static partial class DatabaseUser
     private static partial class Log
     {
         [LoggerMessage(1, LogLevel.Warning,
-            "The database user may administer, or owns the schema. Serve as one who is only a member of token_service_app")]
+            "The database user may administer TokenService or owns its schema, so an attacker who takes over the server "
+            + "could create clients. Requests are answered. Connect as a user that is a member of token_service_app only")]
         public static partial void MayAdminister(ILogger logger);
     }
 }

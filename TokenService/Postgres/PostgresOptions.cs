@@ -3,13 +3,15 @@ using Npgsql;
 
 namespace TokenService.Postgres;
 
-/// <summary>The database.</summary>
+/// <summary>The connection to the database.</summary>
 internal sealed class PostgresOptions : IValidatableObject
 {
     /// <summary>The name under <c>ConnectionStrings</c>.</summary>
     public const string ConnectionName = "TokenService";
 
-    /// <summary>Npgsql's connection string. Required. Several hosts may be named, for a cluster that fails over.</summary>
+    /// <summary>
+    /// Npgsql's connection string. Required. Several hosts may be named, for a cluster that fails over.
+    /// </summary>
     public string ConnectionString { get; set; } = "";
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)

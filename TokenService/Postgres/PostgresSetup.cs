@@ -4,18 +4,21 @@ using TokenService.Configuration;
 
 namespace TokenService.Postgres;
 
-/// <summary>The database: how to reach it, what its schema is, and whether it is there. Knows no table but its own.</summary>
+/// <summary>
+/// The database: connections, schema migrations, notifications of changes, and health. This room knows no table except
+/// the migrator's own.
+/// </summary>
 internal static class PostgresSetup
 {
-    // A token request that has to wait longer than this for the database is better refused than kept.
+    // A token request that waits longer than this for the database is refused.
     private const int TimeoutSeconds = 5;
 
     public static IServiceCollection AddPostgres(this IServiceCollection services)
     {
         services.AddSettings<PostgresOptions>((options, configuration) =>
             options.ConnectionString = configuration.GetConnectionString(PostgresOptions.ConnectionName) ?? "");
-        services.AddSingleton(provider =>
-            Connect(provider.GetRequiredService<IOptions<PostgresOptions>>().Value, provider.GetRequiredService<ILoggerFactory>()));
+        services.AddSingleton(provider => Connect(
+            provider.GetRequiredService<IOptions<PostgresOptions>>().Value, provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton<Migrator>();
         services.AddSingleton<ChangeNotifications>();
         services.AddHostedService(provider => provider.GetRequiredService<ChangeNotifications>());
@@ -25,14 +28,14 @@ internal static class PostgresSetup
 
     private static NpgsqlDataSource Connect(PostgresOptions options, ILoggerFactory loggers)
     {
-        // What the operator's string says of these wins over our defaults.
+        // These are defaults; the operator's connection string overrides them below.
         var connectionString = new NpgsqlConnectionStringBuilder
         {
             ApplicationName = "TokenService",
             Timeout = TimeoutSeconds,
             CommandTimeout = TimeoutSeconds,
         };
-        // Of a cluster that fails over, the server that takes writes.
+        // With several hosts, Npgsql then connects to the one that accepts writes, also after a failover.
         if (options.ConnectionString.Contains(',', StringComparison.Ordinal))
             connectionString.TargetSessionAttributes = "primary";
         foreach (var (key, value) in new NpgsqlConnectionStringBuilder(options.ConnectionString))

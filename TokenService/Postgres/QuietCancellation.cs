@@ -1,8 +1,9 @@
 namespace TokenService.Postgres;
 
 /// <summary>
-/// A token for the database driver, cancelled when another is or when its time is up. When a connection breaks at the moment of a
-/// cancellation, Npgsql throws out of its callback: into a host that is stopping, or into a timer, which ends the process. Here that ends.
+/// A cancellation token for the database driver, cancelled by another token or after a time. When a connection breaks
+/// at the moment of a cancellation, Npgsql's cancellation callback throws. In a timer that exception would end the
+/// process, and in a host that stops it would disturb the stop, so this class catches it.
 /// </summary>
 internal sealed class QuietCancellation : IDisposable
 {
@@ -10,12 +11,12 @@ internal sealed class QuietCancellation : IDisposable
     private readonly CancellationTokenRegistration registration;
     private readonly ITimer? timer;
 
-    /// <param name="other">Cancels this one.</param>
+    /// <param name="other">The token that cancels this one.</param>
     public QuietCancellation(CancellationToken other) => registration = other.Register(Cancel);
 
-    /// <param name="time">Cancels this one when it is up.</param>
-    /// <param name="clock">By which it is measured.</param>
-    /// <param name="other">Cancels this one, too.</param>
+    /// <param name="time">The time after which this token is cancelled.</param>
+    /// <param name="clock">Measures the time.</param>
+    /// <param name="other">A token that cancels this one, too.</param>
     public QuietCancellation(TimeSpan time, TimeProvider clock, CancellationToken other = default)
         : this(other) => timer = clock.CreateTimer(_ => Cancel(), null, time, Timeout.InfiniteTimeSpan);
 
@@ -36,7 +37,7 @@ internal sealed class QuietCancellation : IDisposable
         }
         catch (Exception e) when (e is AggregateException or ObjectDisposedException)
         {
-            // The token is cancelled all the same, or nobody needs it any more.
+            // Either the token is cancelled in spite of the exception, or it was disposed and has no user left.
         }
     }
 }
