@@ -9,14 +9,13 @@ namespace TokenService.Tests.Keys;
 [TestFixture]
 public sealed class KeyTampering
 {
-    private const string DoesNotMatch =
-        "The signing key KID is not the one its row shows: the row was changed. Withdraw the key.";
+    private const string DoesNotMatch = "The signing key KID does not match its row: the row was changed. Withdraw the key.";
 
     private const string DoesNotOpen =
         "The sealing key \"test\" does not open the signing key KID: the value configured under that id is not the one "
         + "that sealed it, or the row was changed.";
 
-    private const string HasNoPrivateHalf = "The signing key KID is published, and its private half is gone. Withdraw the key.";
+    private const string HasNoPrivateHalf = "The signing key KID is published, but its private half was destroyed. Withdraw the key.";
 
     // This point is from RFC 7517 appendix A.1; any other would do.
     private const string ForeignPoint =

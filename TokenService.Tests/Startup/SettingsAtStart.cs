@@ -156,7 +156,7 @@ public sealed class SettingsAtStart
     [TestCase("")]
     public void A_sealing_key_file_that_cannot_be_read_is_named(string file) =>
         IsRefused(
-            $"Keys:SealingKeyFiles:b names {file}, which is not there or may not be read.",
+            $"Keys:SealingKeyFiles:b names {file}, which does not exist or cannot be read.",
             $"Keys:SealingKeyFiles:b={file}", "Keys:SealingKeyId=a");
 
     [TestCase("127.0.0.1", true)]

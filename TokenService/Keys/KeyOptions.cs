@@ -2,21 +2,22 @@ using System.ComponentModel.DataAnnotations;
 
 namespace TokenService.Keys;
 
-/// <summary>How signing keys are kept. Section <c>Keys</c>.</summary>
+/// <summary>Options of signing keys and of the keys that seal them. Section <c>Keys</c>.</summary>
 internal sealed class KeyOptions : IValidatableObject
 {
     public const string Section = "Keys";
 
     /// <summary>
-    /// The keys that seal private signing keys at rest, by id: 32 random bytes each, in Base64. At least one is required. Make
-    /// one with <c>openssl rand -base64 32</c>. An id is 1 to 64 letters, digits, <c>.</c>, <c>_</c> and <c>-</c>.
+    /// The keys that seal private signing keys at rest, by id: 32 random bytes each, in Base64. At least one is
+    /// required. Make one with <c>openssl rand -base64 32</c>. An id is 1 to 64 letters, digits, <c>.</c>, <c>_</c> and
+    /// <c>-</c>.
     /// </summary>
     public Dictionary<string, string> SealingKeys { get; set; } = [];
 
-    /// <summary>The same, for keys that are in files: the paths of files with the Base64 in them, by id.</summary>
+    /// <summary>Sealing keys in files, by id: the path of a file that holds the key in Base64.</summary>
     public Dictionary<string, string> SealingKeyFiles { get; set; } = [];
 
-    /// <summary>The id of the sealing key that seals from now on. May be left out while there is only one.</summary>
+    /// <summary>The id of the sealing key for new seals. Optional while there is only one sealing key.</summary>
     public string? SealingKeyId { get; set; }
 
     /// <summary>How long verifiers may keep the JWKS, 1 second to 1 day. Default 5 minutes.</summary>
@@ -24,8 +25,8 @@ internal sealed class KeyOptions : IValidatableObject
     public TimeSpan JwksMaxAge { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>
-    /// What tokens are signed with, where a resource does not ask for another: ES256 (default), ES384, RS256 or PS256. A change
-    /// takes effect once every verifier has the new algorithm's first key.
+    /// The algorithm of tokens for resources that do not ask for another: ES256 (default), ES384, RS256 or PS256. A
+    /// change takes effect once every verifier has the new algorithm's first key.
     /// </summary>
     [AllowedValues("ES256", "ES384", "RS256", "PS256", ErrorMessage = "Keys:Algorithm must be ES256, ES384, RS256 or PS256.")]
     public string Algorithm { get; set; } = "ES256";
@@ -40,7 +41,7 @@ internal sealed class KeyOptions : IValidatableObject
 
     /// <summary>The sealing keys of both kinds, in Base64.</summary>
     /// <exception cref="IOException">A file cannot be read.</exception>
-    /// <exception cref="UnauthorizedAccessException">A file may not be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">This process has no right to read a file.</exception>
     public IEnumerable<(string Id, string Base64)> AllSealingKeys() =>
         SealingKeys.Select(entry => (entry.Key, entry.Value))
             .Concat(SealingKeyFiles.Select(entry => (entry.Key, File.ReadAllText(entry.Value).Trim())));
@@ -56,7 +57,7 @@ internal sealed class KeyOptions : IValidatableObject
 
         var unreadable = SealingKeyFiles.Where(entry => !IsReadable(entry.Value)).ToList();
         foreach (var (id, path) in unreadable)
-            yield return new($"Keys:SealingKeyFiles:{id} names {path}, which is not there or may not be read.");
+            yield return new($"Keys:SealingKeyFiles:{id} names {path}, which does not exist or cannot be read.");
         if (unreadable.Count > 0)
             yield break;
 

@@ -1,6 +1,6 @@
 namespace TokenService.Keys;
 
-/// <summary>One thing to do to the keys.</summary>
+/// <summary>One change to the signing keys.</summary>
 internal abstract record KeyStep
 {
     /// <summary>Make a key with these dates.</summary>
@@ -12,30 +12,39 @@ internal abstract record KeyStep
         TimeSpan JwksMaxAge,
         TimeSpan MaxTokenLifetime) : KeyStep;
 
-    /// <summary>Let a key sign from an instant on, sooner than was planned.</summary>
+    /// <summary>Let a key sign from an instant on, earlier than planned.</summary>
     public sealed record Begin(string Kid, DateTimeOffset From) : KeyStep;
 
-    /// <summary>Let a key sign no more from an instant on. One that has not begun by then never signs.</summary>
+    /// <summary>
+    /// Let a key stop signing at an instant. A key that would begin to sign later than that never signs.
+    /// </summary>
     public sealed record End(string Kid, DateTimeOffset Until) : KeyStep;
 }
 
 /// <summary>
-/// What is to be done to the keys at an instant, so that each algorithm in use always has one key that signs and one that is
-/// known to every verifier and will sign next. Pure. Settings speak only where a key is made: dates once set stand.
+/// Decides which changes the keys need at an instant, so that each algorithm in use always has one key that signs and
+/// one published key that signs next. It is pure. Settings matter only when a key is made; later changes of the
+/// settings do not move the dates of existing keys.
 /// </summary>
-/// <param name="Default">The algorithm of tokens for resources that ask for none.</param>
-/// <param name="Wanted">All algorithms in use, the default among them.</param>
+/// <param name="Default">The algorithm of tokens for resources that do not ask for one.</param>
+/// <param name="Wanted">All algorithms in use, including the default.</param>
 /// <param name="SigningPeriod">How long a key signs.</param>
 /// <param name="JwksMaxAge">How long verifiers may keep the JWKS.</param>
-internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wanted, TimeSpan SigningPeriod, TimeSpan JwksMaxAge)
+internal sealed record KeyPlan(
+    string Default, IReadOnlyCollection<string> Wanted, TimeSpan SigningPeriod, TimeSpan JwksMaxAge)
 {
     /// <summary>How far apart the clocks of two replicas may be.</summary>
     public static readonly TimeSpan ClockMargin = TimeSpan.FromMinutes(1);
 
-    /// <summary>How late a replica learns of a change: it polls every few seconds, but may find the database away for a while.</summary>
+    /// <summary>
+    /// How late a replica may learn of a change. It polls every few seconds, but the database may be unavailable for a
+    /// while.
+    /// </summary>
     public static readonly TimeSpan LearningTime = TimeSpan.FromMinutes(10);
 
-    /// <summary>What to do first; empty: nothing is due. Ask again once it is done.</summary>
+    /// <summary>
+    /// The steps to take now; empty: nothing is due. After taking them, call again, because more may be due.
+    /// </summary>
     public IReadOnlyList<KeyStep> StepsAt(DateTimeOffset now, KeyRing ring)
     {
         foreach (var algorithm in Wanted)
@@ -49,20 +58,22 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
 
     private List<KeyStep> Extend(DateTimeOffset now, KeyRing ring, string algorithm)
     {
-        var line = ring.Keys.Where(key => key.Algorithm == algorithm && key.IsPublishedAt(now)).ToList();
-        var alive = line.Where(key => !key.HasEndedAt(now)).ToList();
-        var knownFrom = now + Wait(ring);
+        var published = ring.Keys.Where(key => key.Algorithm == algorithm && key.IsPublishedAt(now)).ToList();
+        var alive = published.Where(key => !key.HasEndedAt(now)).ToList();
+        var knownFrom = now + PublicationTime(ring);
 
-        // The very first key, or all were withdrawn: nothing else could sign, so it does at once.
+        // No key can sign: this is the first start, or all keys were withdrawn. The new key signs at once.
         if (ring.SigningAt(now, algorithm, Default) is null)
             return [Make(now)];
 
-        // An algorithm nobody has used yet. While keys of it are on their way out, a replica with other settings has just ended
-        // them: wait until the two agree instead of making keys against each other.
+        // No key of this algorithm will sign. If ended keys are still published, a replica with other settings has just
+        // ended them; making a key now would start a contest between the two replicas. Otherwise the algorithm is new:
+        // make its first key.
         if (alive.Count == 0)
-            return line.Count == 0 ? [Make(knownFrom)] : [];
+            return published.Count == 0 ? [Make(knownFrom)] : [];
 
-        // The key that signed was withdrawn: the next begins as soon as every verifier has it, or at once where it alone can sign.
+        // The key that signed was withdrawn. The next key begins once every verifier has it, or at once if no other key
+        // can sign.
         var (first, newest) = (alive[0], alive[^1]);
         if (!first.HasBegunAt(now))
         {
@@ -86,29 +97,33 @@ internal sealed record KeyPlan(string Default, IReadOnlyCollection<string> Wante
             KnownFrom: knownFrom,
             SignsFrom: signsFrom,
             JwksMaxAge: JwksMaxAge,
-            // Its predecessors' mark: so a change of keys raises none.
+            // The longest lifetime so far, so that after a change of keys no token has to record its lifetime again.
             MaxTokenLifetime: ring.Keys.Select(key => key.MaxTokenLifetime).DefaultIfEmpty().Max());
     }
 
-    /// <summary>Once the default algorithm signs, keys of one that is not in use any more have nothing to do.</summary>
+    // Keys of an algorithm that is not in use any more end once a key of the default algorithm signs in their place.
     private List<KeyStep> EndUnwanted(DateTimeOffset now, KeyRing ring)
     {
         var signing = ring.SigningAt(now, Default, Default);
-        // A key without an end follows: no replica with other settings has ended the default's in its turn.
-        var goesOn = ring.Keys.Any(key => key.Algorithm == Default && key is { SignsUntil: null, WithdrawnAt: null });
-        if (signing?.Algorithm != Default || !signing.HasBegunAt(now) || !goesOn)
+        // If every key of the default algorithm has an end, a replica with other settings is ending them. Then this
+        // replica ends no key, so that the two do not end each other's.
+        var hasKeyWithoutEnd = ring.Keys.Any(key =>
+            key.Algorithm == Default && key is { SignsUntil: null, WithdrawnAt: null });
+        if (signing?.Algorithm != Default || !signing.HasBegunAt(now) || !hasKeyWithoutEnd)
             return [];
 
         return [.. ring.Keys
             .Where(key => !Wanted.Contains(key.Algorithm) && !key.HasEndedAt(now))
-            // Nothing happens to a key before it is published, which another clock may have put into our future.
+            // A key never ends before it is published. A replica whose clock is ahead may have set PublishedAt in the
+            // future.
             .Select(key => (Key: key, Until: Later(now, key.PublishedAt)))
             .Where(end => end.Key.SignsUntil is null || end.Key.SignsUntil > end.Until)
             .Select(end => new KeyStep.End(end.Key.Kid, end.Until))];
     }
 
-    // Any JWKS without the new key that somebody still keeps was served with at most one of these ages.
-    private TimeSpan Wait(KeyRing ring) =>
+    // How long after its publication every verifier has a new key: the longest max-age of a JWKS without it that a
+    // verifier may still keep, the time until every replica publishes it, and the difference of clocks.
+    private TimeSpan PublicationTime(KeyRing ring) =>
         ring.Keys.Select(key => key.JwksMaxAge).Append(JwksMaxAge).Max() + LearningTime + 2 * ClockMargin;
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;

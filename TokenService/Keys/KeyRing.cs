@@ -1,30 +1,35 @@
 namespace TokenService.Keys;
 
-/// <summary>All signing keys there are, and what follows from them at an instant. Pure.</summary>
+/// <summary>All signing keys, and which of them signs or is published at an instant. It is pure.</summary>
 internal sealed class KeyRing(IEnumerable<SigningKey> keys)
 {
     private readonly SigningKey[] keys = [.. keys.OrderBy(key => key.SignsFrom).ThenBy(key => key.Kid, StringComparer.Ordinal)];
 
-    /// <summary>All keys, by when they sign.</summary>
+    /// <summary>All keys, in the order in which they begin to sign.</summary>
     public IReadOnlyList<SigningKey> Keys => keys;
 
     /// <summary>The key that signs; null: there is none.</summary>
     /// <param name="now">The instant.</param>
-    /// <param name="algorithm">What is wanted. Until every verifier can have a key of it, the default's signs.</param>
+    /// <param name="algorithm">
+    /// The algorithm the resource asks for. Until every verifier has a key of this algorithm, the default's key signs.
+    /// </param>
     /// <param name="byDefault">
-    /// The default algorithm. Until every verifier can have a key of that, as after it was changed, the first that they have does.
+    /// The default algorithm. Until every verifier has a key of it, as after a change of the setting, another key
+    /// signs: the first that every verifier has.
     /// </param>
     public SigningKey? SigningAt(DateTimeOffset now, string algorithm, string byDefault) =>
         SigningOf(algorithm, now) ?? SigningOf(byDefault, now) ?? SigningInNeed(now, algorithm);
 
     private SigningKey? SigningInNeed(DateTimeOffset now, string algorithm) =>
         keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
-        // Nothing that every verifier has: a clock went back, or all of it was withdrawn. What is to come is published.
+        // No key is left that every verifier has: the others were withdrawn, or a clock went back. A published key
+        // signs early.
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && key.Algorithm == algorithm)
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now));
 
     /// <summary>
-    /// Of one algorithm, the key that began last; where that was withdrawn, the next, once every verifier has it. Null: there is none.
+    /// The key of one algorithm that began to sign last. If it was withdrawn, the next key, once every verifier has
+    /// that. Null: there is none.
     /// </summary>
     public SigningKey? SigningOf(string algorithm, DateTimeOffset now)
     {
@@ -46,11 +51,14 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
     /// <summary>The keys a verifier finds in the JWKS.</summary>
     public IEnumerable<SigningKey> PublishedAt(DateTimeOffset now) => keys.Where(key => key.IsPublishedAt(now));
 
-    /// <summary>How long verifiers may keep the JWKS: as configured, but no longer than the next key to come will wait for.</summary>
+    /// <summary>
+    /// How long verifiers may keep the JWKS: the setting, or the value that the newest key was planned with, if that is
+    /// shorter.
+    /// </summary>
     public TimeSpan JwksMaxAge(TimeSpan configured) =>
         keys.MaxBy(key => key.PublishedAt) is { } newest && newest.JwksMaxAge < configured ? newest.JwksMaxAge : configured;
 
-    /// <summary>When the next key begins to sign; null: none is to come.</summary>
+    /// <summary>When the next key begins to sign; null: there is no next key.</summary>
     public DateTimeOffset? NextStepAfter(DateTimeOffset now) =>
         keys.FirstOrDefault(key => key.StateAt(now) == SigningKeyState.Next)?.SignsFrom;
 }

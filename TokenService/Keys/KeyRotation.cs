@@ -5,8 +5,8 @@ using TokenService.Postgres;
 namespace TokenService.Keys;
 
 /// <summary>
-/// Leads the keys through their lives: does what is due, learns what other replicas or an admin did, and says each change in the
-/// log. Wakes at every notification and every few seconds.
+/// Rotates the signing keys: loads what other replicas and admins changed, takes the steps that are due, and logs each
+/// change. It wakes at every notification and every few seconds.
 /// </summary>
 internal sealed partial class KeyRotation(
     SigningKeyStore store,
@@ -16,87 +16,94 @@ internal sealed partial class KeyRotation(
     TimeProvider clock,
     ILogger<KeyRotation> logger) : BackgroundService
 {
-    /// <summary>How late a replica that hears no notification learns of a change.</summary>
+    /// <summary>How late this replica learns of a change when no notification arrives.</summary>
     public static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(5);
 
-    // After a key is gone, for replicas whose clocks differ, its private half is kept for a while: what is published is opened first.
-    private static readonly TimeSpan Grace = TimeSpan.FromHours(1);
+    // The private half of a key that is gone is destroyed this much later. A replica whose clock is behind still
+    // publishes the key, and it must open the private half before it may publish.
+    private static readonly TimeSpan EraseDelay = TimeSpan.FromHours(1);
 
-    private readonly Dictionary<string, SigningKeyState> told = [];
+    private readonly Dictionary<string, SigningKeyState> loggedStates = [];
 
-    private string? toldProblem;
+    private string? loggedProblem;
 
-    /// <summary>Does what is due now, and takes in what is new. The loop calls it; so does the start, which must have keys.</summary>
-    /// <returns>Why a key cannot be opened, for the operator; null: all can.</returns>
+    /// <summary>
+    /// Loads the keys and takes the steps that are due now. The loop calls it, and the server before it starts, because
+    /// it needs keys.
+    /// </summary>
+    /// <returns>Why a key cannot be opened, for the operator; null: every key can.</returns>
     public async Task<string?> StepAsync(CancellationToken ct)
     {
-        // First what others did: a withdrawal must be learned even where nothing can be done.
+        // Loading comes first: this replica must learn of a withdrawal even if the steps below fail.
         var problem = await keys.LoadAsync(ct);
 
         var now = clock.GetUtcNow();
         var plan = await PlanAsync(ct);
-        var erasable = keys.Ring.Keys.Where(key => key.SealedBy is not null && key.GoneAfter < now - Grace).Select(key => key.Kid).ToList();
+        var kidsToErase = keys.Ring.Keys
+            .Where(key => key.SealedBy is not null && key.GoneAfter < now - EraseDelay)
+            .Select(key => key.Kid)
+            .ToList();
         var isDue = plan.StepsAt(now, keys.Ring).Count > 0;
         if (isDue)
-            await store.TakeStepsAsync(now - SigningKeys.Remembered, ring => plan.StepsAt(now, ring), ct);
-        if (erasable.Count > 0)
-            await store.EraseAsync(erasable, ct);
+            await store.TakeStepsAsync(now - SigningKeys.GoneKeyRetention, ring => plan.StepsAt(now, ring), ct);
+        if (kidsToErase.Count > 0)
+            await store.EraseAsync(kidsToErase, ct);
         return isDue ? await keys.LoadAsync(ct) : problem;
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var stop = new QuietCancellation(stoppingToken);
-        // One wake-up waiting is as good as many.
+        // One queued wake-up is enough, because each step does everything that is due.
         var wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
         using var timer = clock.CreateTimer(_ => wake.Writer.TryWrite(true), null, PollInterval, PollInterval);
-        using var heard = notifications.Subscribe("signing_key", _ => wake.Writer.TryWrite(true));
+        using var subscription = notifications.Subscribe("signing_key", _ => wake.Writer.TryWrite(true));
 
-        Tell();
+        LogStates();
         await foreach (var _ in wake.Reader.ReadAllAsync(stoppingToken))
         {
             try
             {
-                Tell(await StepAsync(stop.Token));
+                LogProblem(await StepAsync(stop.Token));
             }
-            // Whatever it is: keys that are not looked after still sign for weeks, a server that stopped does not.
+            // Any failure ends here, because the known keys can still sign for weeks.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
                 Log.Failed(logger, e);
             }
 
-            Tell();
+            LogStates();
         }
     }
 
     private async Task<KeyPlan> PlanAsync(CancellationToken ct)
     {
-        var asked = await store.WantedByResourcesAsync(ct);
+        var wantedByResources = await store.WantedByResourcesAsync(ct);
         return new KeyPlan(
             options.Value.Algorithm,
-            [.. asked.Prepend(options.Value.Algorithm).Distinct()],
+            [.. wantedByResources.Prepend(options.Value.Algorithm).Distinct()],
             options.Value.SigningPeriod,
             options.Value.JwksMaxAge);
     }
 
-    // Once, not at every poll.
-    private void Tell(string? problem)
+    // Logged once for each problem, not at every poll.
+    private void LogProblem(string? problem)
     {
-        if (problem is not null && problem != toldProblem)
+        if (problem is not null && problem != loggedProblem)
             Log.CannotOpen(logger, problem);
-        toldProblem = problem;
+        loggedProblem = problem;
     }
 
-    // A line for each step of each key's life, whoever took it.
-    private void Tell()
+    // Logs each change of a key's state, also when another replica or an admin made it.
+    private void LogStates()
     {
         var now = clock.GetUtcNow();
         foreach (var key in keys.Ring.Keys)
         {
             var state = key.StateAt(now);
-            if (told.TryGetValue(key.Kid, out var before) && before == state)
+            if (loggedStates.TryGetValue(key.Kid, out var logged) && logged == state)
                 continue;
-            told[key.Kid] = state;
+            loggedStates[key.Kid] = state;
             Log.Step(logger, key.Kid, key.Algorithm, state, key.SignsFrom, key.SignsUntil, key.GoneAfter);
         }
     }
@@ -112,7 +119,9 @@ internal sealed partial class KeyRotation(
         [LoggerMessage(2, LogLevel.Error, "{Problem}")]
         public static partial void CannotOpen(ILogger logger, string problem);
 
-        [LoggerMessage(3, LogLevel.Warning, "The signing keys could not be looked after; those known go on")]
+        [LoggerMessage(3, LogLevel.Warning,
+            "The signing keys could not be loaded or rotated. Tokens are still signed with the known keys, and the server "
+            + "tries again within 5 seconds. If this lasts, check the database")]
         public static partial void Failed(ILogger logger, Exception e);
     }
 }

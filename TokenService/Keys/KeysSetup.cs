@@ -5,8 +5,8 @@ using TokenService.Telemetry;
 namespace TokenService.Keys;
 
 /// <summary>
-/// What we sign with: which key signs now, which are published, when the next one comes. Kept in Postgres, sealed. Knows nothing
-/// of tokens, clients or HTTP.
+/// The signing keys: which key signs now, which are published, and when the next one begins. The database keeps them,
+/// with their private halves sealed. This room knows nothing of tokens, clients or HTTP.
 /// </summary>
 internal static class KeysSetup
 {
@@ -22,7 +22,7 @@ internal static class KeysSetup
         return services;
     }
 
-    /// <summary>Gauges of the default algorithm's signing key.</summary>
+    /// <summary>Registers the gauges for the default algorithm's signing key.</summary>
     public static void ObserveKeys(this IServiceProvider services)
     {
         var keys = services.GetRequiredService<SigningKeys>();

@@ -5,8 +5,8 @@ using TokenService.Configuration;
 
 namespace TokenService.Keys;
 
-/// <summary>Seals private signing keys with AES-256-GCM, so that the database alone holds nothing that can sign.</summary>
-/// <param name="Id">Which key it is; stored beside what it sealed.</param>
+/// <summary>Seals private signing keys with AES-256-GCM, so that nobody can sign with the database alone.</summary>
+/// <param name="Id">The id from the settings; stored beside each private key that this key sealed.</param>
 /// <param name="Key">32 bytes.</param>
 internal sealed record SealingKey(string Id, byte[] Key)
 {
@@ -22,25 +22,33 @@ internal sealed record SealingKey(string Id, byte[] Key)
         return isKey;
     }
 
-    /// <summary>Nonce, tag and ciphertext, one after the other.</summary>
+    /// <summary>Encrypts a private key.</summary>
     /// <param name="plaintext">The private key.</param>
-    /// <param name="kid">Whose it is. Sealed in as associated data, so that one row's key cannot be put into another.</param>
-    /// <param name="algorithm">What it signs with. Sealed in too, so that it cannot be put to another use (RFC 8725 §3.1).</param>
+    /// <param name="kid">
+    /// The key's id. It is associated data, so a private key that was copied into another row does not open.
+    /// </param>
+    /// <param name="algorithm">
+    /// The key's algorithm. It is associated data too, so a key cannot be used for another algorithm (RFC 8725 §3.1).
+    /// </param>
+    /// <returns>Nonce, tag and ciphertext, one after the other.</returns>
     public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid, string algorithm)
     {
         var envelope = new byte[NonceLength + TagLength + plaintext.Length];
         var nonce = envelope.AsSpan(0, NonceLength);
         var tag = envelope.AsSpan(NonceLength, TagLength);
         var ciphertext = envelope.AsSpan(NonceLength + TagLength);
-        // Random, and safe as such: a sealing key seals a handful of keys a year, far from the 2^32 that GCM allows it.
+        // A random nonce is safe here: a sealing key seals a few keys a year, and GCM allows 2^32 random nonces per
+        // key.
         RandomNumberGenerator.Fill(nonce);
         using var aes = new AesGcm(Key, TagLength);
         aes.Encrypt(nonce, plaintext, ciphertext, tag, AssociatedData(kid, algorithm));
         return envelope;
     }
 
-    /// <summary>What was sealed. The caller clears it after use.</summary>
-    /// <exception cref="OperatorException">It was not sealed with this key, for this kid and algorithm.</exception>
+    /// <summary>Decrypts a private key. The caller overwrites it with zeros after use.</summary>
+    /// <exception cref="OperatorException">
+    /// The envelope was not sealed with this key, for this kid and this algorithm.
+    /// </exception>
     public byte[] Unseal(byte[] envelope, string kid, string algorithm)
     {
         try
@@ -67,25 +75,25 @@ internal sealed record SealingKey(string Id, byte[] Key)
     private static byte[] AssociatedData(string kid, string algorithm) => Encoding.UTF8.GetBytes($"{kid} {algorithm}");
 }
 
-/// <summary>A private signing key as the database has it.</summary>
-/// <param name="Kid">Whose private half it is.</param>
-/// <param name="Algorithm">What it signs with.</param>
+/// <summary>A sealed private key as the database has it.</summary>
 /// <param name="Envelope">Nonce, tag and ciphertext.</param>
-/// <param name="SealingKeyId">Which sealing key opens it.</param>
+/// <param name="SealingKeyId">The id of the sealing key that opens it.</param>
 internal sealed record SealedKey(string Kid, string Algorithm, byte[] Envelope, string SealingKeyId);
 
 /// <summary>The configured sealing keys.</summary>
 internal sealed class SealingKeys(IOptions<KeyOptions> options)
 {
-    // Read when first used: a command that only looks at keys does without.
+    // Read at the first use, so that a command that only lists keys needs no sealing key.
     private readonly Lazy<Dictionary<string, SealingKey>> keys = new(() => options.Value.AllSealingKeys().ToDictionary(
         entry => entry.Id, entry => new SealingKey(entry.Id, Convert.FromBase64String(entry.Base64)), StringComparer.Ordinal));
 
-    /// <summary>The one that seals from now on.</summary>
+    /// <summary>The sealing key for new seals.</summary>
     public SealingKey Current => keys.Value[options.Value.SealingKeyId ?? keys.Value.Keys.Single()];
 
-    /// <summary>The private half as PKCS #8. The caller clears it after use.</summary>
-    /// <exception cref="OperatorException">The sealing key it takes is not configured, or is another.</exception>
+    /// <summary>Decrypts a private key, in PKCS #8. The caller overwrites it with zeros after use.</summary>
+    /// <exception cref="OperatorException">
+    /// The sealing key is not configured, or its configured value is wrong.
+    /// </exception>
     public byte[] Unseal(SealedKey key) =>
         keys.Value.TryGetValue(key.SealingKeyId, out var sealingKey)
             ? sealingKey.Unseal(key.Envelope, key.Kid, key.Algorithm)

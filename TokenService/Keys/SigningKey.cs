@@ -2,69 +2,71 @@ using System.Text.Json;
 
 namespace TokenService.Keys;
 
-/// <summary>Where a key is in its life.</summary>
+/// <summary>The state of a signing key at an instant.</summary>
 internal enum SigningKeyState
 {
-    /// <summary>Published, and to sign.</summary>
+    /// <summary>Published; does not sign yet.</summary>
     Next,
 
-    /// <summary>Signs.</summary>
+    /// <summary>Published and may sign.</summary>
     Signing,
 
-    /// <summary>Signs no more, and is published until its last token is dead.</summary>
+    /// <summary>Has stopped signing; published until the last token it signed has expired.</summary>
     Retiring,
 
-    /// <summary>Not published any more.</summary>
+    /// <summary>No longer published.</summary>
     Gone,
 
-    /// <summary>Taken out of its life as compromised.</summary>
+    /// <summary>Withdrawn by an admin because it is compromised; neither signs nor is published.</summary>
     Withdrawn,
 }
 
-/// <summary>The public half of a key that signs tokens, and the absolute dates of its life.</summary>
+/// <summary>A signing key without its private half: the public key, and the absolute dates of its states.</summary>
 internal sealed record SigningKey
 {
-    /// <summary>The JWK thumbprint (RFC 7638): the same for the same key, so never used for two.</summary>
+    /// <summary>The JWK thumbprint (RFC 7638). It follows from the key, so two keys never share a kid.</summary>
     public required string Kid { get; init; }
 
     /// <summary>The one algorithm it signs with (RFC 8725 §3.1).</summary>
     public required string Algorithm { get; init; }
 
-    /// <summary>As the JWKS shows it.</summary>
+    /// <summary>The public key as the JWKS has it.</summary>
     public required JsonElement PublicJwk { get; init; }
 
-    /// <summary>In the JWKS from this instant.</summary>
+    /// <summary>The JWKS has the key from this instant.</summary>
     public required DateTimeOffset PublishedAt { get; init; }
 
-    /// <summary>Every verifier has it from this instant.</summary>
+    /// <summary>Every verifier has the key from this instant, because older copies of the JWKS have expired.</summary>
     public required DateTimeOffset KnownFrom { get; init; }
 
-    /// <summary>Signs from this instant.</summary>
+    /// <summary>The key signs from this instant.</summary>
     public required DateTimeOffset SignsFrom { get; init; }
 
-    /// <summary>Signs no more at and after this instant; null: until it has a successor.</summary>
+    /// <summary>The key has stopped signing at this instant; null: it signs until a successor is planned.</summary>
     public DateTimeOffset? SignsUntil { get; init; }
 
-    /// <summary>Out of the JWKS at and after this instant; null: no end is set.</summary>
+    /// <summary>The JWKS lacks the key from this instant; null: no end is set.</summary>
     public DateTimeOffset? GoneAfter { get; init; }
 
-    /// <summary>When it was withdrawn as compromised.</summary>
+    /// <summary>When an admin withdrew the key as compromised; null: nobody did.</summary>
     public DateTimeOffset? WithdrawnAt { get; init; }
 
-    /// <summary>While it is the newest, no JWKS is served that may be cached for longer.</summary>
+    /// <summary>The largest max-age that the JWKS may have while this is the newest key.</summary>
     public required TimeSpan JwksMaxAge { get; init; }
 
-    /// <summary>High-water mark: no token it has signed lives longer.</summary>
+    /// <summary>The longest lifetime of a token that this key has signed, or a larger value.</summary>
     public TimeSpan MaxTokenLifetime { get; init; }
 
-    /// <summary>The id of the sealing key that opens its private half; null once that is destroyed.</summary>
+    /// <summary>
+    /// The id of the sealing key that opens the private half; null once the private half is destroyed.
+    /// </summary>
     public string? SealedBy { get; init; }
 
     public bool HasBegunAt(DateTimeOffset now) => SignsFrom <= now;
 
     public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now;
 
-    // By what is known, not by PublishedAt: a replica whose clock is behind shows a key it knows.
+    // PublishedAt is not compared: a replica whose clock is behind publishes a key as soon as it has loaded it.
     public bool IsPublishedAt(DateTimeOffset now) => WithdrawnAt is null && (GoneAfter is null || GoneAfter > now);
 
     public SigningKeyState StateAt(DateTimeOffset now) => this switch

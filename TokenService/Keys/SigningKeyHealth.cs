@@ -2,7 +2,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace TokenService.Keys;
 
-/// <summary>Healthy while there is a key to sign with that this replica can open.</summary>
+/// <summary>Healthy while this replica can sign a token with the default algorithm.</summary>
 internal sealed class SigningKeyHealth(SigningKeys keys) : IHealthCheck
 {
     public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken)

@@ -7,16 +7,19 @@ using TokenService.Jose;
 
 namespace TokenService.Keys;
 
-/// <summary>Signing keys as the database has them, private halves sealed. Decides nothing.</summary>
+/// <summary>
+/// Reads and writes signing keys, with their private halves sealed. It decides nothing; <see cref="KeyPlan"/> does.
+/// </summary>
 internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sealingKeys, IOptions<KeyOptions> options)
 {
-    // An arbitrary number, the same in every build: whoever changes signing keys locks it.
+    // The id of the advisory lock for changes of signing keys. The number is arbitrary, but must be the same in every
+    // build.
     private const long LockId = 0x6B6579735F5F7376; // "keys__sv"
 
-    // Another replica may be making RSA keys, on a slow machine, of several algorithms.
+    // The other replica that has the lock may be making several RSA keys on a slow machine.
     private const int LockSeconds = 60;
 
-    // More than any plan has, so that a plan that never ends ends here.
+    // More rounds than any correct plan needs. It stops a plan that a bug keeps from ending.
     private const int MaxRounds = 100;
 
     private const string Load = """
@@ -68,7 +71,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         where kid = @kid
         """;
 
-    // A key that has not begun by then never signs.
+    // A key that would begin to sign later never signs.
     private const string End = """
         update token_service.signing_key
         set signs_until = @until,
@@ -83,7 +86,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
           and max_token_lifetime_seconds < @seconds
         """;
 
-    // Destroying cannot be undone, so the database's own clock must agree with the replica's.
+    // A destroyed key cannot be restored, so the database's clock must agree that the key is gone.
     private const string Erase = """
         update token_service.signing_key
         set sealed_private_key = null
@@ -99,14 +102,14 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
           and sealed_private_key is not null
         """;
 
-    /// <summary>All keys but those gone before an instant, whose private halves are destroyed.</summary>
+    /// <summary>All keys, except those that were gone at an instant and whose private halves are destroyed.</summary>
     public async Task<KeyRing> LoadAsync(DateTimeOffset goneSince, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         return await LoadAsync(connection, goneSince, ct);
     }
 
-    /// <summary>The private halves there are, sealed.</summary>
+    /// <summary>All sealed private halves that are not destroyed.</summary>
     public async Task<IReadOnlyList<SealedKey>> LoadSealedAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -121,11 +124,11 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     }
 
     /// <summary>
-    /// Does what is due, step by step, under a lock that one replica at a time holds. What is due is asked for anew inside, so the
-    /// replica that comes second finds it done.
+    /// Takes the steps that are due, under a lock that only one replica holds at a time. The steps are computed again
+    /// under the lock, so a replica that waited for the lock finds them taken.
     /// </summary>
-    /// <param name="goneSince">Keys gone before this are not looked at.</param>
-    /// <param name="due">The next steps for a ring; empty when nothing is due.</param>
+    /// <param name="goneSince">Keys that were gone at this instant are not loaded.</param>
+    /// <param name="due">Returns the next steps for a ring; empty: nothing is due.</param>
     /// <param name="ct">Ends the wait for the lock.</param>
     public async Task TakeStepsAsync(
         DateTimeOffset goneSince, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
@@ -134,8 +137,11 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         await using var transaction = await connection.BeginTransactionAsync(ct);
         await connection.ExecuteAsync(
             new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
-        for (var round = 0; round < MaxRounds && due(await LoadAsync(connection, goneSince, ct)) is { Count: > 0 } steps; round++)
+        for (var round = 0; round < MaxRounds; round++)
         {
+            var steps = due(await LoadAsync(connection, goneSince, ct));
+            if (steps.Count == 0)
+                break;
             foreach (var step in steps)
                 await TakeAsync(connection, step, ct);
         }
@@ -143,7 +149,9 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         await transaction.CommitAsync(ct);
     }
 
-    /// <summary>Raises the high-water mark of a key's tokens, before one that lives longer is signed.</summary>
+    /// <summary>
+    /// Records a longer maximum lifetime of a key's tokens. Call it before signing a token that lives longer.
+    /// </summary>
     public Task RaiseMaxTokenLifetimeAsync(string kid, TimeSpan lifetime, CancellationToken ct) =>
         ExecuteAsync(Raise, new { kid, seconds = (int)lifetime.TotalSeconds }, ct);
 
@@ -152,7 +160,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         ExecuteAsync(Erase, new { kids = kids.ToArray() }, ct);
 
     /// <summary>Seals every private half with the current sealing key.</summary>
-    /// <returns>The kids of those that were sealed with another.</returns>
+    /// <returns>The kids of the keys that were sealed with another sealing key before.</returns>
     public async Task<IReadOnlyList<string>> ResealAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -197,7 +205,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
             new(Begin, new { kid = begin.Kid, from = begin.From.UtcDateTime }, cancellationToken: ct)),
         KeyStep.End end => connection.ExecuteAsync(
             new(End, new { kid = end.Kid, until = end.Until.UtcDateTime }, cancellationToken: ct)),
-        _ => throw new InvalidOperationException($"There is no way to take the step {step}."),
+        _ => throw new InvalidOperationException($"KeyStep {step.GetType().Name} has no case here."),
     };
 
     private async Task MakeAsync(NpgsqlConnection connection, KeyStep.Make make, CancellationToken ct)

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 
 namespace TokenService.Secrets;
 
-/// <summary>What one Argon2id computation costs (RFC 9106 §3.1), with one lane.</summary>
+/// <summary>The cost parameters of Argon2id (RFC 9106 §3.1), with one lane.</summary>
 /// <param name="MemoryKiB">m, 8192 to 65536 KiB.</param>
 /// <param name="Iterations">t, 1 to 10 passes.</param>
 internal readonly record struct Argon2Cost(int MemoryKiB, int Iterations)
@@ -20,10 +20,10 @@ internal readonly record struct Argon2Cost(int MemoryKiB, int Iterations)
 }
 
 /// <summary>
-/// An Argon2id digest and how it was made, written as a PHC string: <c>$argon2id$v=19$m=…,t=…,p=1$salt$hash</c>. The SQL
-/// function <c>is_argon2id_digest</c> accepts the same strings.
+/// An Argon2id digest with its parameters, written as a PHC string: <c>$argon2id$v=19$m=…,t=…,p=1$salt$hash</c>. The
+/// SQL function <c>is_argon2id_digest</c> accepts the same strings.
 /// </summary>
-/// <param name="Cost">What it cost to make and costs to verify.</param>
+/// <param name="Cost">The cost parameters; verifying a secret costs as much as making the digest did.</param>
 /// <param name="Salt">16 bytes.</param>
 /// <param name="Hash">32 bytes.</param>
 internal sealed partial record Argon2Digest(Argon2Cost Cost, byte[] Salt, byte[] Hash)
@@ -56,9 +56,10 @@ internal sealed partial record Argon2Digest(Argon2Cost Cost, byte[] Salt, byte[]
 
     private static string Unpadded(byte[] bytes) => Convert.ToBase64String(bytes).TrimEnd('=');
 
-    // The last character of each Base64 part is one whose unused bits are zero: one digest has one spelling.
+    // The last character of each Base64 part must have zeros in its unused bits, so that each digest has one spelling.
     [GeneratedRegex(
-        @"\A\$argon2id\$v=19\$m=(?<m>[1-9][0-9]{3,4}),t=(?<t>[1-9][0-9]?),p=1\$(?<salt>[A-Za-z0-9+/]{21}[AQgw])\$(?<hash>[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048])\z",
+        @"\A\$argon2id\$v=19\$m=(?<m>[1-9][0-9]{3,4}),t=(?<t>[1-9][0-9]?),p=1"
+        + @"\$(?<salt>[A-Za-z0-9+/]{21}[AQgw])\$(?<hash>[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048])\z",
         RegexOptions.CultureInvariant)]
     private static partial Regex Phc();
 }

@@ -3,15 +3,19 @@ using KonsciousArgon2id = Konscious.Security.Cryptography.Argon2id;
 
 namespace TokenService.Secrets;
 
-/// <summary>Argon2id 1.3 (RFC 9106) with one lane, by the managed package Konscious.Security.Cryptography.Argon2.</summary>
+/// <summary>
+/// Argon2id 1.3 (RFC 9106) with one lane, by the managed package Konscious.Security.Cryptography.Argon2.
+/// </summary>
 internal static class Argon2id
 {
-    /// <summary>Nothing to find: the code is in the package.</summary>
+    /// <summary>
+    /// Does nothing, because the code is in the package. The build with libsodium looks for the library here.
+    /// </summary>
     public static void Initialise()
     {
     }
 
-    /// <summary>False when there is no memory for it.</summary>
+    /// <summary>Computes the hash. False: there is not enough memory.</summary>
     public static bool TryDerive(
         ReadOnlySpan<byte> password, ReadOnlySpan<byte> salt, int memoryKiB, int iterations, Span<byte> hash)
     {
@@ -28,7 +32,7 @@ internal static class Argon2id
             argon2.GetBytes(hash.Length).CopyTo(hash);
             return true;
         }
-        // It computes in tasks of its own, whose exceptions come wrapped.
+        // The package computes in tasks, so its exceptions are wrapped in an AggregateException.
         catch (Exception e) when (e.GetBaseException() is OutOfMemoryException)
         {
             return false;

@@ -10,36 +10,42 @@ internal static partial class Argon2id
     private const string Library = "sodium";
     private const int AlgorithmArgon2id13 = 2; // crypto_pwhash_ALG_ARGON2ID13
 
-    // libsodium promises a stable ABI for these calls; 26 and 23 are the versions distributions ship now.
+    // libsodium promises a stable ABI for the functions used here; distributions ship versions 26 and 23 now.
     private static readonly string[] FileNames =
     [
         "libsodium.so.26", "libsodium.so.23", "libsodium.so", "libsodium.dylib",
-        "/opt/homebrew/lib/libsodium.dylib", // Homebrew's place on Apple silicon, where no loader looks
+        "/opt/homebrew/lib/libsodium.dylib", // Homebrew's folder on Apple silicon, which the loader does not search
         "libsodium",
     ];
 
-    // Here, since an assembly's resolver can be set only once, and Initialise may be called by several hosts in one process.
+    // In the static constructor, because an assembly's resolver can be set only once, and several hosts in one process
+    // may call Initialise.
     static Argon2id() => NativeLibrary.SetDllImportResolver(typeof(Argon2id).Assembly, Resolve);
 
-    /// <summary>Finds the library and lets it choose its fastest code.</summary>
-    /// <exception cref="OperatorException">There is no libsodium, or it does not work here.</exception>
+    /// <summary>Loads the library and lets it choose the fastest code for this processor.</summary>
+    /// <exception cref="OperatorException">libsodium is not installed, or does not initialise.</exception>
     public static void Initialise()
     {
         try
         {
-            // Without this call libsodium computes with its scalar code, 40 % slower. 1 says it was called before.
+            // Without this call libsodium uses its scalar code, which is 40 % slower. The result 1 means that it was
+            // called before.
             if (sodium_init() < 0)
-                throw new OperatorException("libsodium does not initialise on this machine.");
+            {
+                throw new OperatorException(
+                    "libsodium does not initialise on this machine. Install another version of it, "
+                    + "or build with -p:Argon2=Konscious.");
+            }
         }
         catch (DllNotFoundException e)
         {
             throw new OperatorException(
-                "libsodium is not installed. Debian: apt-get install libsodium23; Alpine: apk add libsodium; Red Hat: dnf install libsodium; "
-                + "macOS: brew install libsodium. Or build with -p:Argon2=Konscious.", e);
+                "libsodium is not installed. Debian: apt-get install libsodium23; Alpine: apk add libsodium; "
+                + "Red Hat: dnf install libsodium; macOS: brew install libsodium. Or build with -p:Argon2=Konscious.", e);
         }
     }
 
-    /// <summary>False when there is no memory for it.</summary>
+    /// <summary>Computes the hash. False: there is not enough memory.</summary>
     public static bool TryDerive(
         ReadOnlySpan<byte> password, ReadOnlySpan<byte> salt, int memoryKiB, int iterations, Span<byte> hash) =>
         crypto_pwhash(

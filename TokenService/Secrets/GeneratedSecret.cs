@@ -5,12 +5,13 @@ using System.Security.Cryptography;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// A secret this server makes: <c>tsvc_</c>, 12 characters that name its row, <c>_</c>, 43 random characters (256 bits) and
-/// 6 characters of CRC-32 over all before them. Everything is base62 or underscore, so form-encoding and HTTP Basic leave it
-/// as it is; a scanner finds it by prefix and checksum; a typo is refused without hashing.
+/// A secret this server makes: <c>tsvc_</c>, 12 characters that name its row (the selector), <c>_</c>, 43 random
+/// characters (256 bits) and 6 characters of CRC-32 over everything before them. All characters are base62 or
+/// underscore, so form-encoding and HTTP Basic do not change it. A scanner for leaked secrets finds it by prefix and
+/// checksum, and a typo is refused without hashing.
 /// </summary>
 /// <param name="Selector">The id of its row; not secret.</param>
-/// <param name="Value">The whole of it; secret.</param>
+/// <param name="Value">The whole secret.</param>
 internal sealed record GeneratedSecret(string Selector, string Value)
 {
     private const string Prefix = "tsvc_";
@@ -34,7 +35,9 @@ internal sealed record GeneratedSecret(string Selector, string Value)
 
     public static string NewSelector() => RandomNumberGenerator.GetString(Alphabet, SelectorLength);
 
-    /// <summary>True for anything that was once one of ours, so that a damaged one is told from a secret of another system.</summary>
+    /// <summary>
+    /// True for a generated secret even if it is damaged, so that it is not taken for an imported one.
+    /// </summary>
     public static bool HasPrefix(string secret) => secret.StartsWith(Prefix, StringComparison.Ordinal);
 
     public static bool TryParse(string secret, [NotNullWhen(true)] out GeneratedSecret? parsed)
@@ -43,7 +46,9 @@ internal sealed record GeneratedSecret(string Selector, string Value)
         return parsed is not null;
     }
 
-    /// <summary>The id of the row it names, if it is whole.</summary>
+    /// <summary>
+    /// Reads the id of the row that the secret names. False: it is not a generated secret, or is damaged.
+    /// </summary>
     public static bool TryReadSelector(string secret, [NotNullWhen(true)] out string? selector)
     {
         selector = null;
@@ -53,7 +58,7 @@ internal sealed record GeneratedSecret(string Selector, string Value)
             || secret.AsSpan(SelectorEnd + 1).ContainsAnyExcept(AlphabetCharacters))
             return false;
 
-        // The checksum tells typos apart, it keeps no one out: nothing secret hangs on how long this takes.
+        // The checksum only finds typos. It is not secret, so the comparison need not take constant time.
         Span<char> checksum = stackalloc char[ChecksumLength];
         WriteChecksum(secret.AsSpan(0, ChecksumStart), checksum);
         if (!secret.AsSpan(ChecksumStart).SequenceEqual(checksum))

@@ -2,7 +2,7 @@ using System.ComponentModel.DataAnnotations;
 
 namespace TokenService.Secrets;
 
-/// <summary>What a digest costs, and how much hashing may go on at once. Section <c>Hashing</c>.</summary>
+/// <summary>The cost of digests, and the limits of hashing. Section <c>Hashing</c>.</summary>
 internal sealed class HashingOptions
 {
     public const string Section = "Hashing";
@@ -16,25 +16,29 @@ internal sealed class HashingOptions
     public int Iterations { get; set; } = 2;
 
     /// <summary>
-    /// Memory all hashing threads together may need, 64 to 16384 MiB. Default 256. Each thread is counted with the 64 MiB that
-    /// the most expensive digest the database accepts would take.
+    /// Memory that all hashing threads together may use, 64 to 16384 MiB. Default 256. Each thread counts as 64 MiB,
+    /// which is the memory for the most expensive digest that the database accepts.
     /// </summary>
     [Range(64, 16384, ErrorMessage = "Hashing:MemoryBudgetMiB must be 64 to 16384 (MiB).")]
     public int MemoryBudgetMiB { get; set; } = 256;
 
     /// <summary>
-    /// Secrets that may wait to be hashed, 1 to 10000: so many that name a live row, which go first, and so many others. Default 64. One
-    /// more is answered 503.
+    /// Secrets that may wait to be hashed, 1 to 10000. Default 64. The number is for each of two queues: secrets that
+    /// name a live row, which are hashed first, and other secrets. When a queue is full, the request gets 503.
     /// </summary>
     [Range(1, 10000, ErrorMessage = "Hashing:QueueLength must be 1 to 10000 (waiting secrets).")]
     public int QueueLength { get; set; } = 64;
 
-    /// <summary>How long a secret may wait to be hashed, 10 ms to 1 minute. Default 2 seconds. One that waited longer is answered 503.</summary>
+    /// <summary>
+    /// How long a secret may wait to be hashed, 10 ms to 1 minute. Default 2 seconds. A request that waited longer gets
+    /// 503.
+    /// </summary>
     [Range(typeof(TimeSpan), "00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
     public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// How long a secret that proved right is recognised without hashing it again, up to 1 day. Default 15 minutes; 0: each request is hashed.
+    /// How long a verified secret is recognised without hashing it again, up to 1 day. Default 15 minutes; 0: the
+    /// secret of every request is hashed.
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00", "1.00:00:00", ErrorMessage = "Hashing:SecretMemory must be 00:00:00 to 1.00:00:00.")]
     public TimeSpan SecretMemory { get; set; } = TimeSpan.FromMinutes(15);
@@ -42,6 +46,9 @@ internal sealed class HashingOptions
     /// <summary>The cost of new digests.</summary>
     public Argon2Cost Cost => new(MemoryKiB, Iterations);
 
-    /// <summary>W: as many threads as the budget feeds, one core being left to the rest of the server.</summary>
-    public int Threads(int cores) => Math.Clamp(MemoryBudgetMiB * 1024 / Argon2Cost.MaxMemoryKiB, 1, Math.Max(1, cores - 1));
+    /// <summary>
+    /// The number of hashing threads: as many as the memory budget allows, at most one fewer than cores.
+    /// </summary>
+    public int Threads(int cores) =>
+        Math.Clamp(MemoryBudgetMiB * 1024 / Argon2Cost.MaxMemoryKiB, 1, Math.Max(1, cores - 1));
 }

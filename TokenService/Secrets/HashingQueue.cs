@@ -5,15 +5,15 @@ using TokenService.Protocol;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// Verifies secrets on a few threads of its own behind a bounded queue, so that no flood takes more memory than the threads
-/// have, nor a thread from the pool that serves requests.
+/// Verifies secrets on a few threads of its own, behind two bounded queues. A flood of secrets to hash therefore cannot
+/// use more memory than these threads have, and does not occupy the thread pool that serves requests.
 /// </summary>
 internal sealed class HashingQueue : IDisposable
 {
-    // A queue that was full drains in about this time.
+    // A full queue is empty again after about this time.
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
-    // Of the two, the first is emptied before the second.
+    // The first queue has priority: a thread takes from the second only while the first is empty.
     private readonly BlockingCollection<Job>[] queues;
     private readonly Thread[] threads;
     private readonly TimeProvider clock;
@@ -24,23 +24,28 @@ internal sealed class HashingQueue : IDisposable
     {
     }
 
-    /// <param name="options">The bounds of the queue.</param>
-    /// <param name="threadCount">W.</param>
-    /// <param name="clock">Times the wait in the queue.</param>
+    /// <param name="options">The bounds of the queues.</param>
+    /// <param name="threadCount">How many threads hash.</param>
+    /// <param name="clock">Measures the wait in the queue.</param>
     public HashingQueue(HashingOptions options, int threadCount, TimeProvider clock)
     {
         this.clock = clock;
         queueTime = options.QueueTime;
         queues = [new BlockingCollection<Job>(options.QueueLength), new BlockingCollection<Job>(options.QueueLength)];
-        threads = [.. Enumerable.Range(1, threadCount).Select(n => new Thread(Work) { Name = $"Argon2id {n}", IsBackground = true })];
+        threads = [.. Enumerable.Range(1, threadCount)
+            .Select(n => new Thread(RunJobs) { Name = $"Argon2id {n}", IsBackground = true })];
         foreach (var thread in threads)
             thread.Start();
     }
 
-    /// <summary>Whether a secret has this digest. Refused with 503 when the queue is full, the wait too long or memory short.</summary>
-    /// <param name="secret">The secret.</param>
-    /// <param name="digest">What it may have.</param>
-    /// <param name="namesRow">True: it names the row of the digest, so is more than a guess, and is hashed before those that do not.</param>
+    /// <summary>Verifies that a secret has a digest.</summary>
+    /// <param name="secret">The presented secret.</param>
+    /// <param name="digest">The digest to verify it against.</param>
+    /// <param name="namesRow">
+    /// True: the secret names the row of the digest, so it is more than a guess, and is hashed before secrets that name
+    /// no row.
+    /// </param>
+    /// <returns>Refused with 503 when the queue is full, the wait was too long or there is not enough memory.</returns>
     public Task<Result<bool>> MatchesAsync(string secret, Argon2Digest digest, bool namesRow)
     {
         var job = new Job(secret, digest, clock.GetTimestamp());
@@ -59,13 +64,13 @@ internal sealed class HashingQueue : IDisposable
             queue.Dispose();
     }
 
-    private void Work()
+    private void RunJobs()
     {
         while (BlockingCollection<Job>.TryTakeFromAny(queues, out var job, Timeout.Infinite) >= 0)
         {
             try
             {
-                Work(job!);
+                Run(job!);
             }
             catch (Exception e)
             {
@@ -74,7 +79,7 @@ internal sealed class HashingQueue : IDisposable
         }
     }
 
-    private void Work(Job job)
+    private void Run(Job job)
     {
         if (clock.GetElapsedTime(job.QueuedAt) > queueTime)
             job.Answer.TrySetResult(Busy(Reason.HashingTooLate));
@@ -92,7 +97,7 @@ internal sealed class HashingQueue : IDisposable
         public Argon2Digest Digest { get; } = digest;
         public long QueuedAt { get; } = queuedAt;
 
-        // Continuations run on the pool: the thread that hashes goes on to the next.
+        // Continuations run on the thread pool, so that the hashing thread takes its next job at once.
         public TaskCompletionSource<Result<bool>> Answer { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

@@ -5,27 +5,33 @@ using TokenService.Configuration;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// Makes and verifies digests of secrets, on the caller's thread and for as long as it takes. The server goes through
-/// <see cref="HashingQueue"/>.
+/// Makes and verifies digests of secrets on the caller's thread, which takes tens of milliseconds. Commands call it
+/// directly; requests go through <see cref="HashingQueue"/>.
 /// </summary>
 internal static class SecretHasher
 {
-    /// <summary>Makes sure that Argon2id is here and computes what RFC 9106 says. Call once, before anything else here.</summary>
-    /// <exception cref="OperatorException">It is not, or does not.</exception>
+    /// <summary>
+    /// Loads the Argon2id library and checks it against a known answer. Call it before the other methods.
+    /// </summary>
+    /// <exception cref="OperatorException">The library is missing, computes wrong digests, or lacks memory.</exception>
     public static void Start()
     {
         Argon2id.Initialise();
 
-        // Known answer of the reference implementation. A library that gets this wrong would lock every client out, or let some in.
+        // The answer of the reference implementation. A library that computes another one would refuse right secrets or
+        // accept wrong ones.
         var expected = Convert.FromHexString("2b5dc4054886ec957ef59c73b661c54dd6fb274590b278f657c6d96aac8fa6d1");
         Span<byte> hash = stackalloc byte[Argon2Digest.HashLength];
         if (!Argon2id.TryDerive("password"u8, "somesaltsomesalt"u8, memoryKiB: 19456, iterations: 2, hash))
-            throw new OperatorException("There is no memory for one Argon2id computation of 19 MiB.");
+            throw new OperatorException("There is not enough memory for one Argon2id computation of 19 MiB.");
         if (!hash.SequenceEqual(expected))
-            throw new OperatorException("The Argon2id library here computes wrong digests.");
+        {
+            throw new OperatorException(
+                "The Argon2id library on this machine computes wrong digests. Use another version of it.");
+        }
     }
 
-    /// <summary>The digest of a secret; null when there is no memory for it.</summary>
+    /// <summary>The digest of a secret with a new salt; null: there is not enough memory.</summary>
     public static Argon2Digest? Hash(string secret, Argon2Cost cost)
     {
         var salt = RandomNumberGenerator.GetBytes(Argon2Digest.SaltLength);
@@ -33,7 +39,7 @@ internal static class SecretHasher
         return TryDerive(secret, salt, cost, hash) ? new Argon2Digest(cost, salt, hash) : null;
     }
 
-    /// <summary>Whether a secret has this digest; null when there is no memory to tell.</summary>
+    /// <summary>True when the secret has this digest; null: there is not enough memory to compute it.</summary>
     public static bool? Matches(string secret, Argon2Digest digest)
     {
         Span<byte> hash = stackalloc byte[Argon2Digest.HashLength];

@@ -3,8 +3,8 @@ using TokenService.Configuration;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// What a secret looks like, its Argon2id digest, the queue before the threads that hash, and the secrets that were verified lately.
-/// Knows nothing of clients, whose secrets they are, or of HTTP.
+/// Client secrets: their form, their Argon2id digests, the hashing threads and their queues, and the cache of verified
+/// secrets. This room knows nothing of clients or HTTP.
 /// </summary>
 internal static class SecretsSetup
 {

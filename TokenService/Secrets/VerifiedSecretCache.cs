@@ -7,48 +7,54 @@ using TokenService.Caching;
 
 namespace TokenService.Secrets;
 
-/// <summary>HMAC-SHA-256 of a presented secret and the row whose secret it should be; 32 bytes.</summary>
+/// <summary>HMAC-SHA-256 over a row and the secret presented for it; 32 bytes.</summary>
 internal readonly record struct SecretMac(UInt128 First, UInt128 Second)
 {
     public bool Matches(SecretMac other) => CryptographicOperations.FixedTimeEquals(
-        MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in this)), MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in other)));
+        MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in this)),
+        MemoryMarshal.AsBytes(new ReadOnlySpan<SecretMac>(in other)));
 }
 
-/// <summary>When a secret was last verified, in terms of <see cref="HashingOptions.SecretMemory"/>.</summary>
+/// <summary>
+/// How long ago a secret was verified by hashing, compared with <see cref="HashingOptions.SecretMemory"/>.
+/// </summary>
 internal enum Recognition
 {
-    /// <summary>Never, as far as the cache knows.</summary>
+    /// <summary>The cache does not have the secret.</summary>
     None,
 
-    /// <summary>At least twice that long ago.</summary>
+    /// <summary>At least twice SecretMemory ago: hash it again.</summary>
     Old,
 
-    /// <summary>Longer ago, but not twice as long.</summary>
+    /// <summary>
+    /// Between once and twice SecretMemory ago: hash it again, but accept it if hashing is overloaded.
+    /// </summary>
     Recent,
 
-    /// <summary>Not longer ago: the secret need not be hashed.</summary>
+    /// <summary>Less than SecretMemory ago: accept it without hashing.</summary>
     Current,
 }
 
 /// <summary>
-/// Secrets that were verified, so that the next request with one costs a microsecond. Each is kept as HMAC-SHA-256, under a key made at
-/// start, over the id and digest of its row and the secret itself, so a row that changes makes it another secret. Whether the row is
-/// alive is not asked here: the caller does that before, for every request.
+/// A cache of verified secrets, so that the next request with the same secret costs a microsecond. The cache keeps no
+/// secret, but an HMAC-SHA-256, under a key made at start, over the row's id, its digest and the secret. A row whose
+/// digest changes therefore no longer matches. The cache does not know whether the row is still valid: the caller
+/// checks that for every request.
 /// </summary>
 internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, TimeProvider clock)
 {
     private const int DigestLength = (2 * sizeof(int)) + Argon2Digest.SaltLength + Argon2Digest.HashLength;
 
-    // About 200 bytes each.
+    // An entry takes about 200 bytes.
     private const int MaxSecrets = 50_000;
 
     private readonly byte[] key = RandomNumberGenerator.GetBytes(HMACSHA256.HashSizeInBytes);
     private readonly TimeSpan memory = options.Value.SecretMemory;
 
-    // By the secret's id.
+    // By the id of the secret's row.
     private readonly BoundedMap<string, Entry> entries = new(MaxSecrets);
 
-    /// <summary>When the secret that has this MAC was last verified as that of the row.</summary>
+    /// <summary>How long ago the secret with this MAC was verified as the secret of the row.</summary>
     public Recognition Recognise(ClientSecret row, SecretMac mac)
     {
         if (!entries.TryGetValue(row.Id, out var entry) || !entry.Mac.Matches(mac))
@@ -59,21 +65,21 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
         return age < 2 * memory ? Recognition.Recent : Recognition.Old;
     }
 
-    /// <summary>Keeps a secret that was verified a moment ago.</summary>
+    /// <summary>Adds a secret that hashing has just verified.</summary>
     public void Add(ClientSecret row, SecretMac mac)
     {
         if (memory > TimeSpan.Zero)
             entries.Set(row.Id, new Entry(mac, clock.GetTimestamp()));
     }
 
-    /// <param name="row">The row whose secret it should be.</param>
-    /// <param name="presented">At most <see cref="ClientSecret.MaxLength"/> bytes of UTF-8.</param>
+    /// <param name="row">The row for which the secret is presented.</param>
+    /// <param name="presented">The secret, at most <see cref="ClientSecret.MaxLength"/> bytes of UTF-8.</param>
     public SecretMac MacOf(ClientSecret row, string presented)
     {
         Span<byte> message = stackalloc byte[ClientSecret.MaxIdLength + 1 + DigestLength + ClientSecret.MaxLength];
         try
         {
-            // The id has no NUL, and what stands between it and the secret has a fixed length.
+            // Two different inputs never make the same message: the id has no NUL, and the digest has a fixed length.
             var length = Encoding.ASCII.GetBytes(row.Id, message);
             message[length++] = 0;
             BinaryPrimitives.WriteInt32LittleEndian(message[length..], row.Digest.Cost.MemoryKiB);
@@ -90,7 +96,7 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
         }
     }
 
-    /// <summary>One MAC for several, in this order.</summary>
+    /// <summary>One MAC over several MACs; their order matters.</summary>
     public SecretMac MacOf(ReadOnlySpan<SecretMac> macs) => Mac(MemoryMarshal.AsBytes(macs));
 
     private SecretMac Mac(ReadOnlySpan<byte> message)
@@ -100,7 +106,6 @@ internal sealed class VerifiedSecretCache(IOptions<HashingOptions> options, Time
         return MemoryMarshal.Read<SecretMac>(mac);
     }
 
-    /// <param name="Mac">The MAC of the secret.</param>
-    /// <param name="VerifiedAt">A timestamp.</param>
+    /// <param name="VerifiedAt">A timestamp of the clock.</param>
     private sealed record Entry(SecretMac Mac, long VerifiedAt);
 }
