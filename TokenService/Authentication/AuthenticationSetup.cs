@@ -1,8 +1,8 @@
 namespace TokenService.Authentication;
 
 /// <summary>
-/// Is the caller the client it names? Uses Clients to find the client, Secrets to verify a secret and Limits to bound what guessing
-/// costs. Knows nothing of tokens or HTTP.
+/// Authentication: is the caller the client it names? This room uses Clients to find the client, Secrets to verify a
+/// secret and Limits to bound the cost of guessing. It knows nothing of tokens or HTTP.
 /// </summary>
 internal static class AuthenticationSetup
 {

@@ -5,16 +5,17 @@ using TokenService.Protocol;
 
 namespace TokenService.Authentication;
 
-/// <summary>A client that was authenticated. Nothing after this knows which kind of credential it was.</summary>
-/// <param name="Client">The client.</param>
+/// <summary>A client that was authenticated. Later code does not depend on the kind of credential.</summary>
+/// <param name="Client">The client as it was read after its credential was verified.</param>
 /// <param name="Method">The method of authentication, as in RFC 8414 §2.</param>
-/// <param name="Credential">The credential.</param>
+/// <param name="Credential">The credential that was verified.</param>
 internal sealed record AuthenticatedClient(Client Client, string Method, CredentialId Credential);
 
 /// <summary>
-/// Decides whether the caller is the client it names. The caller gets one answer whether the client is unknown, disabled, not allowed
-/// this method, or its credential wrong or dead; the reason is for the log. A new kind of credential is a record in
-/// <see cref="ClientCredentials"/>, a verifier, and a line in <c>VerifyAsync</c>.
+/// Decides whether the caller is the client it names. The caller gets the same answer whether the client is unknown, is
+/// disabled or may not use this method, or its credential is wrong or no longer valid; only the event log has the
+/// reason. To add a kind of credential, add a record in <see cref="ClientCredentials"/>, a verifier, and a line in
+/// <c>VerifyAsync</c>.
 /// </summary>
 internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthentication secrets, TimeProvider clock)
 {
@@ -22,13 +23,11 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
 
     private readonly RateLimiter<string> rereads = new(clock);
 
-    /// <param name="credentials">What the caller presents.</param>
-    /// <param name="source">Where it comes from.</param>
-    /// <param name="ct">Ends the wait.</param>
+    /// <param name="source">The caller's address, for the limits on failed attempts.</param>
     public async ValueTask<Result<AuthenticatedClient>> AuthenticateAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
-        // The checksum tells that nobody has this secret: it costs neither a query nor a hash.
+        // The checksum shows that no client has this secret, so it is refused without a query or a hash.
         if (credentials is ClientCredentials.WithSecret { Secret.IsDamaged: true })
             return OAuthError.InvalidClient(Reason.SecretDamaged);
 
@@ -37,7 +36,8 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         if (!(await VerifyAsync(credentials, failure is null ? client : null, source, ct)).TryGet(out var verified, out var error))
             return failure is not null && error.Status == 401 ? OAuthError.InvalidClient(failure) : error;
 
-        // Verification may have taken time: what was withdrawn meanwhile is not granted.
+        // Hashing may have taken seconds. The client or its credential may have been withdrawn meanwhile, so both are
+        // checked again.
         client = await clients.FindAsync(credentials.ClientId, ct);
         failure = FailureOf(client, credentials);
         return failure is null && verified.IsHeldBy(client!, clock.GetUtcNow())
@@ -45,26 +45,33 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
             : OAuthError.InvalidClient(failure ?? Reason.SecretUnknown);
     }
 
-    // The notification of a secret that was added a moment ago may still be on its way.
     private async ValueTask<Client?> FindAsync(ClientCredentials credentials, CancellationToken ct)
     {
         var client = await clients.FindAsync(credentials.ClientId, ct);
-        return FailureOf(client, credentials) is null
-            && credentials is ClientCredentials.WithSecret { Secret.Selector: { } selector }
-            && client!.Secrets.All(secret => secret.Id != selector)
-            && rereads.TryTake(credentials.ClientId, Rereads, out _)
-                ? await clients.ReadAsync(credentials.ClientId, ct)
-                : client;
+        if (FailureOf(client, credentials) is not null)
+            return client;
+        if (credentials is not ClientCredentials.WithSecret { Secret.Selector: { } selector })
+            return client;
+        if (client!.Secrets.Any(secret => secret.Id == selector))
+            return client;
+
+        // The cached client lacks the row that the secret names. An admin may have added the secret a moment ago, with
+        // its notification still on the way, so the client is read again. The limit keeps guessed selectors from
+        // flooding the database.
+        return rereads.TryTake(credentials.ClientId, Rereads, out _)
+            ? await clients.ReadAsync(credentials.ClientId, ct)
+            : client;
     }
 
     private ValueTask<Result<VerifiedCredential>> VerifyAsync(
-        ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct) => credentials switch
-    {
-        ClientCredentials.WithSecret secret => secrets.VerifyAsync(secret, client, source, ct),
-        _ => throw new InvalidOperationException($"There is no verifier for {credentials.Method}."),
-    };
+        ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct) =>
+        credentials switch
+        {
+            ClientCredentials.WithSecret secret => secrets.VerifyAsync(secret, client, source, ct),
+            _ => throw new InvalidOperationException($"No verifier handles the method {credentials.Method}."),
+        };
 
-    // Why no credential of this method will do; null: one may.
+    // Why every credential of this method is refused; null: a credential of this method is allowed.
     private static string? FailureOf(Client? client, ClientCredentials credentials) => client switch
     {
         null => Reason.UnknownClient,

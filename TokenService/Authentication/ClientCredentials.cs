@@ -4,13 +4,15 @@ using TokenService.Secrets;
 
 namespace TokenService.Authentication;
 
-/// <summary>The one way a request authenticates its client (RFC 6749 §2.3): a closed set, a record for each kind of credential.</summary>
+/// <summary>The credentials in a request (RFC 6749 §2.3): a closed set, with a record for each method.</summary>
 internal abstract record ClientCredentials(string ClientId)
 {
-    /// <summary>The name of the method, from the registry of RFC 8414 §2's token_endpoint_auth_methods_supported.</summary>
+    /// <summary>
+    /// The name of the method, from the registry of RFC 8414 §2's token_endpoint_auth_methods_supported.
+    /// </summary>
     public abstract string Method { get; }
 
-    /// <summary>RFC 6749 §2.3.1: the client password, whichever way it came.</summary>
+    /// <summary>RFC 6749 §2.3.1: a client secret, sent in the header or in the body.</summary>
     public abstract record WithSecret(string ClientId, PresentedSecret Secret) : ClientCredentials(ClientId);
 
     /// <summary>RFC 6749 §2.3.1, HTTP Basic.</summary>
@@ -29,15 +31,19 @@ internal abstract record ClientCredentials(string ClientId)
         public override string Method => Name;
     }
 
-    /// <summary>Every method there is.</summary>
+    /// <summary>All methods that this server accepts.</summary>
     public static IReadOnlyList<string> Methods { get; } = [Basic.Name, Post.Name];
 
-    /// <summary>Finds the one method. Several are an invalid_request, none is an invalid_client.</summary>
-    /// <param name="authorization">The values of the Authorization header, one for each time it was sent.</param>
-    /// <param name="form">The body.</param>
+    /// <summary>
+    /// Reads the credentials. Several methods in one request are invalid_request; none is invalid_client.
+    /// </summary>
+    /// <param name="authorization">
+    /// The values of the Authorization header, which a caller may send more than once.
+    /// </param>
+    /// <param name="form">The request body.</param>
     public static Result<ClientCredentials> Read(IReadOnlyList<string?> authorization, Form form)
     {
-        // RFC 6749 §2.3: no more than one method in a request, whether or not each would do.
+        // RFC 6749 §2.3: only one method in a request, even if each of them would authenticate the client.
         var methods = authorization.Count
             + (form["client_secret"] is null ? 0 : 1)
             + (form["client_assertion"] is null ? 0 : 1);
@@ -55,7 +61,7 @@ internal abstract record ClientCredentials(string ClientId)
     {
         if (!BasicCredentials.Parse(header).TryGet(out var basic, out var error))
             return error;
-        // RFC 6749 §3.2.1 lets a client name itself in the body too. Two names would leave it open who asks.
+        // RFC 6749 §3.2.1 lets a client send its client_id in the body too. Two different ids are refused as ambiguous.
         if (form["client_id"] is { } named && named != basic.ClientId)
         {
             return OAuthError.InvalidRequest(
@@ -72,10 +78,11 @@ internal abstract record ClientCredentials(string ClientId)
 
     private static Result<ClientCredentials> Check(WithSecret credentials)
     {
-        // A secret in the place of the id, as when the two are swapped, must not get into the log as an id.
+        // A caller that swaps id and secret sends its secret as client_id, which the event log would then contain.
+        // Refuse it here.
         if (!Protocol.ClientId.IsWellFormed(credentials.ClientId) || GeneratedSecret.HasPrefix(credentials.ClientId))
             return OAuthError.InvalidClient(Reason.ClientIdMalformed);
-        // RFC 6749 §2.3.1: an omitted secret is the empty one, which no client has.
+        // RFC 6749 §2.3.1: an omitted secret means the empty string, which is no client's secret.
         if (Encoding.UTF8.GetByteCount(credentials.Secret.Value) is 0 or > ClientSecret.MaxLength)
             return OAuthError.InvalidClient(Reason.SecretLength);
         return credentials;

@@ -10,9 +10,10 @@ using TokenService.Secrets;
 namespace TokenService.Authentication;
 
 /// <summary>
-/// Verifies a presented secret against the live secrets of a client. A secret that was verified lately is recognised without hashing.
-/// A guess at a generated secret costs no hash, unless the guesser knows its public selector. A guess at an imported secret costs one
-/// hash, for an unknown client too, or one for each imported secret of the client, of which there are at most four.
+/// Verifies a presented secret against the live secrets of a client. A recently verified secret is recognised without
+/// hashing. A guess at a generated secret costs no hash, unless the attacker knows the selector of a live row. A guess
+/// at an imported secret costs one hash for each imported secret of the client (at most four), and one hash if it has
+/// none or is unknown.
 /// </summary>
 internal sealed class SecretAuthentication(
     VerifiedSecretCache verified,
@@ -21,7 +22,7 @@ internal sealed class SecretAuthentication(
     IOptions<HashingOptions> options,
     TimeProvider clock)
 {
-    // It costs what a real one costs, and no secret matches it.
+    // Verifying against it costs as much as against a real secret, and no secret matches it.
     private readonly ClientSecret dummy = new()
     {
         Id = "dummy",
@@ -36,14 +37,20 @@ internal sealed class SecretAuthentication(
         IsOver = false,
     };
 
-    // Of many requests that present one secret for the first time, one hashes it.
+    // When many requests present the same secret for the first time, one of them hashes it and the others wait for the
+    // result.
     private readonly SingleFlight<(string ClientId, SecretMac), Result<ClientSecret?>> verifications = new();
 
     /// <param name="credentials">The client's id and secret, as presented.</param>
-    /// <param name="client">The client; null: there is none that the secret could authenticate, and the outcome takes as long.</param>
-    /// <param name="source">Where the request comes from.</param>
-    /// <param name="ct">Ends the wait.</param>
-    /// <returns>Refused with invalid_client when no live secret matches, with 429 or 503 when it cannot be verified now.</returns>
+    /// <param name="client">
+    /// The client; null: no client can be authenticated, and the refusal takes as long as for a wrong secret.
+    /// </param>
+    /// <param name="source">The caller's address.</param>
+    /// <param name="ct">Ends this caller's wait for the hash.</param>
+    /// <returns>
+    /// Refused with invalid_client when no live secret matches, with 429 after too many failed attempts, and with 503
+    /// when hashing is overloaded.
+    /// </returns>
     public async ValueTask<Result<VerifiedCredential>> VerifyAsync(
         ClientCredentials.WithSecret credentials, Client? client, IPAddress? source, CancellationToken ct)
     {
@@ -55,8 +62,8 @@ internal sealed class SecretAuthentication(
                 return new VerifiedCredential.Secret(candidate.Row);
         }
 
-        // A secret of another system names no row. If there is none to try, the dummy is tried, so that an unknown client takes as
-        // long as a wrong secret.
+        // A secret from another system names no row. If there is no candidate for it, the dummy is hashed, so that an
+        // unknown client takes as long as a wrong secret.
         if (candidates.Count == 0 && secret.Selector is null)
             candidates.Add(ToCandidate(dummy, secret));
         if (candidates.Count == 0)
@@ -67,7 +74,8 @@ internal sealed class SecretAuthentication(
         return match is null ? OAuthError.InvalidClient(failure) : new VerifiedCredential.Secret(match);
     }
 
-    // A generated secret names its row, so there is one candidate at most. An imported one may be any imported secret that is alive.
+    // A generated secret names its row, so it has at most one candidate. For an imported secret, every live imported
+    // secret of the client is a candidate.
     private (List<Candidate> Candidates, string Failure) Candidates(Client? client, PresentedSecret secret)
     {
         List<Candidate> candidates = [];
@@ -76,10 +84,11 @@ internal sealed class SecretAuthentication(
         {
             if (!secret.CanBe(row))
                 continue;
-            if (row.FailureAt(now) is { } dead)
-                failure = secret.Selector is null ? failure : dead;
-            else
+            var rowFailure = row.FailureAt(now);
+            if (rowFailure is null)
                 candidates.Add(ToCandidate(row, secret));
+            else if (secret.Selector is not null)
+                failure = rowFailure;
         }
 
         return (candidates, candidates.Count > 0 ? Reason.SecretWrong : failure);
@@ -94,8 +103,9 @@ internal sealed class SecretAuthentication(
     private async Task<Result<ClientSecret?>> HashAsync(
         ClientCredentials.WithSecret credentials, List<Candidate> candidates, IPAddress? source, CancellationToken ct)
     {
-        // A secret that was verified before is hashed again, and the failed attempts of others do not keep it out. Neither, for a
-        // while, does a server that has too much to hash.
+        // The secret was verified before, but not recently. It is hashed again without counting as an attempt, so
+        // failed attempts by others do not lock its client out. If hashing is overloaded, a secret that is not yet Old
+        // is accepted without a hash.
         var known = candidates.Find(candidate => candidate.Recognition != Recognition.None);
         var result = await JoinVerificationAsync(credentials, candidates, source, isLimited: known is null).WaitAsync(ct);
         return known?.Recognition == Recognition.Recent && !result.TryGet(out _, out _) ? known.Row : result;
@@ -108,8 +118,9 @@ internal sealed class SecretAuthentication(
         if (verifications.Find(key) is { } running)
             return running;
 
-        // The attempts on a generated secret that names a live row are counted on that row alone, and it is hashed first, so that no
-        // flood of other guesses stands in its way, not even one from the same address. (No client_id has a space.)
+        // An attempt with a secret that names a live row counts against that row only, and it is hashed before others,
+        // so that a flood of other guesses does not delay it, even from the same address. (No client_id contains a
+        // space, so targets stay distinct.)
         var namesRow = credentials.Secret.Selector is not null;
         var attempt = namesRow
             ? new Attempt($"{credentials.ClientId} {candidates[0].Row.Id}", Source: null)
@@ -117,13 +128,15 @@ internal sealed class SecretAuthentication(
         if (isLimited && !failures.Begin(attempt).TryGet(out _, out var error))
             return Task.FromResult<Result<ClientSecret?>>(error);
 
-        var joined = verifications.RunAsync(key, () => MatchAsync(credentials.Secret.Value, candidates, attempt, isLimited), out var isOwn);
+        var verification = verifications.RunAsync(
+            key, () => MatchAsync(credentials.Secret.Value, candidates, attempt, isLimited), out var isOwn);
+        // Another request started the same verification in between, and counted it.
         if (isLimited && !isOwn)
             failures.Forgive(attempt);
-        return joined;
+        return verification;
     }
 
-    // Goes on when the caller goes away, so that nobody escapes being counted.
+    // This goes on after the caller disconnects, so that a caller cannot avoid the count of failed attempts.
     private async Task<Result<ClientSecret?>> MatchAsync(
         string presented, List<Candidate> candidates, Attempt attempt, bool isLimited)
     {
@@ -150,7 +163,7 @@ internal sealed class SecretAuthentication(
     }
 
     /// <param name="Row">A live secret that the presented one can be.</param>
-    /// <param name="Mac">The MAC of the presented secret as that of the row.</param>
-    /// <param name="Recognition">When the presented secret was last verified as that of the row.</param>
+    /// <param name="Mac">The MAC over the row and the presented secret.</param>
+    /// <param name="Recognition">How long ago the presented secret was verified as the secret of the row.</param>
     private sealed record Candidate(ClientSecret Row, SecretMac Mac, Recognition Recognition);
 }

@@ -4,12 +4,14 @@ using TokenService.Secrets;
 
 namespace TokenService.Authentication;
 
-/// <summary>A credential that was verified as one of the client's: a closed set, a record for each kind of credential.</summary>
+/// <summary>A credential that was verified: a closed set, with a record for each kind of credential.</summary>
 internal abstract record VerifiedCredential
 {
     public abstract CredentialId Id { get; }
 
-    /// <summary>True while the client, as it was read later, still has the same credential, alive.</summary>
+    /// <summary>
+    /// True when the client, read again after the verification, still has this credential and it is valid.
+    /// </summary>
     public abstract bool IsHeldBy(Client client, DateTimeOffset now);
 
     /// <param name="Row">The row whose digest the secret matched.</param>

@@ -4,17 +4,23 @@ using TokenService.Protocol;
 
 namespace TokenService.Limits;
 
-/// <summary>Holds a client to its tokens per minute, if it has such a limit. Each replica counts for itself.</summary>
+/// <summary>Limits the tokens per minute of clients that have such a limit. Each replica counts for itself.</summary>
 internal sealed class ClientTokenLimit(TimeProvider clock)
 {
     private readonly RateLimiter<(string ClientId, int PerMinute)> limiter = new(clock);
 
-    /// <summary>Takes one token off the client's limit. False: the client gets none now, for the reason that the error says.</summary>
+    /// <summary>
+    /// Counts one token against the client's limit. False: the limit is used up, and the error refuses the request.
+    /// </summary>
     public bool TryTake(Client client, [NotNullWhen(false)] out OAuthError? error)
     {
-        error = client.TokensPerMinute is { } max && !limiter.TryTake((client.Id, max), Rate.PerMinute(max), out var wait)
-            ? OAuthError.TooManyTokens(wait, $"more than {max} a minute")
-            : null;
-        return error is null;
+        error = null;
+        if (client.TokensPerMinute is not { } max)
+            return true;
+        // The limit is part of the key, so a client whose limit changes begins with a full burst.
+        if (limiter.TryTake((client.Id, max), Rate.PerMinute(max), out var wait))
+            return true;
+        error = OAuthError.TooManyTokens(wait, $"more than {max} a minute");
+        return false;
     }
 }

@@ -3,7 +3,9 @@ using TokenService.Telemetry;
 
 namespace TokenService.Limits;
 
-/// <summary>Bounds the requests that are being answered at the same time, from their body having come to their answer being known.</summary>
+/// <summary>
+/// Limits the requests in flight. A request is in flight from the time its body has arrived until its answer is known.
+/// </summary>
 internal sealed class ConcurrencyLimit
 {
     private readonly int max;
@@ -15,10 +17,9 @@ internal sealed class ConcurrencyLimit
         metrics.ObserveRequestsInFlight(() => Count);
     }
 
-    /// <summary>How many requests are in flight.</summary>
     public int Count => Volatile.Read(ref count);
 
-    /// <returns>False: this is one too many. True: the caller has to <see cref="Leave"/>.</returns>
+    /// <returns>True: the caller must call <see cref="Leave"/> later. False: too many requests are in flight.</returns>
     public bool TryEnter()
     {
         if (Interlocked.Increment(ref count) <= max)

@@ -5,15 +5,18 @@ using TokenService.Protocol;
 
 namespace TokenService.Limits;
 
-/// <summary>A credential that has to be verified at a cost.</summary>
-/// <param name="Target">What it is tried on: the id of a secret's row, or of a client.</param>
-/// <param name="Source">Where it comes from; null: not counted against its source.</param>
+/// <summary>An attempt to authenticate with a secret that must be hashed.</summary>
+/// <param name="Target">
+/// The client_id, or the client_id and the id of the secret's row, that the attempt counts against.
+/// </param>
+/// <param name="Source">The caller's address; null: the attempt does not count against an address.</param>
 internal readonly record struct Attempt(string Target, IPAddress? Source);
 
 /// <summary>
-/// Counts the wrong secrets that had to be hashed (RFC 6749 §2.3.1: brute force) against what they were tried on and against where
-/// they came from; over either budget the next is refused before it is hashed. A recognised secret is not asked here, and neither is
-/// one that names a live row whose budget is whole, so nobody is locked out by what others do from the same address.
+/// Counts wrong secrets that had to be hashed (RFC 6749 §2.3.1: brute force) against their target and against their
+/// source address. When one of the two budgets is used up, the next attempt is refused before it is hashed. A
+/// recognised secret needs no hash and is not counted. A secret that names a live row counts against that row only, so
+/// a flood of other guesses from the same address cannot lock its client out.
 /// </summary>
 internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeProvider clock)
 {
@@ -23,9 +26,10 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
     private readonly RateLimiter<IPAddress> sources = new(clock);
 
     /// <summary>
-    /// Counts an attempt as failed before its outcome is known, so that many at once are no way round the limit. Refused with 429
-    /// when a budget is used up.
+    /// Counts an attempt as failed before its outcome is known, so that many attempts at the same time cannot exceed
+    /// the limit.
     /// </summary>
+    /// <returns>Refused with 429 when a budget is used up.</returns>
     public Result<Attempt> Begin(Attempt attempt)
     {
         if (!targets.TryTake(attempt.Target, perTarget, out var wait))
@@ -37,7 +41,7 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
         return OAuthError.TooManyRequests(Reason.TooManyFailuresFromSource, wait);
     }
 
-    /// <summary>Takes an attempt off the count: the secret was right, or was not tried after all.</summary>
+    /// <summary>Takes an attempt off the count, because the secret was right or was not hashed after all.</summary>
     public void Forgive(Attempt attempt)
     {
         targets.GiveBack(attempt.Target, perTarget);
@@ -45,11 +49,13 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
             sources.GiveBack(Network(attempt.Source), perSource);
     }
 
-    // One IPv6 caller has a /64 to itself.
+    // An IPv6 caller usually has a whole /64 network, so all addresses of a /64 count as one source.
     private static IPAddress Network(IPAddress source)
     {
-        if (source.AddressFamily != AddressFamily.InterNetworkV6 || source.IsIPv4MappedToIPv6)
-            return source.IsIPv4MappedToIPv6 ? source.MapToIPv4() : source;
+        if (source.IsIPv4MappedToIPv6)
+            return source.MapToIPv4();
+        if (source.AddressFamily != AddressFamily.InterNetworkV6)
+            return source;
 
         Span<byte> bytes = stackalloc byte[16];
         source.TryWriteBytes(bytes, out _);

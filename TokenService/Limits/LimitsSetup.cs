@@ -3,8 +3,8 @@ using TokenService.Configuration;
 namespace TokenService.Limits;
 
 /// <summary>
-/// How much is too much: failed attempts, tokens, requests in flight, and how fast callers hear that they are refused. Knows
-/// clients, and nothing of HTTP.
+/// Limits on failed attempts, tokens per client and requests in flight, and the throttle for refusals. This room uses
+/// Clients, and knows nothing of HTTP.
 /// </summary>
 internal static class LimitsSetup
 {

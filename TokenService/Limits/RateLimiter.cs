@@ -2,28 +2,29 @@ using TokenService.Caching;
 
 namespace TokenService.Limits;
 
-/// <summary>A burst, and one more with each interval.</summary>
-/// <param name="Burst">How many at once; at least 1.</param>
-/// <param name="Interval">How long until one more.</param>
+/// <param name="Burst">How many are allowed at once; at least 1.</param>
+/// <param name="Interval">The time after which one more is allowed.</param>
 internal readonly record struct Rate(int Burst, TimeSpan Interval)
 {
     public static Rate PerMinute(int count) => new(count, TimeSpan.FromMinutes(1) / count);
 }
 
 /// <summary>
-/// A rate limit for each of many keys, by the generic cell rate algorithm: a key has one number, the time at which its burst is whole
-/// again. In memory, for this replica alone. (The limiters of System.Threading.RateLimiting take no <see cref="TimeProvider"/>.)
+/// A rate limit for each of many keys, by the generic cell rate algorithm. It keeps one number for each key: the time
+/// at which the key's whole burst is available again. The numbers are in the memory of this replica. (The limiters of
+/// System.Threading.RateLimiting take no <see cref="TimeProvider"/>.)
 /// </summary>
 internal sealed class RateLimiter<TKey>
     where TKey : notnull
 {
-    // About 100 bytes each.
+    // A key takes about 100 bytes.
     private const int MaxKeys = 50_000;
 
     private readonly TimeProvider clock;
     private readonly long start;
 
-    // In ticks since the start. A key whose burst is whole again means nothing.
+    // In ticks since the start. A key whose whole burst is available again is obsolete: it is like a key that was never
+    // used.
     private readonly BoundedMap<TKey, long> wholeAt;
 
     public RateLimiter(TimeProvider clock)
@@ -34,13 +35,13 @@ internal sealed class RateLimiter<TKey>
 
     private long Now => clock.GetElapsedTime(start).Ticks;
 
-    /// <summary>How long until one is allowed; zero: one is.</summary>
+    /// <summary>The time until one is allowed; zero: one is allowed now.</summary>
     public TimeSpan WaitFor(TKey key, Rate rate) => Wait(wholeAt.TryGetValue(key, out var at) ? at : 0, Now, rate);
 
     /// <summary>Takes one, if one is allowed.</summary>
-    /// <param name="key">The key whose burst it is.</param>
-    /// <param name="rate">The limit.</param>
-    /// <param name="wait">How long until one is allowed.</param>
+    /// <param name="key">The key that the limit applies to.</param>
+    /// <param name="rate">The limit. A key must always be used with the same rate.</param>
+    /// <param name="wait">The time until one is allowed; zero: one was taken.</param>
     public bool TryTake(TKey key, Rate rate, out TimeSpan wait)
     {
         while (true)
@@ -57,12 +58,12 @@ internal sealed class RateLimiter<TKey>
         }
     }
 
-    /// <summary>Gives back one that was taken and does not count after all.</summary>
+    /// <summary>Gives back one that was taken, so that it does not count.</summary>
     public void GiveBack(TKey key, Rate rate)
     {
         while (wholeAt.TryGetValue(key, out var at) && !wholeAt.TryUpdate(key, at - rate.Interval.Ticks, at))
         {
-            // Another thread changed it in between.
+            // Another thread changed the value in between: try again.
         }
     }
 

@@ -3,24 +3,27 @@ using Microsoft.Extensions.Options;
 namespace TokenService.Limits;
 
 /// <summary>
-/// Limits how fast callers that were not authenticated hear that they are refused. When there are more of them in a second than
-/// <see cref="LimitOptions.RefusalsPerSecond"/>, each waits for its turn, or for <see cref="MaxWait"/> if that is sooner. A flood
-/// over n connections whose senders wait for each answer gets that many answers a second or, if that is more, n / 2, and the server
-/// has time for the clients it knows.
+/// Throttles the refusals that are sent to callers that were not authenticated. When there are more than
+/// <see cref="LimitOptions.RefusalsPerSecond"/>, each refusal waits for its turn, at most <see cref="MaxWait"/>. A
+/// flood over n connections whose senders wait for each answer therefore gets RefusalsPerSecond answers a second, or
+/// n / 2 if that is more, and the server has time for authenticated clients.
 /// </summary>
 internal sealed class RefusalThrottle(IOptions<LimitOptions> options, TimeProvider clock)
 {
-    /// <summary>No refusal waits for longer, so no turn is further off. A refusal without a nearer turn waits this long without one.</summary>
+    /// <summary>
+    /// The longest wait. No turn is further away than this; a refusal that finds no nearer turn waits this long and
+    /// takes no turn.
+    /// </summary>
     public static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// How many wait at a time, since nothing else bounds the number of connections; one more is answered at once. Closing its
-    /// connection would save nothing: the next connection costs more than the answer, and a proxy takes a server that closes
-    /// connections for a dead one.
+    /// How many refusals wait at the same time, because nothing else bounds the number of connections. One more is sent
+    /// at once. Closing its connection instead would save nothing: the caller's next connection costs more than the
+    /// answer, and a proxy would take a server that closes connections for a dead one.
     /// </summary>
     public const int MaxWaiting = 10_000;
 
-    // The refusals of one second need not wait at all.
+    // As many refusals as one second allows are sent without a wait.
     private static readonly TimeSpan Burst = TimeSpan.FromSeconds(1);
 
     private readonly long start = clock.GetTimestamp();
@@ -31,7 +34,7 @@ internal sealed class RefusalThrottle(IOptions<LimitOptions> options, TimeProvid
 
     private int waiting;
 
-    /// <summary>Waits for the turn. Returns early, without an exception, when the caller goes away.</summary>
+    /// <summary>Waits for the turn. Returns early, without an exception, when the caller disconnects.</summary>
     public async ValueTask WaitAsync(CancellationToken ct)
     {
         var wait = TakeTurn();
