@@ -3,14 +3,15 @@ using TokenService.Postgres;
 namespace TokenService.Revocation;
 
 /// <summary>
-/// Deletes, a few at a time, revocations whose tokens have expired. Each replica does; what one is deleting, others leave to it.
+/// Deletes, in small batches, revocations of tokens that have expired. Every replica does this; a replica skips the
+/// rows that another one is deleting.
 /// </summary>
 internal sealed partial class RevocationCleanup(RevocationStore store, TimeProvider clock, ILogger<RevocationCleanup> logger)
     : BackgroundService
 {
-    private const int MaxBatchSize = 1000; // the database does no more
+    private const int MaxBatchSize = 1000; // the most that the SQL function delete_expired accepts
 
-    // What is left is for the next time, or another replica.
+    // Rows beyond this number of batches are left for the next round or for another replica.
     private const int MaxBatches = 20;
 
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
@@ -25,7 +26,7 @@ internal sealed partial class RevocationCleanup(RevocationStore store, TimeProvi
             {
                 await DeleteAsync(stop.Token);
             }
-            // Whatever it is: rows that stay a while longer do no harm, a server that stopped does.
+            // Any failure ends here, because expired rows that stay a while longer do no harm.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
                 Log.Failed(logger, e);
@@ -35,15 +36,19 @@ internal sealed partial class RevocationCleanup(RevocationStore store, TimeProvi
 
     private async Task DeleteAsync(CancellationToken ct)
     {
-        for (var i = 0; i < MaxBatches && await store.DeleteExpiredAsync(MaxBatchSize, ct) == MaxBatchSize; i++)
+        for (var batch = 0; batch < MaxBatches; batch++)
         {
-            // There may be more.
+            var deleted = await store.DeleteExpiredAsync(MaxBatchSize, ct);
+            if (deleted < MaxBatchSize)
+                return;
         }
     }
 
     private static partial class Log
     {
-        [LoggerMessage(1, LogLevel.Warning, "Expired revocations could not be deleted; they are, later")]
+        [LoggerMessage(1, LogLevel.Warning,
+            "Expired revocations could not be deleted. Callers notice nothing, and the server tries again every minute. "
+            + "If this lasts, check the database")]
         public static partial void Failed(ILogger logger, Exception e);
     }
 }

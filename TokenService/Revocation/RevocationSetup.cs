@@ -1,8 +1,8 @@
 namespace TokenService.Revocation;
 
 /// <summary>
-/// What is dead before it expires: the status of a token, the signed list for APIs that verify offline, and the cleanup of both.
-/// Uses Tokens to validate what it is shown. Knows nothing of HTTP.
+/// Revocation: the status of a token, the signed list of revoked tokens for APIs that verify offline, and the cleanup
+/// of expired rows. This room uses Tokens to validate a presented token, and knows nothing of HTTP.
 /// </summary>
 internal static class RevocationSetup
 {

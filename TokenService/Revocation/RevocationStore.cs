@@ -4,24 +4,24 @@ using TokenService.Tokens;
 
 namespace TokenService.Revocation;
 
-/// <summary>Whether a token was revoked, as the database has it.</summary>
+/// <summary>The state of one token in the database.</summary>
 internal sealed record TokenState(bool IsRevoked);
 
-/// <summary>What is dead before it expires.</summary>
-/// <param name="TokenIds">jti of tokens that were revoked, sorted.</param>
-/// <param name="NotBefore">Of clients whose tokens up to an instant are dead, that instant; sorted by client.</param>
+/// <summary>All revocations of tokens that have not expired.</summary>
+/// <param name="TokenIds">The jti of each token that was revoked alone, sorted.</param>
+/// <param name="NotBefore">The clients whose tokens were all revoked, sorted by client.</param>
 internal sealed record Revocations(IReadOnlyList<string> TokenIds, IReadOnlyList<ClientNotBefore> NotBefore);
 
-/// <param name="ClientId">Whose tokens.</param>
-/// <param name="NotBefore">Those issued up to this instant.</param>
+/// <param name="ClientId">The client whose tokens were revoked.</param>
+/// <param name="NotBefore">Tokens issued up to this instant are revoked.</param>
 internal sealed record ClientNotBefore(string ClientId, DateTime NotBefore);
 
-/// <summary>Revoked tokens as the database has them, until they expire. Decides nothing.</summary>
+/// <summary>Reads and writes revocations. A row lasts until its token expires.</summary>
 internal sealed class RevocationStore(NpgsqlDataSource postgres)
 {
     /// <summary>
-    /// About how many revoked tokens of one client may be alive: a bound for the list and the table. Requests at the same moment may each be
-    /// the last.
+    /// How many unexpired tokens of one client may be revoked one by one. It bounds the table and the list. Requests at
+    /// the same moment may exceed it slightly, because each of them counts the rows before the others are committed.
     /// </summary>
     public const int MaxPerClient = 10_000;
 
@@ -36,20 +36,20 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     private const string Insert = """
         insert into token_service.revoked_token (jti, client_id, expires_at)
         select @id, @clientId, @expiresAt
-        where @most > (
+        where @max > (
             select count(*)
             from (
                 select
                 from token_service.revoked_token
                 where client_id = @clientId
                   and expires_at > @now
-                limit @most
+                limit @max
             ) alive
         )
         on conflict (jti) do nothing
         """;
 
-    // One snapshot.
+    // Both queries see one snapshot.
     private const string Load = """
         begin isolation level repeatable read read only;
 
@@ -67,7 +67,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         commit;
         """;
 
-    private const string DeleteExpired = "select token_service.delete_expired(@most)";
+    private const string DeleteExpired = "select token_service.delete_expired(@maxCount)";
 
     public async Task<TokenState?> FindAsync(string id, CancellationToken ct)
     {
@@ -75,11 +75,12 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         return await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct));
     }
 
-    /// <summary>Revokes a token. Once more changes nothing.</summary>
-    /// <returns>False: too many of the client's are revoked already.</returns>
+    /// <summary>Revokes a token. If it is revoked already, nothing changes.</summary>
+    /// <returns>False: the client has <see cref="MaxPerClient"/> revoked tokens already.</returns>
     public async Task<bool> AddAsync(ValidatedToken token, DateTimeOffset now, CancellationToken ct)
     {
-        // One connection: who held one and waited for another could, with others, wait for ever.
+        // All statements use this one connection. If each call held one connection and waited for a second, many calls
+        // at once could use up the pool and wait for each other for ever.
         await using var connection = await postgres.OpenConnectionAsync(ct);
         if (await IsRevokedAsync(connection, token.Id, ct))
             return true;
@@ -91,33 +92,33 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
                 clientId = token.ClientId,
                 expiresAt = token.ExpiresAt.UtcDateTime,
                 now = now.UtcDateTime,
-                most = MaxPerClient,
+                max = MaxPerClient,
             },
             cancellationToken: ct));
         return added > 0 || await IsRevokedAsync(connection, token.Id, ct);
     }
 
-    /// <param name="since">Tokens that expired before are left out.</param>
-    /// <param name="longest">No token lives for longer.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public async Task<Revocations> LoadAsync(DateTimeOffset since, TimeSpan longest, CancellationToken ct)
+    /// <param name="since">Tokens that expired before this instant are left out.</param>
+    /// <param name="maxLifetime">The longest lifetime of any token.</param>
+    /// <param name="ct">Ends the wait for the database.</param>
+    public async Task<Revocations> LoadAsync(DateTimeOffset since, TimeSpan maxLifetime, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var found = await connection.QueryMultipleAsync(new CommandDefinition(
-            Load, new { since = since.UtcDateTime, issuedSince = (since - longest).UtcDateTime }, cancellationToken: ct));
+            Load, new { since = since.UtcDateTime, issuedSince = (since - maxLifetime).UtcDateTime }, cancellationToken: ct));
         var tokens = await found.ReadAsync<string>();
         var clients = await found.ReadAsync<ClientNotBefore>();
         return new Revocations([.. tokens], [.. clients]);
     }
 
-    /// <summary>Deletes what is of no account any more.</summary>
-    /// <param name="most">How many at once: 1 to 1000.</param>
-    /// <param name="ct">Ends the wait.</param>
-    /// <returns>How many were; <paramref name="most"/>: there may be more.</returns>
-    public async Task<int> DeleteExpiredAsync(int most, CancellationToken ct)
+    /// <summary>Deletes revocations of tokens that have expired.</summary>
+    /// <param name="maxCount">How many rows to delete at most: 1 to 1000.</param>
+    /// <param name="ct">Ends the wait for the database.</param>
+    /// <returns>How many rows were deleted. If it is <paramref name="maxCount"/>, there may be more.</returns>
+    public async Task<int> DeleteExpiredAsync(int maxCount, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await connection.ExecuteScalarAsync<int>(new(DeleteExpired, new { most }, cancellationToken: ct));
+        return await connection.ExecuteScalarAsync<int>(new(DeleteExpired, new { maxCount }, cancellationToken: ct));
     }
 
     private static async Task<bool> IsRevokedAsync(NpgsqlConnection connection, string id, CancellationToken ct) =>

@@ -9,93 +9,106 @@ using TokenService.Tokens;
 namespace TokenService.Revocation;
 
 /// <summary>
-/// The signed list of what is dead before it expires, for APIs that verify tokens offline. It is a JWT with <c>iss</c>, <c>aud</c>
-/// (its own address), <c>iat</c>, <c>exp</c>, <c>not_before</c> (for each client concerned, the NumericDate up to which its tokens
-/// are dead) and <c>revoked</c> (each jti). It names only tokens that would otherwise still be good, or were a while ago.
+/// The signed list of revoked tokens, for APIs that verify tokens offline. It is a JWT with <c>iss</c>, <c>aud</c> (the
+/// list's own address), <c>iat</c>, <c>exp</c>, <c>revoked</c> (the jti of each revoked token) and <c>not_before</c>
+/// (for each client whose tokens were all revoked, the NumericDate up to which they are). It leaves out tokens that
+/// expired more than 10 minutes ago.
 /// </summary>
 internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
 {
-    /// <summary>Tells the list from an access token, for which it must never pass (RFC 8725 §3.11).</summary>
+    /// <summary>
+    /// The value of <c>typ</c>, so that no verifier takes the list for an access token (RFC 8725 §3.11).
+    /// </summary>
     public const string Type = "revoked-tokens+jwt";
 
     /// <summary>Its path under the issuer.</summary>
     public const string Path = "/revoked-tokens";
 
-    /// <summary>How long a reader may go without asking again.</summary>
+    /// <summary>How long a reader may use the list before it asks again.</summary>
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(30);
 
-    /// <summary>exp minus iat. After this, a reader that was kept from asking again knows nothing any more.</summary>
+    /// <summary>exp minus iat. A reader that cannot get a newer list must not trust this one for longer.</summary>
     public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(5);
 
-    // The database is asked at most this often, however many readers there are.
-    private static readonly TimeSpan AskInterval = TimeSpan.FromSeconds(5);
+    // The database is queried at most this often, however many readers there are.
+    private static readonly TimeSpan QueryInterval = TimeSpan.FromSeconds(5);
 
-    // An unchanged list is signed again after this, so that each list has most of its life before it.
+    // An unchanged list is signed again after this time, so that a reader gets a list that is valid for about 4 minutes
+    // more.
     private static readonly TimeSpan SignInterval = TimeSpan.FromMinutes(1);
 
-    // An expired token stays in the list for longer than any reader forgives; ASP.NET Core's forgives 5 minutes.
+    // An expired token stays in the list for this time, because a verifier may accept it a little longer: ASP.NET
+    // Core's default clock skew is 5 minutes.
     private static readonly TimeSpan Leeway = TimeSpan.FromMinutes(10);
 
     private readonly JwsWriter writer = new(Type);
-    private readonly SemaphoreSlim asking = new(1);
+    private readonly SemaphoreSlim querying = new(1);
     private readonly DatabaseGate gate = new(clock);
 
     private volatile SignedList? last;
 
-    // When the database last answered or was given up. Written by the holder of the semaphore.
-    private long triedAt;
+    // The end of the last query, successful or not. Only the holder of the semaphore writes it.
+    private long lastQueryEndedAt;
 
     /// <summary>
-    /// Its address, and its <c>aud</c>: the list is for all readers, and no other JWT has this audience (RFC 8725 §3.12).
+    /// The address of the list, which is also its <c>aud</c>. No other JWT has this audience (RFC 8725 §3.12).
     /// </summary>
     public static string AddressAt(Issuer issuer) => issuer.Endpoint(Path);
 
-    /// <summary>The list, in ASCII; the same object until it changes. Refused with 503 while there is no key to sign with.</summary>
-    /// <exception cref="NpgsqlException">The database is unavailable, for so long that the last list is of no use.</exception>
-    /// <exception cref="TimeoutException">The same, when the database does not answer.</exception>
+    /// <summary>
+    /// The list, in ASCII; the same object until it changes. Refused with 503 while there is no key to sign with.
+    /// </summary>
+    /// <exception cref="NpgsqlException">
+    /// The database is unavailable, and the last list is too old to serve.
+    /// </exception>
+    /// <exception cref="TimeoutException">
+    /// The database does not answer in time, and the last list is too old to serve.
+    /// </exception>
     public async ValueTask<Result<byte[]>> GetAsync(CancellationToken ct)
     {
-        if (last is { } known && clock.GetElapsedTime(known.AskedAt) < AskInterval)
-            return known.Jwt;
+        if (last is { } fresh && clock.GetElapsedTime(fresh.QueriedAt) < QueryInterval)
+            return fresh.Jwt;
 
-        if (!asking.Wait(0, ct))
+        if (!querying.Wait(0, ct))
         {
-            if (last is { } meanwhile && IsServedMeanwhile(meanwhile))
-                return meanwhile.Jwt;
-            await asking.WaitAsync(ct);
+            if (last is { } previous && IsServedDuringQuery(previous))
+                return previous.Jwt;
+            await querying.WaitAsync(ct);
         }
 
         try
         {
-            if (last is { } asked && clock.GetElapsedTime(asked.AskedAt) < AskInterval)
-                return asked.Jwt;
-            if (!(await AskAsync()).TryGet(out var list, out var error))
+            if (last is { } updated && clock.GetElapsedTime(updated.QueriedAt) < QueryInterval)
+                return updated.Jwt;
+            if (!(await QueryAsync()).TryGet(out var list, out var error))
                 return error;
             last = list;
             return list.Jwt;
         }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && last is { } before && IsOfUse(before))
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && last is { } old && IsServable(old))
         {
-            return before.Jwt;
+            return old.Jwt;
         }
         finally
         {
-            asking.Release();
+            querying.Release();
         }
     }
 
-    public void Dispose() => asking.Dispose();
+    public void Dispose() => querying.Dispose();
 
-    // Readers may be so few that nobody has asked for minutes. Then the second of two that come at once waits for the first one's
-    // answer: it would otherwise get a list that is minutes old, although the database is well.
-    private bool IsServedMeanwhile(SignedList list) =>
-        IsOfUse(list) && clock.GetElapsedTime(Volatile.Read(ref triedAt)) < AskInterval + DatabaseGate.QuestionTimeout;
+    // While one request queries the database, others get the previous list, if the query before was recent. If nobody
+    // asked for the list for minutes, they wait instead, because the previous list is too old although the database is
+    // available.
+    private bool IsServedDuringQuery(SignedList list) =>
+        IsServable(list)
+        && clock.GetElapsedTime(Volatile.Read(ref lastQueryEndedAt)) < QueryInterval + DatabaseGate.QuestionTimeout;
 
-    // A reader that keeps it for as long as allowed must not find it expired at the end.
-    private bool IsOfUse(SignedList list) => AgeOf(list) + MaxAge < Lifetime;
+    // A reader may keep the list for MaxAge, and it must not expire in that time.
+    private bool IsServable(SignedList list) => AgeOf(list) + MaxAge < Lifetime;
 
-    // Without the caller's token: other readers need the answer too.
-    private async Task<Result<SignedList>> AskAsync()
+    // The caller's cancellation token is not used, because other readers need the answer too.
+    private async Task<Result<SignedList>> QueryAsync()
     {
         if (!gate.TryEnter())
             throw new TimeoutException("The database did not answer a moment ago.");
@@ -106,25 +119,27 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
         }
         finally
         {
-            Volatile.Write(ref triedAt, clock.GetTimestamp());
+            Volatile.Write(ref lastQueryEndedAt, clock.GetTimestamp());
         }
     }
 
-    // It may go on when nobody waits for it any more, so it does not keep what it returns.
+    // After a timeout this may still run while a newer query starts. It must not set the field "last" itself, or it
+    // could replace a newer list.
     private async Task<Result<SignedList>> MakeAsync(CancellationToken ct)
     {
-        var askedAt = clock.GetTimestamp();
+        var queriedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
         var content = await store.LoadAsync(now - Leeway, TokenOptions.MaxLifetime, ct);
         if (!(await keys.SignerAsync(algorithm: null, Lifetime, ct)).TryGet(out var signer, out var error))
             return error;
 
-        // A list whose key was withdrawn, or is about to go, is signed again.
+        // If the signing key is another, the list is signed again, because the old key may have been withdrawn.
         var kid = signer.PublicKey.Kid;
-        if (last is { } before && before.Kid == kid && before.HasContent(content) && AgeOf(before) < SignInterval)
-            return before with { AskedAt = askedAt };
+        if (last is { } previous && previous.Kid == kid && previous.HasContent(content) && AgeOf(previous) < SignInterval)
+            return previous with { QueriedAt = queriedAt };
 
-        return new SignedList(writer.Write(signer, new Claims(issuer, now, content), Write), kid, now, content, askedAt);
+        var jwt = writer.Write(signer, new Claims(issuer, now, content), Write);
+        return new SignedList(jwt, kid, now, content, queriedAt);
     }
 
     private TimeSpan AgeOf(SignedList list) => clock.GetUtcNow() - list.IssuedAt;
@@ -149,12 +164,12 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
 
     private readonly record struct Claims(Issuer Issuer, DateTimeOffset IssuedAt, Revocations Content);
 
-    /// <param name="Jwt">The list.</param>
+    /// <param name="Jwt">The list, in ASCII.</param>
     /// <param name="Kid">The key that signed it.</param>
     /// <param name="IssuedAt">Its iat.</param>
-    /// <param name="Content">What it says.</param>
-    /// <param name="AskedAt">When the database last said the same; a timestamp.</param>
-    private sealed record SignedList(byte[] Jwt, string Kid, DateTimeOffset IssuedAt, Revocations Content, long AskedAt)
+    /// <param name="Content">The revocations in it.</param>
+    /// <param name="QueriedAt">The clock's timestamp before the last query that returned this content.</param>
+    private sealed record SignedList(byte[] Jwt, string Kid, DateTimeOffset IssuedAt, Revocations Content, long QueriedAt)
     {
         public bool HasContent(Revocations other) =>
             Content.TokenIds.SequenceEqual(other.TokenIds) && Content.NotBefore.SequenceEqual(other.NotBefore);

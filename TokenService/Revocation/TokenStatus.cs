@@ -9,15 +9,15 @@ using TokenService.Tokens;
 namespace TokenService.Revocation;
 
 /// <summary>
-/// What became of a token after it was issued: its client revoked it, all tokens of its client were revoked, or its client is not
-/// what it was. The database is asked once whether a token was revoked; then the answer is cached, under the rules of
-/// <see cref="DatabaseCache{TValue}"/>.
+/// The status of an issued token. A token is not good any more when its client revoked it, when all tokens of its
+/// client were revoked, or when its client was deleted, was disabled or lost one of the scopes. The database is queried
+/// once for each token; then the answer is cached, under the rules of <see cref="DatabaseCache{TValue}"/>.
 /// </summary>
 internal sealed class TokenStatus : IDisposable
 {
     private const int MaxTokens = 20_000; // about 200 bytes each
 
-    // Of the connections of the pool, so that revocations leave some to everybody else.
+    // Connections that revocations may use at the same time, so that they leave some of the pool for other work.
     private const int MaxWrites = 16;
 
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(2);
@@ -44,11 +44,11 @@ internal sealed class TokenStatus : IDisposable
         states = new DatabaseCache<TokenState>(cacheOptions, store.FindAsync, notifications, clock, logger);
     }
 
-    /// <summary>Whether a token is good for an API that received it, by every check there is (RFC 7662 §4).</summary>
-    /// <param name="jwt">Anything.</param>
-    /// <param name="api">The client that asks, which speaks for resources.</param>
-    /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="NpgsqlException">The database has to be asked, and is unavailable.</exception>
+    /// <summary>Checks in every respect whether a token is good for the API that received it (RFC 7662 §4).</summary>
+    /// <param name="jwt">Any string; it need not be a token.</param>
+    /// <param name="api">The client that introspects. Its resources are those it may introspect tokens for.</param>
+    /// <param name="ct">Ends the wait for the database.</param>
+    /// <exception cref="NpgsqlException">A query is necessary, and the database is unavailable.</exception>
     public async ValueTask<TokenValidation> IntrospectAsync(string jwt, Client api, CancellationToken ct)
     {
         var validation = await validator.ValidateAsync(jwt, ct);
@@ -56,7 +56,7 @@ internal sealed class TokenStatus : IDisposable
     }
 
     /// <summary>Revokes a token, if it is the client's own and has not expired (RFC 7009 §2.1).</summary>
-    /// <returns>Refused with 503 when the client has revoked too many.</returns>
+    /// <returns>Refused with 503 when the client has revoked too many tokens.</returns>
     /// <exception cref="NpgsqlException">The database is unavailable.</exception>
     public async ValueTask<Result<TokenValidation>> RevokeAsync(string jwt, Client client, CancellationToken ct)
     {
@@ -65,7 +65,7 @@ internal sealed class TokenStatus : IDisposable
             return validation;
         if (token.ClientId != client.Id)
             return validation with { Failure = Reason.TokenOfAnotherClient };
-        // Without ct: what the caller wanted is done even if it goes away.
+        // ct is not used here, so that the token is revoked even if the caller disconnects.
         if (!await DatabaseGate.InTimeAsync(WriteTimeout, clock, timeout => AddAsync(token, timeout)))
             return OAuthError.TemporarilyUnavailable(Reason.TooManyRevocations, RetryAfterTooMany);
         states.Forget(token.Id);
@@ -100,7 +100,7 @@ internal sealed class TokenStatus : IDisposable
         return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : Reason.TokenRevoked;
     }
 
-    // Because of what its client has become since.
+    // Why the token is not good because of a change of its client; null: it is good in this respect.
     private static string? Failure(ValidatedToken token, Client? client)
     {
         if (client is not { IsEnabled: true })

@@ -8,10 +8,10 @@ using TokenService.Protocol;
 
 namespace TokenService.Tokens;
 
-/// <summary>A token handed out.</summary>
+/// <summary>A token that was issued.</summary>
 /// <param name="Jwt">The token, in ASCII. Never logged.</param>
-/// <param name="Id">Its jti, by which logs and revocation know it.</param>
-/// <param name="KeyId">The kid that signed it.</param>
+/// <param name="Id">Its jti, which the event log and revocation use.</param>
+/// <param name="KeyId">The kid of the key that signed it.</param>
 /// <param name="Lifetime">exp minus iat; whole seconds.</param>
 internal sealed record AccessToken(byte[] Jwt, string Id, string KeyId, TimeSpan Lifetime);
 
@@ -29,7 +29,8 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
     private readonly JwsWriter writer = new(Type);
 
     /// <summary>
-    /// Refused with 503 while there is no key to sign with, and up to the second in which all tokens of the client end.
+    /// Refused with 503 while there is no key to sign with, and while all tokens that the client gets now would be
+    /// revoked ones.
     /// </summary>
     public async ValueTask<Result<AccessToken>> IssueAsync(Client client, ScopeGrant grant, CancellationToken ct)
     {
@@ -38,9 +39,12 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
-        // iat has no fractions, so nobody could tell this token from the revoked ones of the same second.
-        if (client.TokensNotBefore?.ToUnixTimeSeconds() is { } end && end >= now)
-            return OAuthError.TemporarilyUnavailable(Reason.TokensRevokedForNow, TimeSpan.FromSeconds(end - now + 1));
+        // iat has whole seconds, so a token of the second in which the revocation ends would be revoked too.
+        if (client.TokensNotBefore?.ToUnixTimeSeconds() is { } revokedUntil && revokedUntil >= now)
+        {
+            var wait = TimeSpan.FromSeconds(revokedUntil - now + 1);
+            return OAuthError.TemporarilyUnavailable(Reason.TokensRevokedForNow, wait);
+        }
 
         var claims = new Claims(issuer, client, grant, now, now + (long)lifetime.TotalSeconds, JwtIds.Next(IdLength));
         return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.PublicKey.Kid, lifetime);
@@ -64,7 +68,8 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
         json.WriteNumber("iat"u8, claims.IssuedAt);
         json.WriteNumber("exp"u8, claims.Expires);
         json.WriteString("jti"u8, claims.Id);
-        // The database takes none of these names; should one get past it, ours stand.
+        // The database refuses extra claims with these names. If one is there in spite of that, the standard claim
+        // wins.
         foreach (var (name, value) in claims.Client.ExtraClaims)
         {
             if (!OwnClaims.Contains(name))
@@ -78,7 +83,7 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
     }
 
     /// <param name="IssuedAt">Seconds since 1970 (RFC 7519 §2, NumericDate).</param>
-    /// <param name="Expires">The same.</param>
+    /// <param name="Expires">Seconds since 1970.</param>
     private readonly record struct Claims(
         Issuer Issuer, Client Client, ScopeGrant Grant, long IssuedAt, long Expires, string Id);
 }

@@ -7,23 +7,25 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// Validates access tokens that somebody shows us, as RFC 9068 §4 and RFC 8725 have a verifier do it. Nothing in a token is believed
-/// before its signature was verified, with a key of ours and that key's algorithm.
+/// Validates access tokens that a caller presents, as RFC 9068 §4 and RFC 8725 require of a verifier. Nothing in a
+/// token is trusted before its signature is verified with one of this server's keys and that key's algorithm.
 /// </summary>
 internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, TimeProvider clock)
 {
-    /// <summary>Characters a token may have: more than any of ours has with the most scopes and extra claims there may be.</summary>
+    /// <summary>Characters a token may have at most. A token with the most scopes and extra claims has fewer.</summary>
     public const int MaxLength = 13 * 1024;
 
-    // As the constraint revoked_token_jti_grammar has it.
+    // The same as in the constraint revoked_token_jti_grammar.
     private const int MaxIdLength = 64;
 
     private static readonly SearchValues<char> Base64UrlCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 
-    /// <param name="jwt">Anything.</param>
-    /// <param name="ct">Ends the wait for the database, which seldom has to be asked for keys.</param>
-    /// <exception cref="Npgsql.NpgsqlException">The database has to be asked, and is unavailable.</exception>
+    /// <param name="jwt">Any string; it need not be a token.</param>
+    /// <param name="ct">Ends the wait for the database, which is seldom queried for keys.</param>
+    /// <exception cref="Npgsql.NpgsqlException">
+    /// A query for keys is necessary, and the database is unavailable.
+    /// </exception>
     public async ValueTask<TokenValidation> ValidateAsync(string jwt, CancellationToken ct)
     {
         if (jwt.Length > MaxLength)
@@ -33,10 +35,10 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
         // RFC 8725 §3.11 and RFC 9068 §4.
         if (jws.Type != AccessTokenIssuer.Type)
             return Reason.TokenOfAnotherType;
-        // RFC 7515 §4.1.11: we write no extensions, and understand none.
+        // RFC 7515 §4.1.11: this server's tokens have no extensions, and it understands none.
         if (jws.HasCriticalExtensions)
             return Reason.TokenHasExtensions;
-        // RFC 8725 §3.10: kid is looked up, and nothing else is done with it.
+        // RFC 8725 §3.10: kid is used for a lookup and for nothing else.
         if (jws.KeyId is not { } kid || await keys.FindAsync(kid, ct) is not { } key)
             return Reason.TokenKeyUnknown;
         // RFC 8725 §3.1.
@@ -63,10 +65,12 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
         return new TokenValidation(token, Failure: null);
     }
 
-    // Null when a claim is missing or malformed. What the database would not take never gets there.
+    // Null when a claim is missing or malformed. A value that the database's constraints would refuse never reaches a
+    // query.
     private static ValidatedToken? Read(JsonElement claims)
     {
-        if (Jws.Text(claims, "jti") is not { Length: > 0 and <= MaxIdLength } id || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters))
+        if (Jws.Text(claims, "jti") is not { Length: > 0 and <= MaxIdLength } id
+            || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters))
             return null;
         if (Jws.Text(claims, "client_id") is not { } clientId || !ClientId.IsWellFormed(clientId))
             return null;
@@ -89,10 +93,14 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
         };
     }
 
-    // NumericDate, RFC 7519 §2; ours are whole seconds.
-    private static DateTimeOffset? Time(JsonElement json, string member) =>
-        json.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var seconds)
-            && seconds is >= 0 and < 253_402_300_800 // the year 10000
-                ? DateTimeOffset.FromUnixTimeSeconds(seconds)
-                : null;
+    // NumericDate, RFC 7519 §2. This server writes whole seconds only. Null: the member is missing or is not such a
+    // number.
+    private static DateTimeOffset? Time(JsonElement json, string member)
+    {
+        if (!json.TryGetProperty(member, out var value) || value.ValueKind != JsonValueKind.Number)
+            return null;
+        return value.TryGetInt64(out var seconds) && seconds is >= 0 and < 253_402_300_800 // the year 10000
+            ? DateTimeOffset.FromUnixTimeSeconds(seconds)
+            : null;
+    }
 }

@@ -7,22 +7,27 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// Makes signed answers of introspection, RFC 9701: a JWT for the API that asked, named by its client_id, with the answer inside. It has
-/// neither <c>sub</c> nor <c>exp</c>, and a type of its own, so that it cannot pass for an access token (RFC 9701 §5, §8.1).
+/// Makes signed introspection responses, RFC 9701: a JWT with the response inside, whose audience is the client_id of
+/// the API that introspects. The JWT has neither <c>sub</c> nor <c>exp</c>, and a type of its own, so that no verifier
+/// takes it for an access token (RFC 9701 §5, §8.1).
 /// </summary>
 internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeProvider clock)
 {
-    /// <summary>RFC 9701 §4; its media type is <c>application/</c> and this.</summary>
+    /// <summary>
+    /// The value of <c>typ</c> (RFC 9701 §5). The media type of the response is <c>application/</c> followed by it.
+    /// </summary>
     public const string Type = "token-introspection+jwt";
 
     private readonly JwsWriter writer = new(Type);
 
-    /// <param name="answer">The answer.</param>
-    /// <param name="write">Writes it, as a JSON object.</param>
-    /// <param name="api">Who asked. What its resource wants tokens signed with, it can verify.</param>
-    /// <param name="ct">Ends the wait for the database, which seldom has to be asked for keys.</param>
+    /// <param name="answer">The introspection response.</param>
+    /// <param name="write">Writes the response as a JSON object.</param>
+    /// <param name="api">The API that introspects. It can verify the algorithm that its resource asks for.</param>
+    /// <param name="ct">Ends the wait for the database, which is seldom queried for keys.</param>
     /// <returns>The JWT, in ASCII. Refused with 503 while there is no key to sign with.</returns>
-    /// <exception cref="Npgsql.NpgsqlException">The database would have to be asked, and is away.</exception>
+    /// <exception cref="Npgsql.NpgsqlException">
+    /// A query for keys is necessary, and the database is unavailable.
+    /// </exception>
     public async ValueTask<Result<byte[]>> SignAsync<T>(T answer, Action<T, Utf8JsonWriter> write, Client api, CancellationToken ct)
     {
         var algorithm = api.Resources.FirstOrDefault(resource => resource.SigningAlgorithm is not null)?.SigningAlgorithm;

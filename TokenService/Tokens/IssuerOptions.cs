@@ -3,23 +3,27 @@ using TokenService.Protocol;
 
 namespace TokenService.Tokens;
 
-/// <summary>Who signs the tokens. At the root of the configuration.</summary>
+/// <summary>The issuer, which is a setting at the root of the configuration.</summary>
 internal sealed class IssuerOptions
 {
     /// <summary>
-    /// The issuer identifier (RFC 8414 §2): an https address without query or fragment. Required. Plain http will do in
-    /// Development, and for an address that names this machine only.
+    /// The issuer identifier (RFC 8414 §2): an https address without query or fragment. Required. It may be plain http
+    /// in the Development environment, and for a loopback address.
     /// </summary>
     public string Issuer { get; set; } = "";
 }
 
-/// <summary>The rule of <see cref="IssuerOptions.Issuer"/>, which depends on where the server runs.</summary>
+/// <summary>Validates <see cref="IssuerOptions.Issuer"/>. The rule depends on the environment.</summary>
 internal sealed class IssuerValidation(IHostEnvironment environment) : IValidateOptions<IssuerOptions>
 {
     public ValidateOptionsResult Validate(string? name, IssuerOptions options)
     {
         if (options.Issuer.Length == 0)
-            return ValidateOptionsResult.Fail("Issuer is missing. Set it to the https address under which clients reach this server.");
+        {
+            return ValidateOptionsResult.Fail(
+                "Issuer is missing. Set it to the https address under which clients reach this server.");
+        }
+
         if (!Issuer.TryParse(options.Issuer, out var issuer))
         {
             return ValidateOptionsResult.Fail(

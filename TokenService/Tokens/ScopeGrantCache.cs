@@ -12,7 +12,7 @@ namespace TokenService.Tokens;
 /// </summary>
 internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
 {
-    // A client asks for a few combinations, again and again. One that asks for more is served all the same.
+    // Clients repeat a few combinations. Further combinations are decided at each request and not kept.
     private const int MaxPerClient = 32;
 
     // By client_id, for as many clients as the client cache keeps.
@@ -20,12 +20,12 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
 
     public Result<ScopeGrant> Decide(Client client, TokenRequest asked)
     {
-        ImmutableArray<(TokenRequest Asked, ScopeGrant Grant)> before =
-            known.TryGetValue(client.Id, out var decided) && ReferenceEquals(decided.Client, client) ? decided.Grants : [];
-        foreach (var one in before)
+        ImmutableArray<(TokenRequest Asked, ScopeGrant Grant)> grants =
+            entries.TryGetValue(client.Id, out var entry) && ReferenceEquals(entry.Client, client) ? entry.Grants : [];
+        foreach (var cached in grants)
         {
-            if (one.Asked == asked)
-                return one.Grant;
+            if (cached.Asked == asked)
+                return cached.Grant;
         }
 
         var result = DecideNow(client, asked);

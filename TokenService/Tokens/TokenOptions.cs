@@ -2,15 +2,21 @@ using System.ComponentModel.DataAnnotations;
 
 namespace TokenService.Tokens;
 
-/// <summary>What tokens are like where a client does not say otherwise. Section <c>Tokens</c>.</summary>
+/// <summary>Options of access tokens. Section <c>Tokens</c>.</summary>
 internal sealed class TokenOptions : IValidatableObject
 {
     public const string Section = "Tokens";
 
-    /// <summary>No token lives longer: the range below, and the constraints of the database on what a client or a resource may have.</summary>
+    /// <summary>
+    /// The longest lifetime of any token. The range below and the database's constraints on clients and resources
+    /// enforce it.
+    /// </summary>
     public static readonly TimeSpan MaxLifetime = TimeSpan.FromDays(1);
 
-    /// <summary>How long a token lives, 1 minute to 1 day, whole seconds. Default 10 minutes.</summary>
+    /// <summary>
+    /// The lifetime of a token if its client or resource sets none, 1 minute to 1 day, whole seconds. Default 10
+    /// minutes.
+    /// </summary>
     [Range(typeof(TimeSpan), "00:01:00", "1.00:00:00", ErrorMessage = "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.")]
     public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(10);
 

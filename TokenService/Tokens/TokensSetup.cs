@@ -5,8 +5,8 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// What a client is granted, and the access token itself: made, signed with the key that Keys names, and validated when somebody
-/// shows it. Knows nothing of HTTP.
+/// Access tokens: the scope that a client is granted, the issuing of a token with the key that Keys selects, and the
+/// validation of a token that a caller presents. This room knows nothing of HTTP.
 /// </summary>
 internal static class TokensSetup
 {

@@ -3,16 +3,16 @@ using TokenService.Protocol;
 
 namespace TokenService.Tokens;
 
-/// <summary>An access token of ours that somebody showed: what it says, once its signature was verified and it has not expired.</summary>
+/// <summary>The claims of an access token whose signature this server verified and that has not expired.</summary>
 internal sealed record ValidatedToken
 {
-    /// <summary>Its jti.</summary>
+    /// <summary>The jti claim.</summary>
     public required string Id { get; init; }
 
-    /// <summary>The client that it was issued to.</summary>
+    /// <summary>The client that the token was issued to.</summary>
     public required string ClientId { get; init; }
 
-    /// <summary>The one resource it is for.</summary>
+    /// <summary>The aud claim: the one resource that accepts the token.</summary>
     public required string Audience { get; init; }
 
     public required ScopeSet Scope { get; init; }
@@ -21,13 +21,13 @@ internal sealed record ValidatedToken
 
     public required DateTimeOffset ExpiresAt { get; init; }
 
-    /// <summary>All its claims.</summary>
+    /// <summary>All claims, extra ones included.</summary>
     public required JsonElement Claims { get; init; }
 }
 
 /// <summary>The outcome of validating a token.</summary>
-/// <param name="Token">What it says; null: we did not issue it, or it has expired.</param>
-/// <param name="Failure">Why it is not good, one of <see cref="Reason"/>; null: it is good.</param>
+/// <param name="Token">The claims; null: this server did not issue the token, or it has expired.</param>
+/// <param name="Failure">Why the token is not good, one of <see cref="Reason"/>; null: it is good.</param>
 internal readonly record struct TokenValidation(ValidatedToken? Token, string? Failure)
 {
     public static implicit operator TokenValidation(string failure) => new(Token: null, failure);
