@@ -17,7 +17,7 @@ try
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
         ["keys", "reseal"] => await KeysCommand.ResealAsync(Console.Out),
         ["demo-client"] => await DemoClientCommand.RunAsync(Console.Out),
-        ["--help"] => Usage.Print(Console.Out, asked: true),
+        ["--help"] => Usage.Print(Console.Out, isHelp: true),
         [] or [['-', '-', ..], ..] => await Server.ServeAsync(args),
         _ => Usage.Print(Console.Error),
     };

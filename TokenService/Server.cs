@@ -17,7 +17,7 @@ using TokenService.Usage;
 
 namespace TokenService;
 
-/// <summary>Puts the rooms together and opens the door.</summary>
+/// <summary>Builds the server from the rooms, checks that it can serve, and starts it.</summary>
 internal static class Server
 {
     private const string DefaultUrl = "http://127.0.0.1:8080";
@@ -31,16 +31,18 @@ internal static class Server
     }
 
     /// <param name="args">Settings, as <c>--Issuer=…</c>.</param>
-    /// <param name="replace">What a test puts in the place of the real world: its clock.</param>
+    /// <param name="replace">Replaces services in a test, such as the clock.</param>
     public static WebApplication Build(string[] args, Action<IServiceCollection>? replace = null)
     {
-        // Settings come from the environment and the command line; appsettings.json beside the program only quiets the framework.
+        // Settings come from the environment and the command line. appsettings.json beside the program only sets log
+        // levels.
         var builder = WebApplication.CreateSlimBuilder(
             new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         builder.WebHost.UseKestrelHttpsConfiguration();
-        if (builder.Configuration[WebHostDefaults.ServerUrlsKey] is null && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
+        if (builder.Configuration[WebHostDefaults.ServerUrlsKey] is null
+            && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
             builder.WebHost.UseUrls(DefaultUrl);
-        Log(builder);
+        AddLog(builder);
 
         builder.Services
             .AddSingleton(TimeProvider.System)
@@ -64,15 +66,19 @@ internal static class Server
         return app;
     }
 
-    /// <summary>Makes sure that all a request needs is there, then opens the door.</summary>
-    /// <exception cref="OperatorException">Something is not as it must be.</exception>
-    /// <exception cref="NpgsqlException">The database does not let us in.</exception>
+    /// <summary>Checks Argon2id, the database's schema and the signing keys, then accepts requests.</summary>
+    /// <exception cref="OperatorException">
+    /// One of these is not usable, or the server cannot listen at its address.
+    /// </exception>
+    /// <exception cref="NpgsqlException">The database is unavailable or refuses the connection.</exception>
     public static async Task StartAsync(WebApplication app)
     {
         SecretHasher.Start();
         await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         await DatabaseUser.WarnOfRightsAsync(
-            app.Services.GetRequiredService<NpgsqlDataSource>(), app.Services.GetRequiredService<ILoggerFactory>(), CancellationToken.None);
+            app.Services.GetRequiredService<NpgsqlDataSource>(),
+            app.Services.GetRequiredService<ILoggerFactory>(),
+            CancellationToken.None);
         if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
             throw new OperatorException(problem);
         app.Services.ObserveKeys();
@@ -80,20 +86,21 @@ internal static class Server
         {
             await app.StartAsync();
         }
-        // A port that is taken, an address that is none.
+        // The port is in use, or the configured address is malformed.
         catch (Exception e) when (e is IOException or FormatException)
         {
             throw new OperatorException($"The server cannot listen: {e.Message}", e);
         }
     }
 
-    private static void Log(WebApplicationBuilder builder)
+    private static void AddLog(WebApplicationBuilder builder)
     {
         builder.Logging.ClearProviders();
-        // Standard output has the events of requests, whose lines those of another writer would tear.
+        // The log goes to standard error, because standard output has the event log, and a second writer could break
+        // its lines.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        // This category logs whole addresses, in which a caller may have put a secret by mistake; and if it logs anything, the framework
-        // makes an Activity for each request, which takes about a microsecond.
+        // This category logs whole addresses, and a caller may have put a secret into one by mistake. Also, if the
+        // category is enabled, the framework makes an Activity for each request, which takes about a microsecond.
         builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         if (builder.Environment.IsDevelopment())
         {

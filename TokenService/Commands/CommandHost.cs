@@ -7,7 +7,7 @@ using TokenService.Telemetry;
 
 namespace TokenService.Commands;
 
-/// <summary>The few services a command needs, from the same settings as the server's.</summary>
+/// <summary>The services that commands need, with the same settings as the server.</summary>
 internal static class CommandHost
 {
     public static ServiceProvider Build() => new ServiceCollection()
@@ -21,12 +21,12 @@ internal static class CommandHost
         .AddKeys()
         .BuildServiceProvider();
 
-    /// <summary>The digest of a secret, at the configured cost.</summary>
+    /// <summary>Hashes a secret at the configured cost.</summary>
     public static Argon2Digest Digest(this IServiceProvider services, string secret)
     {
         SecretHasher.Start();
         var cost = Settings.Get<HashingOptions>(services).Cost;
         return SecretHasher.Hash(secret, cost)
-            ?? throw new OperatorException($"There is no memory for a digest of {cost.MemoryKiB} KiB.");
+            ?? throw new OperatorException($"There is not enough memory for a digest of {cost.MemoryKiB} KiB.");
     }
 }

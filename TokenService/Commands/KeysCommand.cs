@@ -7,7 +7,9 @@ using TokenService.Postgres;
 
 namespace TokenService.Commands;
 
-/// <summary><c>keys list</c>, <c>keys rotate</c> and <c>keys reseal</c>: what an operator sees of signing keys and does to them.</summary>
+/// <summary>
+/// <c>keys list</c>, <c>keys rotate</c> and <c>keys reseal</c>: an operator lists, rotates and reseals signing keys.
+/// </summary>
 internal static class KeysCommand
 {
     private const string Rotate = """
@@ -17,14 +19,16 @@ internal static class KeysCommand
         from token_service.rotate_signing_key()
         """;
 
-    private static readonly TimeSpan Shown = TimeSpan.FromDays(30);
+    // Keys that have been gone for longer are not listed.
+    private static readonly TimeSpan ListedGoneTime = TimeSpan.FromDays(30);
 
     public static async Task<int> ListAsync(TextWriter output)
     {
         await using var services = CommandHost.Build();
         await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
-        var ring = await services.GetRequiredService<SigningKeyStore>().LoadAsync(now - Shown, CancellationToken.None);
+        var store = services.GetRequiredService<SigningKeyStore>();
+        var ring = await store.LoadAsync(now - ListedGoneTime, CancellationToken.None);
 
         await output.WriteLineAsync(Line("kid", "algorithm", "state", "signs from", "signs until", "gone after", "sealed by"));
         foreach (var key in ring.Keys)

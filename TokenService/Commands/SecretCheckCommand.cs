@@ -5,18 +5,21 @@ using TokenService.Secrets;
 namespace TokenService.Commands;
 
 /// <summary>
-/// <c>secret check</c>: what is wrong with a secret, for the operator who is asked why a client gets <c>invalid_client</c>. It needs the
-/// rights of the service, which reads digests, and tells what the service never tells a caller.
+/// <c>secret check</c>: an operator finds out why a client with this secret gets <c>invalid_client</c>. The command
+/// connects with the service's rights, which include reading digests. It reports details that the service never tells a
+/// caller.
 /// </summary>
 internal static class SecretCheckCommand
 {
     private const int Good = 0;
     private const int Bad = 1;
 
-    /// <param name="clientId">Whose secret it should be; null: only its form is looked at.</param>
+    /// <param name="clientId">
+    /// The client that should have the secret; null: only the form of the secret is checked.
+    /// </param>
     /// <param name="input">The secret, as one line.</param>
-    /// <param name="output">Where the findings go; the secret does not.</param>
-    /// <returns>Zero when the secret is well-formed and, where a client is named, gets that client in now.</returns>
+    /// <param name="output">Receives the findings, but never the secret.</param>
+    /// <returns>Zero when the secret is well-formed and, if a client is named, authenticates that client now.</returns>
     public static async Task<int> RunAsync(string? clientId, TextReader input, TextWriter output)
     {
         if (clientId is not null && GeneratedSecret.HasPrefix(clientId))
@@ -36,11 +39,17 @@ internal static class SecretCheckCommand
         SecretHasher.Start();
         var store = services.GetRequiredService<ClientStore>();
         var client = await store.FindAsync(clientId, CancellationToken.None);
-        if (generated is not null && await store.FindOwnerAsync(generated.Selector, CancellationToken.None) is var owner && owner != clientId)
+        if (generated is not null)
         {
-            return await SayAsync(output, Bad, owner is null
-                ? "There is no secret of that id: it was never added, or its client was deleted."
-                : $"That secret_id belongs to client {owner}.");
+            var owner = await store.FindOwnerAsync(generated.Selector, CancellationToken.None);
+            if (owner is null)
+            {
+                return await SayAsync(
+                    output, Bad, "There is no secret of that id: it was never added, or its client was deleted.");
+            }
+
+            if (owner != clientId)
+                return await SayAsync(output, Bad, $"That secret_id belongs to client {owner}.");
         }
 
         if (client is null)
@@ -51,23 +60,28 @@ internal static class SecretCheckCommand
         return await SayAsync(output, match, client, now);
     }
 
-    // Dead ones too, but first those alive: a secret of another system may have been added twice.
+    // Expired and revoked secrets are compared too, so that the operator learns of them. Valid ones come first, because
+    // an imported secret may have been added twice.
     private static ClientSecret? Find(Client client, string secret, GeneratedSecret? generated, DateTimeOffset now) =>
         client.Secrets
             .Where(candidate => generated is null ? candidate.IsImported : candidate.Id == generated.Selector)
             .OrderByDescending(candidate => candidate.IsAliveAt(now))
             .FirstOrDefault(candidate => SecretHasher.Matches(secret, candidate.Digest)
-                ?? throw new OperatorException("There is no memory to hash the secret."));
+                ?? throw new OperatorException("There is not enough memory to hash the secret."));
 
-    private static Task<int> SayAsync(TextWriter output, ClientSecret match, Client client, DateTimeOffset now) => match switch
+    private static Task<int> SayAsync(TextWriter output, ClientSecret match, Client client, DateTimeOffset now)
     {
-        { RevokedAt: { } at } when at <= now => SayAsync(output, Bad, $"It is secret {match.Id} of client {client.Id}, revoked at {at:u}."),
-        { ExpiresAt: { } at } when at <= now => SayAsync(output, Bad, $"It is secret {match.Id} of client {client.Id}, expired at {at:u}."),
-        { NotBefore: var at } when at > now => SayAsync(output, Bad, $"It is secret {match.Id} of client {client.Id}, good from {at:u} on."),
-        _ when !client.IsEnabled => SayAsync(output, Bad, $"It is secret {match.Id} of client {client.Id}, which is disabled."),
-        { ExpiresAt: { } at } => SayAsync(output, Good, $"It is secret {match.Id} of client {client.Id}, good until {at:u}."),
-        _ => SayAsync(output, Good, $"It is secret {match.Id} of client {client.Id}, good without end."),
-    };
+        var (exitCode, state) = match switch
+        {
+            { RevokedAt: { } at } when at <= now => (Bad, $"revoked at {at:u}"),
+            { ExpiresAt: { } at } when at <= now => (Bad, $"expired at {at:u}"),
+            { NotBefore: var at } when at > now => (Bad, $"good from {at:u} on"),
+            _ when !client.IsEnabled => (Bad, "which is disabled"),
+            { ExpiresAt: { } at } => (Good, $"good until {at:u}"),
+            _ => (Good, "good without end"),
+        };
+        return SayAsync(output, exitCode, $"It is secret {match.Id} of client {client.Id}, {state}.");
+    }
 
     private static async Task<int> SayAsync(TextWriter output, int exitCode, string finding)
     {

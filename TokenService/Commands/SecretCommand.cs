@@ -4,16 +4,17 @@ using TokenService.Secrets;
 namespace TokenService.Commands;
 
 /// <summary>
-/// <c>secret new</c> and <c>secret hash</c>: what an admin puts into the database, as <c>name=value</c> lines. The secret
-/// itself goes to the client and nowhere else.
+/// <c>secret new</c> and <c>secret hash</c>: they print, as <c>name=value</c> lines, the values that an admin adds to
+/// the database. The admin gives the secret itself to the client only.
 /// </summary>
 internal static class SecretCommand
 {
-    // Of another system's secrets we cannot know how they were made; shorter ones can be guessed.
+    // Characters of a secret at least. A secret from another system may not be random, and a shorter one can be
+    // guessed.
     private const int MinLength = 16;
 
-    // What the console puts in the place of bytes it cannot decode.
-    private const char NotUtf8 = '\uFFFD';
+    // The console decodes bytes that are not UTF-8 to this character.
+    private const char ReplacementCharacter = '\uFFFD';
 
     public static int New(TextWriter output)
     {
@@ -37,15 +38,15 @@ internal static class SecretCommand
         return 0;
     }
 
-    /// <summary>One line: the newline that echo or a file adds is not part of the secret.</summary>
+    /// <summary>Reads one line. The newline that echo or a file adds is not part of the secret.</summary>
     public static string ReadSecret(TextReader input) => input.ReadLine() ?? "";
 
-    /// <summary>Why no client can have this secret; null: one can.</summary>
+    /// <summary>Why no client can have this secret; null: a client can have it.</summary>
     public static string? Defect(string secret)
     {
         if (secret.Length < MinLength)
             return $"The secret on standard input has fewer than {MinLength} characters. Make one with: TokenService secret new";
-        if (secret.Contains(NotUtf8))
+        if (secret.Contains(ReplacementCharacter))
             return "The secret on standard input is not UTF-8.";
         if (Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaxLength)
             return $"The secret on standard input has more than {ClientSecret.MaxLength} bytes.";
@@ -57,7 +58,8 @@ internal static class SecretCommand
     private static void Print(TextWriter output, string id, string secret)
     {
         using var services = CommandHost.Build();
-        var digest = services.Digest(secret); // may refuse, so before anything is said
+        // Hashing may throw, so it comes before the first line of output.
+        var digest = services.Digest(secret);
         output.WriteLine($"secret_id={id}");
         output.WriteLine($"digest={digest}");
     }

@@ -1,11 +1,11 @@
 namespace TokenService.Commands;
 
-/// <summary>What the program can do, for a person who asked for something else.</summary>
+/// <summary>Prints the commands of the program, with <c>--help</c> or after a wrong command.</summary>
 internal static class Usage
 {
-    private const int WrongUsage = 2;
+    private const int WrongCommand = 2; // the exit code
 
-    public static int Print(TextWriter output, bool asked = false)
+    public static int Print(TextWriter output, bool isHelp = false)
     {
         output.WriteLine("""
             usage: TokenService [--Setting=value …]   serve
@@ -20,6 +20,6 @@ internal static class Usage
 
             Settings come from the environment too, such as ConnectionStrings__TokenService. scripts/OPERATIONS.md lists them.
             """);
-        return asked ? 0 : WrongUsage;
+        return isHelp ? 0 : WrongCommand;
     }
 }

@@ -5,10 +5,12 @@ using Microsoft.Net.Http.Headers;
 
 namespace TokenService.Endpoints;
 
-/// <summary>A public document that verifiers may keep for a while and then ask whether it changed (RFC 9110 §13, RFC 9111 §5.2).</summary>
+/// <summary>
+/// A public document that readers may cache, and revalidate with its <c>ETag</c> (RFC 9110 §13, RFC 9111 §5.2).
+/// </summary>
 /// <param name="utf8">The body.</param>
-/// <param name="contentType">Its media type.</param>
-/// <param name="maxAge">How long it may be kept.</param>
+/// <param name="contentType">The media type of the body.</param>
+/// <param name="maxAge">How long a reader may cache it.</param>
 internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpan maxAge)
 {
     private readonly EntityTagHeaderValue etag = new($"\"{Base64Url.EncodeToString(SHA256.HashData(utf8).AsSpan(0, 16))}\"");
@@ -33,7 +35,7 @@ internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpa
             await response.Body.WriteAsync(utf8, http.RequestAborted);
     }
 
-    // RFC 9110 §13.1.2: If-None-Match compares weakly, and * matches any.
+    // RFC 9110 §13.1.2: If-None-Match uses the weak comparison, and * matches every document.
     private bool Matches(EntityTagHeaderValue candidate) =>
         candidate.Equals(EntityTagHeaderValue.Any) || candidate.Compare(etag, useStrongComparison: false);
 }

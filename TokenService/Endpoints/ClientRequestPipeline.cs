@@ -9,19 +9,19 @@ using TokenService.Usage;
 
 namespace TokenService.Endpoints;
 
-/// <summary>A request of an authenticated client, as the pipeline hands it to an endpoint.</summary>
-/// <param name="Client">The client.</param>
-/// <param name="Form">What it sent.</param>
-/// <param name="Accept">The media types that it takes; empty: any.</param>
-/// <param name="Event">What the event log will say of the request; the endpoint adds what it knows.</param>
+/// <summary>A request of an authenticated client, as the pipeline passes it to an endpoint.</summary>
+/// <param name="Client">The authenticated client.</param>
+/// <param name="Form">The request body.</param>
+/// <param name="Accept">The values of the Accept header; empty: the client accepts any media type.</param>
+/// <param name="Event">The request's event, to which the endpoint adds the token it issued or checked.</param>
 internal sealed record ClientRequest(Client Client, Form Form, StringValues Accept, RequestEvent Event);
 
-/// <summary>What an endpoint does for an authenticated client.</summary>
+/// <summary>The endpoint's own steps, which run for an authenticated client.</summary>
 internal delegate ValueTask<Result<IAnswer>> ClientRequestHandler(ClientRequest request, CancellationToken ct);
 
 /// <summary>
-/// The way of every request that authenticates a client: the token, introspection and revocation endpoints share its steps, so that none
-/// can be forgotten. A step that refuses is the last: nothing after it is read or done.
+/// The steps of every request that authenticates a client. The token, introspection and revocation endpoints share
+/// them, so that no endpoint can forget one. When a step refuses the request, no later step runs.
 /// </summary>
 internal sealed partial class ClientRequestPipeline(
     FormReader reader,
@@ -34,16 +34,17 @@ internal sealed partial class ClientRequestPipeline(
     TimeProvider clock,
     ILogger<ClientRequestPipeline> logger)
 {
-    // None of these may stand in an address, because logs and caches keep addresses (RFC 6749 §2.3.1).
-    private static readonly string[] CredentialParameters = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+    // The query must not have these parameters, because logs and caches keep whole addresses (RFC 6749 §2.3.1).
+    private static readonly string[] CredentialParameters =
+        ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
     private static readonly TimeSpan RetryAfterDatabaseUnavailable = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromSeconds(1);
 
     /// <param name="http">The request and its response.</param>
-    /// <param name="path">The endpoint's path, under the issuer.</param>
-    /// <param name="handler">What the endpoint does for an authenticated client.</param>
+    /// <param name="path">The endpoint's path, without the issuer's, for the event log.</param>
+    /// <param name="handler">The endpoint's own steps.</param>
     public async Task AnswerAsync(HttpContext http, string path, ClientRequestHandler handler)
     {
         var began = clock.GetTimestamp();
@@ -58,14 +59,14 @@ internal sealed partial class ClientRequestPipeline(
         // Steps 1 to 6.
         var result = await HandleAsync(http, requestEvent, handler);
 
-        // 7. One event, then the response, so that no token leaves without its event.
+        // 7. The event is queued before the response is sent, so that no token is sent without its event.
         var isGranted = result.TryGet(out var answer, out var error);
         requestEvent.SetOutcome(error, clock.GetElapsedTime(began));
         if (!events.TryAdd(requestEvent) && !await WaitForEventAsync(http, requestEvent))
             return;
 
-        // A refused caller that was not authenticated may have to wait for its turn. It is in flight no longer, so those who wait here
-        // keep nobody out.
+        // A refusal of a caller that was not authenticated waits for its turn. The request is no longer in flight, so
+        // requests that wait here do not use up the limit of step 4.
         if (error?.Status < StatusCodes.Status500InternalServerError && requestEvent.Credential is null)
             await throttle.WaitAsync(http.RequestAborted);
         if (http.RequestAborted.IsCancellationRequested)
@@ -81,8 +82,8 @@ internal sealed partial class ClientRequestPipeline(
         var (request, isInFlight) = (http.Request, false);
         try
         {
-            // 1. RFC 6749 §3.2: POST only, spelled as RFC 9110 §9.1 has it. §1.6: TLS only, unless the issuer itself is a plain http
-            // address of a developer's machine. §2.3.1: no credentials in the address.
+            // 1. RFC 6749 §3.2: POST only, in capital letters (RFC 9110 §9.1). RFC 6749 §1.6: TLS only, unless the
+            // issuer is a plain http address for development. RFC 6749 §2.3.1: no credentials in the query.
             if (RefusalOfAddress(request) is { } refusal)
                 return refusal;
 
@@ -96,7 +97,8 @@ internal sealed partial class ClientRequestPipeline(
             requestEvent.ClientId = credentials.ClientId;
             requestEvent.AuthMethod = credentials.Method;
 
-            // 4. No more requests at once than can be answered. A slow body is not counted: it costs little, and could keep others out.
+            // 4. The limit of requests in flight. It comes after the body has been read, so that slow bodies do not use
+            // it up.
             isInFlight = concurrency.TryEnter();
             if (!isInFlight)
                 return TooManyInFlight();
@@ -108,13 +110,13 @@ internal sealed partial class ClientRequestPipeline(
             requestEvent.Credential = authenticated.Credential;
             usage.CredentialUsed(authenticated.Credential, requestEvent.Source);
 
-            // 6. What this endpoint is for.
+            // 6. The endpoint's own steps.
             var clientRequest = new ClientRequest(authenticated.Client, form, request.Headers.Accept, requestEvent);
             return await handler(clientRequest, http.RequestAborted);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
-            return OAuthError.InvalidRequest(Reason.CallerGone, "The caller went away.");
+            return OAuthError.InvalidRequest(Reason.CallerGone, "The caller disconnected.");
         }
         catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
@@ -149,13 +151,17 @@ internal sealed partial class ClientRequestPipeline(
             };
         }
 
-        return request.QueryString.HasValue && CredentialParameters.Any(request.Query.ContainsKey)
-            ? OAuthError.InvalidRequest(Reason.CredentialsInQuery, "Credentials must not be in the query. Treat them as leaked.")
-            : null;
+        if (request.QueryString.HasValue && CredentialParameters.Any(request.Query.ContainsKey))
+        {
+            return OAuthError.InvalidRequest(
+                Reason.CredentialsInQuery, "Credentials must not be in the query. Treat them as leaked.");
+        }
+
+        return null;
     }
 
-    // As many requests as may be in flight wait for room in the event log, no more. One more is refused: it gets no token, so nothing
-    // leaves without its event.
+    // Waits for room in the event queue. The limit of requests in flight bounds the requests that wait here, too. One
+    // more gets 503 instead of its token, so that no token is sent without its event.
     private async ValueTask<bool> WaitForEventAsync(HttpContext http, RequestEvent requestEvent)
     {
         if (!concurrency.TryEnter())
@@ -186,11 +192,13 @@ internal sealed partial class ClientRequestPipeline(
 
     private static partial class Log
     {
-        // Each request has its event, and DatabaseCache says once that the database is unavailable.
+        // At level Debug, because each request has its event, and DatabaseCache logs once that the database is
+        // unavailable.
         [LoggerMessage(1, LogLevel.Debug, "Request {RequestId} got 503 because the database is unavailable: {Cause}")]
         public static partial void DatabaseUnavailable(ILogger logger, string requestId, string cause);
 
-        [LoggerMessage(2, LogLevel.Error, "Request {RequestId} got 500 because of a bug in the server; report it with this exception")]
+        [LoggerMessage(2, LogLevel.Error,
+            "Request {RequestId} got 500 because of a bug in the server; report it with this exception")]
         public static partial void Failed(ILogger logger, Exception e, string requestId);
     }
 }

@@ -12,7 +12,7 @@ using IPNetwork = System.Net.IPNetwork;
 namespace TokenService.Endpoints;
 
 /// <summary>
-/// The front door: paths, what is read from a request, what is written to a response. The only room that knows HttpContext.
+/// The HTTP endpoints: their paths, reading requests and writing responses. No other room uses HttpContext.
 /// </summary>
 internal static class EndpointsSetup
 {
@@ -21,9 +21,9 @@ internal static class EndpointsSetup
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
         services.AddSettings<ProxyOptions>((options, configuration) =>
-            options.Proxies = Several(configuration.GetSection(nameof(ProxyOptions.Proxies))));
+            options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies))));
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
-        services.Configure<KestrelServerOptions>(Limit);
+        services.Configure<KestrelServerOptions>(LimitRequests);
         return services
             .AddSingleton<FormReader>()
             .AddSingleton<ClientRequestPipeline>()
@@ -60,13 +60,13 @@ internal static class EndpointsSetup
         app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
         app.MapHealthChecks("/healthz/ready");
 
-        // Every method is mapped, so that a wrong one is answered with an OAuth error too.
+        // All HTTP methods are mapped, so that a method other than POST gets an OAuth error too.
         void MapClientRequests(string path, ClientRequestHandler handler) =>
             app.Map(issuer.Path + path, http => pipeline.AnswerAsync(http, path, handler));
     }
 
-    // A single one may go without its number.
-    private static string[] Several(IConfigurationSection section) =>
+    // The setting is either one value, as Proxies=…, or a list, as Proxies:0=…
+    private static string[] ReadList(IConfigurationSection section) =>
         section.Value is { } one ? [one] : section.Get<string[]>() ?? [];
 
     private static void TrustProxies(ForwardedHeadersOptions headers, IOptions<ProxyOptions> options)
@@ -81,12 +81,14 @@ internal static class EndpointsSetup
         }
     }
 
-    private static void Limit(KestrelServerOptions kestrel)
+    private static void LimitRequests(KestrelServerOptions kestrel)
     {
         kestrel.AddServerHeader = false;
-        // Any byte becomes a character, so that a header of rubbish is refused by our code, in our words, and not by Kestrel's.
+        // Latin-1 decodes every byte, so that this server refuses a malformed header with an OAuth error. With UTF-8,
+        // Kestrel would refuse it without one.
         kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;
-        // FormReader refuses more than this with a proper answer. This bound is behind it, for the endpoints that read no body.
+        // FormReader refuses a shorter body already, with an OAuth error. This limit is for the endpoints that read no
+        // body.
         kestrel.Limits.MaxRequestBodySize = 2 * Form.MaxLength;
         kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);

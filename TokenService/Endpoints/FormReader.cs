@@ -4,10 +4,12 @@ using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
 
-/// <summary>Reads the body of a request into a form: of the right kind, in time, within bounds.</summary>
+/// <summary>Reads the body of a request as a form. It limits the body's media type, size and time.</summary>
 internal sealed class FormReader(TimeProvider clock)
 {
-    /// <summary>How long a body may take to arrive. Kestrel's minimum rate alone would let 16 KiB take a minute.</summary>
+    /// <summary>
+    /// How long a body may take to arrive. Kestrel's own limit is a minimum rate, which lets 16 KiB take a minute.
+    /// </summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(10);
 
     private const string FormType = "application/x-www-form-urlencoded";
@@ -15,11 +17,14 @@ internal sealed class FormReader(TimeProvider clock)
     public ValueTask<Result<Form>> ReadAsync(HttpRequest request)
     {
         if (!IsForm(request))
+        {
             return new(OAuthError.InvalidRequest(
                 Reason.BodyNotForm, "The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
+        }
+
         if (request.ContentLength > Form.MaxLength)
             return new(TooLarge());
-        // Most bodies came together with their headers: for them no clock need be set.
+        // Most bodies arrive together with their headers. They are read at once, without a timer.
         return TryReadWhole(request) is { } form ? new(form) : new(ReadInTimeAsync(request));
     }
 
@@ -39,7 +44,8 @@ internal sealed class FormReader(TimeProvider clock)
         return form;
     }
 
-    // What is wrong with a body, the patient reader finds out again.
+    // False: the body has not arrived, or reading it failed. In both cases ReadInTimeAsync reads again and returns the
+    // error.
     private static bool TryRead(PipeReader body, out ReadResult read)
     {
         try
@@ -62,7 +68,7 @@ internal sealed class FormReader(TimeProvider clock)
         {
             return await ReadBodyAsync(request.BodyReader, deadline);
         }
-        // Kestrel's own judgement of a body: too slow, too large, or framed wrongly.
+        // Kestrel refuses the body because it is too slow, too large or has malformed framing.
         catch (BadHttpRequestException e)
         {
             return e.StatusCode switch
@@ -72,7 +78,8 @@ internal sealed class FormReader(TimeProvider clock)
                 _ => Unreadable(),
             };
         }
-        // So it says that a chunk's size is beyond all numbers; or the connection broke, and nobody hears the answer.
+        // Kestrel throws IOException for a chunk size that is not a number it can hold. The connection may also be
+        // broken; then the answer reaches nobody.
         catch (IOException)
         {
             return Unreadable();
@@ -83,9 +90,11 @@ internal sealed class FormReader(TimeProvider clock)
     {
         while (true)
         {
-            // No token: a read that one cancels leaves the pipe in disorder, and Kestrel ends this by itself when the caller goes away.
+            // Without a cancellation token: a read that a token cancels leaves the pipe in a state that Kestrel cannot
+            // continue from. Kestrel itself ends the read when the caller disconnects.
             var read = await body.ReadAsync(CancellationToken.None);
-            // A server that stops cancels reads too, and then waits for the requests it has begun: that is no reason to end one.
+            // A server that stops also cancels reads, but then waits for its running requests. Only the deadline ends
+            // this request.
             if (deadline.HasPassed)
             {
                 body.AdvanceTo(read.Buffer.End);
@@ -110,15 +119,19 @@ internal sealed class FormReader(TimeProvider clock)
     private static bool IsFormWithParameters(HttpRequest request) =>
         MediaTypeHeaderValue.TryParse(request.ContentType, out var type)
         && type.MediaType.Equals(FormType, StringComparison.OrdinalIgnoreCase)
-        && (type.Charset.Length == 0 || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+        && (type.Charset.Length == 0
+            || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
 
-    private static OAuthError TooLarge() => OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
+    private static OAuthError TooLarge() =>
+        OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
 
-    private static OAuthError Unreadable() => OAuthError.InvalidRequest(Reason.BodyUnreadable, "The body could not be read.");
+    private static OAuthError Unreadable() =>
+        OAuthError.InvalidRequest(Reason.BodyUnreadable, "The body could not be read.");
 
-    private static OAuthError TooSlow() => OAuthError.InvalidRequest(Reason.BodyTooSlow, "The body took too long to arrive.", status: 408);
+    private static OAuthError TooSlow() =>
+        OAuthError.InvalidRequest(Reason.BodyTooSlow, "The body took too long to arrive.", status: 408);
 
-    /// <summary>Ends a read that waits, and leaves the pipe in order for Kestrel, as a cancelled token would not.</summary>
+    /// <summary>Ends a pending read when the time is up, and keeps the pipe usable for Kestrel.</summary>
     private sealed class Deadline(PipeReader body)
     {
         private volatile bool hasPassed;

@@ -7,7 +7,10 @@ using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
-/// <summary><c>POST /introspect</c>: is this token good? RFC 7662, for APIs; signed (RFC 9701) for those that ask for that.</summary>
+/// <summary>
+/// <c>POST /introspect</c>: an API asks whether a token is good (RFC 7662). The response is signed (RFC 9701) if the
+/// API asks for that.
+/// </summary>
 internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSigner signer)
 {
     public const string Path = "/introspect";
@@ -27,11 +30,11 @@ internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSig
         if (request.Form["token"] is not { } jwt)
             return OAuthError.ParameterMissing("token");
 
-        // 6c. RFC 7662 §4: every check there is.
+        // 6c. RFC 7662 §4: all checks of the token.
         var validation = await tokens.IntrospectAsync(jwt, request.Client, ct);
         request.Event.SetToken(validation);
 
-        // 6d. RFC 7662 §2.2, or RFC 9701 §5.
+        // 6d. The response: JSON (RFC 7662 §2.2) or a JWT (RFC 9701 §5).
         var isActive = validation.Failure is null;
         var answer = new IntrospectionResponse(isActive ? validation.Token : null);
         if (!WantsSigned(request.Accept))
@@ -40,19 +43,22 @@ internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSig
             return answer;
         }
 
-        var signing = await signer.SignAsync<JsonAnswer>(answer, static (answer, json) => answer.WriteTo(json), request.Client, ct);
+        var signing = await signer.SignAsync<JsonAnswer>(
+            answer, static (answer, json) => answer.WriteTo(json), request.Client, ct);
         if (!signing.TryGet(out var signed, out var error))
             return error;
         request.Event.IsActive = isActive;
         return new JwtAnswer(signed, IntrospectionSigner.Type);
     }
 
-    // RFC 9701 §4 and RFC 9110 §12.5.1: a caller that names the type wants it, unless it wants JSON more.
+    // RFC 9701 §4 and RFC 9110 §12.5.1: the caller gets a JWT if its Accept header names that type, unless it prefers
+    // JSON.
     private static bool WantsSigned(StringValues accept)
     {
         if (accept.Count == 0 || !MediaTypeHeaderValue.TryParseList(accept, out var types))
             return false;
-        return Quality(SignedType) is > 0 and var wanted && wanted >= Quality("application/json");
+        var signed = Quality(SignedType);
+        return signed > 0 && signed >= Quality("application/json");
 
         double Quality(string name)
         {
@@ -63,7 +69,7 @@ internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSig
 }
 
 /// <summary>RFC 7662 §2.2.</summary>
-/// <param name="Token">What the token says; null: it is not active, and no more is said.</param>
+/// <param name="Token">The token's claims; null: the token is not active, and the response says only that.</param>
 internal sealed record IntrospectionResponse(ValidatedToken? Token) : JsonAnswer
 {
     public override void WriteTo(Utf8JsonWriter json)
@@ -75,7 +81,7 @@ internal sealed record IntrospectionResponse(ValidatedToken? Token) : JsonAnswer
             json.WriteString("token_type"u8, "Bearer"u8);
             foreach (var claim in Token.Claims.EnumerateObject())
             {
-                // A client's extra claim may have a name that only means something in this response.
+                // The extra claims of a client may have these names, which have another meaning in this response.
                 if (claim.Name is not ("active" or "token_type"))
                     claim.WriteTo(json);
             }

@@ -2,19 +2,23 @@ using TokenService.Keys;
 
 namespace TokenService.Endpoints;
 
-/// <summary><c>GET /.well-known/jwks.json</c>: the keys a verifier needs, RFC 7517 §5.</summary>
+/// <summary><c>GET /.well-known/jwks.json</c>: the public keys for verifiers, RFC 7517 §5.</summary>
 internal sealed class JwksEndpoint(SigningKeys keys)
 {
     public const string Path = "/.well-known/jwks.json";
 
-    // Made anew only when the keys are: two requests that do so at once do no harm.
+    // Replaced when the JWKS changes. If two requests replace it at the same time, both make the same document.
     private volatile Published? published;
 
     public Task AnswerAsync(HttpContext http)
     {
         var set = keys.JwkSet;
         if (published is not { } current || !ReferenceEquals(current.Set, set))
-            published = current = new Published(set, new CacheableDocument(set.Json, "application/jwk-set+json", set.MaxAge));
+        {
+            var document = new CacheableDocument(set.Json, "application/jwk-set+json", set.MaxAge);
+            published = current = new Published(set, document);
+        }
+
         return current.Document.AnswerAsync(http);
     }
 

@@ -7,7 +7,7 @@ using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 
-/// <summary>Authorization server metadata, RFC 8414 §2: exactly what works.</summary>
+/// <summary>Authorization server metadata, RFC 8414 §2. It advertises only features that this server has.</summary>
 internal sealed record Metadata(
     string Issuer,
     string TokenEndpoint,
@@ -23,12 +23,12 @@ internal sealed record Metadata(
     string RevokedTokensUri);
 
 /// <summary>
-/// The metadata where RFC 8414 §3 puts it, between host and path of the issuer, and where OpenID Connect Discovery §4 does,
-/// behind the path, for verifiers that only know that name.
+/// Serves the metadata at two paths: the one of RFC 8414 §3, between the issuer's host and path, and the one of OpenID
+/// Connect Discovery §4, after the issuer's path, for verifiers that know only that one.
 /// </summary>
 internal sealed class MetadataEndpoint(Issuer issuer)
 {
-    // It changes only when this server is configured anew.
+    // The content changes only with the settings, so any max-age would be correct.
     private static readonly TimeSpan MaxAge = TimeSpan.FromMinutes(5);
 
     private readonly CacheableDocument document = new(
@@ -37,9 +37,9 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 Issuer: issuer.Value,
                 TokenEndpoint: issuer.Endpoint(Endpoints.TokenEndpoint.Path),
                 JwksUri: issuer.Endpoint(JwksEndpoint.Path),
-                // RFC 8414 §2: absent, it would mean the authorization code and implicit grants.
+                // RFC 8414 §2: without this member, a client would assume the authorization code and implicit grants.
                 GrantTypesSupported: ["client_credentials"],
-                // RFC 8414 §2 demands the member; there is no authorization endpoint whose response types it could list.
+                // RFC 8414 §2 requires this member. It is empty because there is no authorization endpoint.
                 ResponseTypesSupported: [],
                 TokenEndpointAuthMethodsSupported: ClientCredentials.Methods,
                 IntrospectionEndpoint: issuer.Endpoint(Endpoints.IntrospectionEndpoint.Path),
@@ -48,7 +48,7 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 IntrospectionSigningAlgValuesSupported: [.. SignatureAlgorithm.Names],
                 RevocationEndpoint: issuer.Endpoint(Endpoints.RevocationEndpoint.Path),
                 RevocationEndpointAuthMethodsSupported: ClientCredentials.Methods,
-                // No registered name: the list is ours.
+                // The name of this member is not registered, because the list is an extension of this server.
                 RevokedTokensUri: RevokedTokensList.AddressAt(issuer)),
             MetadataJson.Default.Metadata),
         "application/json",

@@ -9,7 +9,8 @@ namespace TokenService.Endpoints;
 /// <summary>The one place that writes the responses of the OAuth endpoints: status, headers, body.</summary>
 internal static class OAuthResponse
 {
-    /// <summary>RFC 6749 §5.2 and RFC 7617 §2: the scheme a client may use, whichever it used. Ids and secrets are UTF-8.</summary>
+    // RFC 6749 §5.2 requires a challenge with the scheme that the client used; it is sent for every 401. RFC 7617 §2.1:
+    // the charset tells clients that ids and secrets are UTF-8.
     private const string Challenge = "Basic realm=\"TokenService\", charset=\"UTF-8\"";
 
     public static Task GrantAsync(HttpContext http, IAnswer answer) => WriteAsync(http, StatusCodes.Status200OK, answer);
@@ -23,7 +24,7 @@ internal static class OAuthResponse
             headers.Allow = HttpMethods.Post;
         if (error.RetryAfter is { } wait)
             headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
-        // The server does not wait for the rest of a body that nobody will read.
+        // The server does not read the rest of the body, so the connection cannot be used again.
         if (error.Status is StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge)
             headers.Connection = "close";
 
@@ -35,10 +36,10 @@ internal static class OAuthResponse
         var response = http.Response;
         response.StatusCode = status;
         response.ContentType = answer.ContentType;
-        // RFC 6749 §5.1 asks for both where there is a token; here they are on every response.
+        // RFC 6749 §5.1 requires both headers on a response with a token. This server sends them on every response.
         response.Headers.CacheControl = "no-store";
         response.Headers.Pragma = "no-cache";
-        // The event log has this request under the same id.
+        // The same id is in the request's event.
         response.Headers[HeaderNames.RequestId] = http.TraceIdentifier;
 
         WriteBody(response, answer, isWanted: !HttpMethods.IsHead(http.Request.Method));

@@ -3,12 +3,13 @@ using System.Net;
 
 namespace TokenService.Endpoints;
 
-/// <summary>The proxies in front of this server. At the root of the configuration.</summary>
+/// <summary>The proxies in front of this server, a setting at the root of the configuration.</summary>
 internal sealed class ProxyOptions : IValidatableObject
 {
     /// <summary>
-    /// Addresses, or networks as <c>10.0.0.0/8</c>, of the proxies whose <c>X-Forwarded-For</c> and <c>X-Forwarded-Proto</c> are
-    /// believed. Default: loopback only. From anywhere else these headers are ignored.
+    /// Addresses, or networks such as <c>10.0.0.0/8</c>, of the proxies whose <c>X-Forwarded-For</c> and
+    /// <c>X-Forwarded-Proto</c> headers are trusted. Default: loopback only. These headers are ignored from other
+    /// addresses.
     /// </summary>
     public string[] Proxies { get; set; } = [];
 
@@ -21,7 +22,7 @@ internal sealed class ProxyOptions : IValidatableObject
         }
     }
 
-    // The parser alone would read 10 as 0.0.0.10.
+    // IPAddress.TryParse would accept "10" as 0.0.0.10.
     private static bool IsAddress(string value) =>
         IPAddress.TryParse(value, out _) && (value.Contains(':', StringComparison.Ordinal) || value.Count(c => c == '.') == 3);
 }

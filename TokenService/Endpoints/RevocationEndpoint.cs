@@ -3,7 +3,7 @@ using TokenService.Revocation;
 
 namespace TokenService.Endpoints;
 
-/// <summary><c>POST /revoke</c>: this token of mine is dead. RFC 7009.</summary>
+/// <summary><c>POST /revoke</c>: a client revokes one of its own tokens. RFC 7009.</summary>
 internal sealed class RevocationEndpoint(TokenStatus tokens)
 {
     public const string Path = "/revoke";
@@ -14,12 +14,12 @@ internal sealed class RevocationEndpoint(TokenStatus tokens)
         if (request.Form["token"] is not { } jwt)
             return OAuthError.ParameterMissing("token");
 
-        // 6b. RFC 7009 §2.1: only a token of the client's own.
+        // 6b. RFC 7009 §2.1: a client can revoke only its own tokens.
         if (!(await tokens.RevokeAsync(jwt, request.Client, ct)).TryGet(out var validation, out var error))
             return error;
         request.Event.SetToken(validation);
 
-        // 6c. RFC 7009 §2.2: the response is the same when the token was not one of the client's.
+        // 6c. RFC 7009 §2.2: the response is the same if the token is invalid or belongs to another client.
         return new EmptyAnswer();
     }
 }

@@ -9,7 +9,7 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
-    // Made again only when the list changes; two requests that do so at once do no harm.
+    // Replaced when the list changes. If two requests replace it at the same time, both make the same document.
     private volatile Published? published;
 
     public async Task AnswerAsync(HttpContext http)

@@ -20,7 +20,7 @@ internal sealed class TokenEndpoint(
         if (!TokenRequest.Read(request.Form).TryGet(out var asked, out var error))
             return error;
 
-        // 6b. RFC 6749 §3.3 and RFC 9068 §3: which scope is granted, and at which resource.
+        // 6b. RFC 6749 §3.3 and RFC 9068 §3: the scope that is granted, and its resource.
         if (!scopeGrants.Decide(client, asked).TryGet(out var grant, out error))
             return error;
 
@@ -37,16 +37,16 @@ internal sealed class TokenEndpoint(
         requestEvent.TokenId = token.Id;
         requestEvent.KeyId = token.KeyId;
 
-        // 6e. RFC 6749 §5.1: the response, which always says what was granted.
+        // 6e. RFC 6749 §5.1: the response, which always has the granted scope.
         return new TokenResponse(token.Jwt, "Bearer", (long)token.Lifetime.TotalSeconds, grant.Scope.ToString());
     }
 }
 
-/// <summary>RFC 6749 §5.1. No refresh_token: RFC 6749 §4.4.3.</summary>
+/// <summary>RFC 6749 §5.1. It has no refresh_token, as RFC 6749 §4.4.3 says.</summary>
 /// <param name="AccessToken">The JWT, in ASCII.</param>
-/// <param name="TokenType">RFC 6750's Bearer.</param>
-/// <param name="ExpiresIn">In seconds.</param>
-/// <param name="Scope">What was granted.</param>
+/// <param name="TokenType"><c>Bearer</c> (RFC 6750).</param>
+/// <param name="ExpiresIn">The lifetime in seconds.</param>
+/// <param name="Scope">The granted scope.</param>
 internal sealed record TokenResponse(byte[] AccessToken, string TokenType, long ExpiresIn, string Scope) : JsonAnswer
 {
     public override void WriteTo(Utf8JsonWriter json)
