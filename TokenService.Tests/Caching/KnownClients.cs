@@ -119,7 +119,7 @@ public sealed class KnownClients
 
     [TestCase("update token_service.client set enabled = false where id = @id")]
     [TestCase("update token_service.policy set max_secret_age = '100 days'", Description = "Which concerns them all.")]
-    public async Task What_was_read_before_a_change_is_not_kept_after_it(string change)
+    public async Task A_client_read_before_a_change_is_not_cached_after_it(string change)
     {
         var id = (await CreateAsync()).Id;
 

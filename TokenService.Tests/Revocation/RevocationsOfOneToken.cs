@@ -157,7 +157,7 @@ public sealed class RevocationsOfOneToken
     private Task StoreAsync(string name, int count, string expiredFor) => database.ExecuteAsync(
         """
         insert into token_service.revoked_token (jti, client_id, expires_at)
-        select @name || '-' || n, 'billing', now() - @deadFor::interval from generate_series(1, @count) n
+        select @name || '-' || n, 'billing', now() - @expiredFor::interval from generate_series(1, @count) n
         """,
         new { name, count, expiredFor });
 

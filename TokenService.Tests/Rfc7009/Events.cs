@@ -64,7 +64,7 @@ public sealed class Events : ServerFixture
         await Database.ExecuteAsync(
             """
             insert into token_service.revoked_token (jti, client_id, expires_at)
-            select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @most) n
+            select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @max) n
             """,
             new { max = RevocationStore.MaxPerClient });
         var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;

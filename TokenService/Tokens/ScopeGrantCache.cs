@@ -7,16 +7,17 @@ using TokenService.Protocol;
 namespace TokenService.Tokens;
 
 /// <summary>
-/// The grants of each client by the scope and resource it asked for, so that each is decided once. They hold as long as the client is
-/// the same object, which is until the client cache reads it again.
+/// A cache of the grants that <see cref="ScopeGrant"/> decided, by client and by the scope and resource asked for. A
+/// grant is valid while the client is the same object; <see cref="ClientCache"/> returns another object after it has
+/// read the client again.
 /// </summary>
 internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
 {
     // Clients repeat a few combinations. Further combinations are decided at each request and not kept.
     private const int MaxPerClient = 32;
 
-    // By client_id, for as many clients as the client cache keeps.
-    private readonly BoundedMap<string, Decided> known = new(options.Value.MaxClients);
+    // By client_id, for as many clients as ClientCache keeps.
+    private readonly BoundedMap<string, Entry> entries = new(options.Value.MaxClients);
 
     public Result<ScopeGrant> Decide(Client client, TokenRequest asked)
     {
@@ -28,14 +29,15 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
                 return cached.Grant;
         }
 
-        var result = DecideNow(client, asked);
-        // When two requests do this at once, one of the two grants may be lost, and is decided once more.
-        if (result.TryGet(out var grant, out _) && before.Length < MaxPerClient)
-            known.Set(client.Id, new Decided(client, before.Add((asked, grant))));
+        var result = DecideUncached(client, asked);
+        // If two requests of a client add a grant at the same moment, one of the two may be lost. It is decided again
+        // later.
+        if (result.TryGet(out var grant, out _) && grants.Length < MaxPerClient)
+            entries.Set(client.Id, new Entry(client, grants.Add((asked, grant))));
         return result;
     }
 
-    private static Result<ScopeGrant> DecideNow(Client client, TokenRequest asked)
+    private static Result<ScopeGrant> DecideUncached(Client client, TokenRequest asked)
     {
         if (asked.Scope is null)
             return ScopeGrant.Decide(client, asked: null, asked.Resource);
@@ -44,5 +46,5 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
             : error;
     }
 
-    private sealed record Decided(Client Client, ImmutableArray<(TokenRequest Asked, ScopeGrant Grant)> Grants);
+    private sealed record Entry(Client Client, ImmutableArray<(TokenRequest Asked, ScopeGrant Grant)> Grants);
 }

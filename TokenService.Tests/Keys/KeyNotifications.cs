@@ -8,7 +8,7 @@ namespace TokenService.Tests.Keys;
 
 /// <summary>How a server learns of changes to its keys, and how it reports them.</summary>
 [TestFixture]
-public sealed class KeyNews
+public sealed class KeyNotifications
 {
     private const string NewSealingKey = "Keys:SealingKeys:new=YW5vdGhlci1zZWFsaW5nLWtleS1vZi10ZXN0cy0zMmI=";
 
@@ -76,6 +76,8 @@ public sealed class KeyNews
     [Test]
     public async Task An_update_that_changes_nothing_sends_no_notification()
     {
+        // A server that begins to listen sends a notification of its own.
+        await server.IsListeningAsync();
         await using var listener = await database.Source.OpenConnectionAsync();
         List<string> heard = [];
         listener.Notification += (_, notification) => heard.Add(notification.Payload);
