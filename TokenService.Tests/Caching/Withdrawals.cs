@@ -21,7 +21,13 @@ public sealed class Withdrawals
         new("secret revoked", "select token_service.revoke_secret(@id, @secretId)", Refused),
         new("secret expired", "update token_service.client_secret set expires_at = now() where id = @secretId", Refused),
         new("secret deleted by hand", "delete from token_service.client_secret where id = @secretId", Refused),
-        new("secret given to another", "update token_service.client_secret set client_id = (select min(id) from token_service.client where id <> @id) where id = @secretId", Refused),
+        new("secret given to another client",
+            """
+            update token_service.client_secret
+            set client_id = (select min(id) from token_service.client where id <> @id)
+            where id = @secretId
+            """,
+            Refused),
         new("maximum age", "select token_service.set_policy(p_max_secret_age => '1 day', p_at_once => true)", Refused),
         new("client disabled", "select token_service.set_client_enabled(@id, false)", Refused),
         new("client deleted", "select token_service.set_client_enabled(@id, false), token_service.delete_client(@id)", Refused),

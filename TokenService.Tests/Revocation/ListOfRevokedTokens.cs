@@ -366,7 +366,7 @@ public sealed class ListOfRevokedTokens
     {
         var list = await ReadAsync();
         var api = await database.CreateClientAsync("api");
-        await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
+        await database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         await using var verifier = await ProtectedApi.StartAsync(server);
 
         (await TokenRequestBuilder.Introspect(api, list).SendAsync(server)).IsInactive();

@@ -28,7 +28,7 @@ public sealed class TokensNotBefore
         client = await database.CreateClientAsync("billing");
         other = await database.CreateClientAsync("other");
         api = await database.CreateClientAsync("api");
-        await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
+        await database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         server = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
         replica = await TestServer.StartAsync(database.ConnectionString, clock, "Tokens:Lifetime=03:00:00");
         await server.IsListeningAsync();

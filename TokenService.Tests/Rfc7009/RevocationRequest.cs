@@ -18,7 +18,7 @@ public sealed class RevocationRequest : ServerFixture
         other = await TestServer.StartAsync(Database.ConnectionString, Server.Clock);
         stranger = await Database.CreateClientAsync("stranger");
         api = await Database.CreateClientAsync("api");
-        await Database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
+        await Database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         badTokens = await BadTokens.MakeAsync(Server, await IssueAsync(Client));
         await Server.IsListeningAsync();
         await other.IsListeningAsync();

@@ -31,7 +31,7 @@ public sealed class Unavailable
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
         api = await database.CreateClientAsync("api");
-        await database.ExecuteAsync("insert into token_service.resource_server (client_id, resource) values ('api', 'https://api.example.com')");
+        await database.ExecuteAsync("select token_service.register_resource_server('api', 'https://api.example.com')");
         wire = new DatabaseProxy(database);
         server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
         await server.IsListeningAsync();

@@ -270,7 +270,7 @@ public sealed class ResourceParameter : ServerFixture
     public async Task A_parameter_of_another_name_is_ignored(string name) =>
         IsGrantFor(Api, "invoices:read", await TokenRequestBuilder.For(both).With(name, Ledger).SendAsync(Server));
 
-    // What clients of Auth0 and Hydra send.
+    // Clients of Auth0 and Hydra send this parameter.
     [TestCase(Api, "invoices:read")]
     [TestCase(Ledger, "ledger:read ledger:write")]
     [TestCase(Urn, "parcels:read")]

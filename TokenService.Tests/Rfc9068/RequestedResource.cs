@@ -101,15 +101,16 @@ public sealed class RequestedResource : ServerFixture
             Assert.That(answer.Token.Audiences, Is.EqualTo([resource]));
         }
 
-        // The other scopes it holds at one resource only.
+        // The client holds the other scopes at one resource only.
         (await TokenRequestBuilder.For(client).WithScope("two:write").SendAsync(Server)).IsGrant("two:write");
-        (await TokenRequestBuilder.For(client).WithScope("two:write one:write").SendAsync(Server)).IsError(400, "invalid_scope", SeveralResources);
+        (await TokenRequestBuilder.For(client).WithScope("two:write one:write").SendAsync(Server))
+            .IsError(400, "invalid_scope", SeveralResources);
         (await TokenRequestBuilder.For(client).With("resource", "https://one.example.com").WithScope("read two:write").SendAsync(Server))
             .IsError(400, "invalid_scope", "A scope is unknown or not held by this client there.");
         (await TokenRequestBuilder.For(client).WithScope("read unknown").SendAsync(Server))
             .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
 
-        // What was revoked is no longer in the way.
+        // A scope that was revoked no longer makes the name ambiguous.
         await Database.ExecuteAsync("select token_service.revoke_scope(@Id, 'read', 'https://two.example.com')", client);
         await Server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(client).WithScope("read").SendAsync(Server)).IsGrant("read");
