@@ -129,7 +129,7 @@ internal sealed class SecretAuthentication(
             return Task.FromResult<Result<ClientSecret?>>(error);
 
         var verification = verifications.RunAsync(
-            key, () => MatchAsync(credentials.Secret.Value, candidates, attempt, isLimited), out var isOwn);
+            key, () => MatchAsync(credentials.Secret, candidates, attempt, isLimited), out var isOwn);
         // Another request started the same verification in between, and counted it.
         if (isLimited && !isOwn)
             failures.Forgive(attempt);
@@ -138,20 +138,22 @@ internal sealed class SecretAuthentication(
 
     // This goes on after the caller disconnects, so that a caller cannot avoid the count of failed attempts.
     private async Task<Result<ClientSecret?>> MatchAsync(
-        string presented, List<Candidate> candidates, Attempt attempt, bool isLimited)
+        PresentedSecret presented, List<Candidate> candidates, Attempt attempt, bool isLimited)
     {
-        var result = await MatchAnyAsync(presented, candidates, namesRow: attempt.Source is null);
+        var result = await MatchAnyAsync(presented, candidates);
         var isWrong = result.TryGet(out var match, out _) && match is null;
         if (isLimited && !isWrong)
             failures.Forgive(attempt);
         return result;
     }
 
-    private async Task<Result<ClientSecret?>> MatchAnyAsync(string presented, List<Candidate> candidates, bool namesRow)
+    private async Task<Result<ClientSecret?>> MatchAnyAsync(PresentedSecret presented, List<Candidate> candidates)
     {
+        var namesRow = presented.Selector is not null;
         foreach (var candidate in candidates)
         {
-            if (!(await hashing.MatchesAsync(presented, candidate.Row.Digest, namesRow)).TryGet(out var matches, out var error))
+            var hashed = await hashing.MatchesAsync(presented.Value, candidate.Row.Digest, namesRow);
+            if (!hashed.TryGet(out var matches, out var error))
                 return error;
             if (!matches)
                 continue;
