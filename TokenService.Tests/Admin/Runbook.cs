@@ -4,16 +4,16 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Admin;
 
 /// <summary>
-/// <c>scripts/README.md</c>, followed from top to bottom by an admin who has read nothing else: every psql command in it, as printed, and
-/// every line that comes back. Only dates, secrets and what is made at random differ.
+/// An admin who has read nothing else follows <c>scripts/README.md</c> from top to bottom. Every psql command in it runs
+/// as printed. Where the runbook prints an output, psql prints the same lines: only dates, secrets and random ids differ.
 /// </summary>
 [TestFixture]
 public sealed partial class Runbook
 {
-    // What the runbook's story tells to have happened before a section: time passes, and clients use their secrets.
+    // The events that the runbook's story assumes before a section: time passes, and clients use their secrets.
     private static readonly Dictionary<string, string> Meanwhile = new()
     {
-        ["**3. See whether the old one is dead.**"] = """
+        ["**3. See whether the old secret is still used.**"] = """
             update token_service.client_secret
             set created_at = created_at - interval '1 day',
                 not_before = not_before - interval '1 day',
@@ -27,7 +27,7 @@ public sealed partial class Runbook
                    case when label is null then 41 else 1207 end
             from token_service.client_secret;
             """,
-        ["**4. When that has changed too**"] = """
+        ["**4. Wait until the report says `safe to retire`.**"] = """
             update token_service.client_secret
             set created_at = created_at - interval '9 days',
                 not_before = not_before - interval '9 days',
@@ -55,17 +55,19 @@ public sealed partial class Runbook
             from token_service.client_secret
             where label = 'second data centre';
             insert into token_service.scope_use (client_id, resource, scope, first_used_at, last_used_at, use_count)
-            values ('billing', 'https://api.example.com', 'invoices:read', now() - interval '90 days', now() - interval '3 minutes', 1251);
+            values ('billing', 'https://api.example.com', 'invoices:read', now() - interval '90 days', now() - interval '3 minutes',
+                1251);
             """,
     };
 
     [Test]
-    public async Task Every_command_works_as_printed()
+    public async Task Every_command_of_the_runbook_works_as_printed()
     {
         await using var database = await Database.CreateAsync();
-        // What stands for something else here: ids and hashes of the runbook, and those that came back.
+        // The random ids and hashes that the runbook prints, and the ones that came back in their place.
         var real = new Dictionary<string, string>();
         var commands = 0;
+        var outputs = 0;
 
         foreach (Match step in Step().Matches(await File.ReadAllTextAsync(Repository.PathTo("scripts", "README.md"))))
         {
@@ -79,17 +81,24 @@ public sealed partial class Runbook
             var ours = Random().Replace(command, match => real.GetValueOrDefault(match.Value, match.Value));
             var psql = await Psql.ShellAsync(database, ours);
             var came = psql.Error + psql.Output;
-            Assert.That(psql.ExitCode, Is.EqualTo(shown.Contains("ERROR:  ", StringComparison.Ordinal) ? Psql.ScriptFailed : 0), came);
+            var isRefused = shown.Contains("ERROR:  ", StringComparison.Ordinal);
+            Assert.That(psql.ExitCode, Is.EqualTo(isRefused ? Psql.ScriptFailed : 0), came);
+            // The runbook leaves out a table that repeats another one.
+            if (shown.Trim() is "")
+                continue;
+
+            outputs++;
             IsSame(command, shown, came);
             foreach (var (printed, made) in Random().Matches(shown).Zip(Random().Matches(came)))
                 real[printed.Value] = made.Value;
         }
 
         Assert.That(commands, Is.GreaterThan(20), "the runbook's commands were found");
+        Assert.That(outputs, Is.GreaterThan(15), "the outputs that the runbook prints were found");
     }
 
     [Test]
-    public async Task Every_script_is_in_it()
+    public async Task Every_script_is_in_the_runbook()
     {
         var runbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "README.md"));
         Assert.That(
@@ -103,7 +112,7 @@ public sealed partial class Runbook
         Assert.That(Normal(actual), Has.Length.EqualTo(Normal(expected).Length), $"{command}\n{actual}");
         foreach (var (shown, came) in Normal(expected).Zip(Normal(actual)))
         {
-            // Cut short, such as a secret.
+            // A value that the runbook cuts short, such as a secret.
             if (shown.EndsWith('…'))
                 Assert.That(came, Does.StartWith(shown[..^1]), command);
             else
@@ -121,9 +130,9 @@ public sealed partial class Runbook
         }),
     ];
 
-    // A command with what it prints; a heading; the beginning of a numbered paragraph.
+    // One of three things: a command with the output printed under it, a heading, or the beginning of a numbered paragraph.
     [GeneratedRegex(
-        @"^```\n\$ (?<command>psql (?:.*\\\n)*.*)\n(?<output>(?:(?!```).*\n)*)```$|^(?:#+ .*|\*\*\d\. .*?\*\*)",
+        @"^\$ (?<command>psql (?:.*\\\n)*.*)\n(?<output>(?:(?!```|\$ ).*\n)*)|^(?:#+ .*|\*\*\d\. .*?\*\*)",
         RegexOptions.Multiline)]
     private static partial Regex Step();
 
@@ -137,7 +146,7 @@ public sealed partial class Runbook
     [GeneratedRegex(@"^(user_name|client_address) +\| .*$")]
     private static partial Regex Who();
 
-    // As wide as the user's name.
+    // The ruler is as wide as the user's name.
     [GeneratedRegex(@"^(-\[ RECORD 1 \])[-+]*$")]
     private static partial Regex Ruler();
 }
