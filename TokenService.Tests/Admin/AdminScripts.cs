@@ -30,7 +30,7 @@ public sealed class AdminScripts
     public async Task Drop() => await database.DisposeAsync();
 
     [Test]
-    public async Task An_update_changes_what_is_passed_and_leaves_the_rest()
+    public async Task An_update_changes_the_variables_that_are_passed_and_leaves_the_rest()
     {
         await TwiceAsync(
             "update-client.sql",
@@ -41,7 +41,8 @@ public sealed class AdminScripts
             Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "methods=client_secret_basic"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
+            Heading,
+            $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "token_lifetime=default", "tokens_per_minute=0", "extra_claims={}"],
             Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default||{{}}|1|{Scopes}|invoices:read||");
@@ -81,10 +82,11 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task A_scope_whose_name_several_resources_have_is_granted_and_revoked_at_the_one_that_is_said()
+    public async Task A_scope_is_granted_and_revoked_at_the_resource_that_is_passed()
     {
         const string Ledger = "https://ledger.example.com";
-        await TwiceAsync("create-resource.sql", [$"resource={Ledger}", "scopes=invoices:read"], Resource, $"{Ledger}|default|default|invoices:read");
+        await TwiceAsync(
+            "create-resource.sql", [$"resource={Ledger}", "scopes=invoices:read"], Resource, $"{Ledger}|default|default|invoices:read");
         await TwiceAsync(
             "grant-scope.sql", ["client_id=billing", "scope=invoices:read", $"resource={Ledger}"],
             Heading, Billing(
@@ -94,7 +96,7 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task A_resource_keeps_what_is_not_passed()
+    public async Task A_resource_keeps_the_properties_that_are_not_passed()
     {
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "signing_alg=PS256"],
@@ -109,7 +111,7 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task A_resource_s_tokens_live_no_longer_than_they_may()
+    public async Task A_resource_is_given_a_maximum_token_lifetime_and_loses_it_again()
     {
         string[] api = ["resource=https://api.example.com"];
         await TwiceAsync(
@@ -121,10 +123,11 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task A_client_speaks_for_a_resource_and_does_no_longer()
+    public async Task A_client_is_registered_for_a_resource_and_unregistered()
     {
         (await RunAsync(
-            "create-client.sql", "client_id=invoices-api", "name=Invoices API", $"digest={Digest}", "secret_id=imported_AAAAAAAAAAAA")).Prints(
+            "create-client.sql", "client_id=invoices-api", "name=Invoices API", $"digest={Digest}",
+            "secret_id=imported_AAAAAAAAAAAA")).Prints(
                 "client_id|name|methods|resource|scopes|default_scopes", "invoices-api|Invoices API|client_secret_basic|||");
         string[] registration = ["client_id=invoices-api", "resource=https://api.example.com"];
         await TwiceAsync(
@@ -139,7 +142,7 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task A_client_s_tokens_are_revoked()
+    public async Task The_tokens_of_a_client_are_revoked()
     {
         (await RunAsync("revoke-client-tokens.sql", "client_id=billing")).Prints(
             "client_id|tokens_dead_up_to", "billing|DATE",
@@ -192,7 +195,7 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task Who_holds_more_than_they_use_is_told()
+    public async Task The_access_report_shows_idle_clients_and_unused_scopes()
     {
         await database.CreateClientAsync("archive");
         await database.ExecuteAsync(
@@ -213,7 +216,7 @@ public sealed class AdminScripts
     }
 
     [Test]
-    public async Task The_audit_log_tells_what_was_changed_the_newest_last()
+    public async Task The_audit_log_shows_changes_with_the_newest_last()
     {
         await RunAsync("update-client.sql", "client_id=billing", "name=Renamed");
         await RunAsync("create-resource.sql", "resource=urn:bare");
@@ -253,7 +256,7 @@ public sealed class AdminScripts
         "3|this row, its place or the hash of the one before was changed")]
     [TestCase("delete from token_service.audit_log where id = 3", "", "4|rows are missing before this one: 1")]
     [TestCase("delete from token_service.audit_log where id = 7", "7", "7|this row is not the one that was noted")]
-    public async Task A_tampered_audit_log_is_found_out(string tamper, string noted, string finding)
+    public async Task A_tampered_audit_log_fails_the_verification(string tamper, string noted, string finding)
     {
         var hash = await database.ReadAsync<string>("select encode(hash, 'hex') from token_service.audit_log where id = 7");
         await database.ExecuteAsync(tamper);
@@ -272,7 +275,7 @@ public sealed class AdminScripts
     private static string Billing(string enabled = "t", string scopes = Scopes, string defaults = "invoices:read", string speaksFor = "") =>
         $"billing|A client of a test|{enabled}|{BothMethods}|default||{{}}|1|{scopes}|{defaults}|{speaksFor}|";
 
-    // The second time the same is printed, and nothing changes: every change would be audited.
+    // The second run prints the same and changes nothing: the audit log, which records every change, has no new row.
     private async Task TwiceAsync(string script, string[] variables, params string[] printed)
     {
         (await RunAsync(script, variables)).Prints(printed);

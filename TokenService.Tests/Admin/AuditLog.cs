@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>That every change of what is administered is recorded, and that a record that was tampered with shows it.</summary>
+/// <summary>Every administrative change is recorded, and verification finds a record that was tampered with.</summary>
 [TestFixture]
 public sealed class AuditLog : AdminFixture
 {
@@ -14,10 +14,12 @@ public sealed class AuditLog : AdminFixture
     private const string OtherDigest =
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
 
-    // What has no trigger, and why not: the audit itself, what the service counts or is told by a client, and what is recorded elsewhere.
-    private static readonly string[] Unaudited = ["audit_log", "credential_use", "functions_file", "migration", "revoked_token", "scope_use"];
+    // These tables have no trigger: the log itself, the counts of the service, the tokens that clients revoke, and the
+    // migrations, which are recorded elsewhere.
+    private static readonly string[] Unaudited =
+        ["audit_log", "credential_use", "functions_file", "migration", "revoked_token", "scope_use"];
 
-    // What a token request reads; a new row of scope or resource is nobody's yet.
+    // The tables that a token request reads. A new row of scope or resource belongs to no client yet.
     private static readonly string[] ReadForClients =
     [
         "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "tokens_not_before",
@@ -30,8 +32,8 @@ public sealed class AuditLog : AdminFixture
         "after = after || '{\"name\": \"x\"}'", "hash = sha256('')",
     ];
 
-    // The hashes made to fit whatever the rows have become, as an owner could.
-    private const string Anew =
+    // Recomputes every hash from the rows as they are now, which the owner of the database could do.
+    private const string RecomputeHashes =
         """
         do $$
         declare
@@ -48,7 +50,7 @@ public sealed class AuditLog : AdminFixture
 
     private Login admin = null!;
 
-    // A change, and its entries: operation | table | key | client | before | after, dates left out.
+    // A change, and the rows that it adds to the log: operation | table | key | client | before | after, without dates.
     private static IEnumerable<TestCaseData> Changes() =>
     [
         Change("insert into client (id, name) values ('new', 'New')",
@@ -64,7 +66,8 @@ public sealed class AuditLog : AdminFixture
             + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
             + "\"is_default\": true} | -",
             "DELETE | client_secret | OtherOther11 | other "
-            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -",
+            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", "
+            + "\"expires_at\": null, \"revoked_at\": null} | -",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}"),
         Change("truncate client cascade",
             "INSERT | tokens_not_before | billing | billing | - | {\"client_id\": \"billing\"}",
@@ -80,7 +83,8 @@ public sealed class AuditLog : AdminFixture
             "UPDATE | client_secret | OtherOther11 | other | {\"label\": \"x\"} | {\"label\": \"y\"}"),
         Change("delete from client_secret where id = 'OtherOther11'",
             "DELETE | client_secret | OtherOther11 | other "
-            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null} | -"),
+            + "| {\"id\": \"OtherOther11\", \"label\": \"x\", \"digest\": \"…\", \"client_id\": \"other\", "
+            + "\"expires_at\": null, \"revoked_at\": null} | -"),
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
         Change("insert into resource (id) values ('https://a')",
             "INSERT | resource | https://a | - | - | {\"id\": \"https://a\", \"signing_alg\": null, "
@@ -117,7 +121,8 @@ public sealed class AuditLog : AdminFixture
             + "| {\"name\": \"parcels:read\", \"resource\": \"https://api.example.com\"} | -"),
         Change("truncate scope cascade", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
         Change("update client_scope set is_default = false where client_id = 'other'",
-            "UPDATE | client_scope | other https://api.example.com parcels:read | other | {\"is_default\": true} | {\"is_default\": false}"),
+            "UPDATE | client_scope | other https://api.example.com parcels:read | other "
+            + "| {\"is_default\": true} | {\"is_default\": false}"),
         Change("delete from client_scope where client_id = 'other'; insert into client_scope (client_id, resource, scope) "
             + "values ('other', 'https://api.example.com', 'parcels:read')",
             "DELETE | client_scope | other https://api.example.com parcels:read | other "
@@ -128,8 +133,8 @@ public sealed class AuditLog : AdminFixture
             + "\"is_default\": false}"),
         Change("truncate client_scope cascade", "TRUNCATE | client_scope | - | - | - | -"),
         Change(
-            "insert into signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds) "
-            + "values ('new', 'ES256', '{}', 'sealed', 'test', now(), now(), now(), 300)",
+            "insert into signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, "
+            + "signs_from, jwks_max_age_seconds) values ('new', 'ES256', '{}', 'sealed', 'test', now(), now(), now(), 300)",
             "INSERT | signing_key | new | - | - | {\"alg\": \"ES256\", \"kid\": \"new\", \"public_jwk\": {}, \"signs_until\": null, "
             + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
             + "\"max_token_lifetime_seconds\": 0}"),
@@ -165,7 +170,7 @@ public sealed class AuditLog : AdminFixture
         Change("select delete_expired(1)", "DELETE | tokens_not_before | gone | gone | {\"client_id\": \"gone\"} | -"),
         Change("truncate tokens_not_before", "TRUNCATE | tokens_not_before | - | - | - | -"),
 
-        // Through functions, each row they touch.
+        // A function: each row that it changes is recorded.
         Change("select update_client('billing', 'New')",
             "UPDATE | client | billing | billing | {\"name\": \"The billing service\"} | {\"name\": \"New\"}"),
         Change($"select rotate_secret('other', 'NewNewNewNew', {Digest}, p_now => '2040-01-01Z')",
@@ -181,7 +186,7 @@ public sealed class AuditLog : AdminFixture
         Change("select revoke_client_tokens('gone')", "UPDATE | tokens_not_before | gone | gone | {} | {}"),
         Change("select register_resource_server('billing', 'https://api.example.com'), end_tokens_of('gone', '2000-01-01Z')"),
 
-        // A row changed twice is recorded twice; one that is not, not.
+        // A row that is changed twice is recorded twice. A row that is not changed is not recorded.
         Change("update client set name = 'New' where id = 'other'; update client set name = 'Other' where id = 'other'",
             "UPDATE | client | other | other | {\"name\": \"Other\"} | {\"name\": \"New\"}",
             "UPDATE | client | other | other | {\"name\": \"New\"} | {\"name\": \"Other\"}"),
@@ -216,10 +221,10 @@ public sealed class AuditLog : AdminFixture
     public async Task LogOut() => await admin.DisposeAsync();
 
     [TestCaseSource(nameof(Changes))]
-    public async Task A_change_is_recorded_as_what_it_was(string change, string[] expected) =>
+    public async Task The_log_records_a_change_as_it_was_made(string change, string[] expected) =>
         Assert.That(
             await TryAsync(
-                // The times of a session are not those of the record.
+                // The date style and time zone of the session do not affect the record.
                 $"""
                 set local search_path = token_service; set local timezone = 'Asia/Tokyo'; set local datestyle = 'German';
                 {change};
@@ -240,13 +245,14 @@ public sealed class AuditLog : AdminFixture
     public async Task A_record_says_who_when_and_from_where()
     {
         await using var connection = await admin.Source.OpenConnectionAsync();
-        await using var command = new NpgsqlCommand("select token_service.update_client('other', 'Renamed'), inet_client_addr()::text", connection);
+        await using var command = new NpgsqlCommand(
+            "select token_service.update_client('other', 'Renamed'), inet_client_addr()::text", connection);
         await using (var reader = await command.ExecuteReaderAsync())
             Assert.That(await reader.ReadAsync(), Is.True);
         command.CommandText = "select token_service.update_client('other', 'Other')";
         await command.ExecuteNonQueryAsync();
 
-        // Over a Unix socket there is no address.
+        // A connection over a Unix socket has no address.
         command.CommandText =
             """
             select concat_ws(' | ', user_name, application_name, client_address is not distinct from inet_client_addr(),
@@ -257,19 +263,21 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task Who_takes_on_a_role_is_recorded_as_who_he_is()
+    public async Task A_user_under_another_role_is_recorded_as_the_user_who_logged_in()
     {
         await using var connection = await admin.Source.OpenConnectionAsync();
         await using var command = new NpgsqlCommand(
-            "set role token_service_admin; select token_service.update_client('other', 'Renamed'), token_service.update_client('other', 'Other'); reset role",
+            "set role token_service_admin; select token_service.update_client('other', 'Renamed'), "
+            + "token_service.update_client('other', 'Other'); reset role",
             connection);
         await command.ExecuteNonQueryAsync();
         Assert.That(
-            await RowsAsync("select user_name from token_service.audit_log order by id desc limit 2"), Is.EqualTo([admin.Name, admin.Name]));
+            await RowsAsync("select user_name from token_service.audit_log order by id desc limit 2"),
+            Is.EqualTo([admin.Name, admin.Name]));
     }
 
     [Test]
-    public async Task What_is_rolled_back_is_not_recorded()
+    public async Task A_change_that_is_rolled_back_is_not_recorded()
     {
         var before = await CountAsync();
         await TryAsync("update token_service.client set name = 'New'; set constraints all immediate", "select 1");
@@ -277,7 +285,7 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task Those_who_write_at_once_make_one_chain()
+    public async Task Transactions_at_the_same_time_make_one_chain()
     {
         const int Writers = 20;
         var before = await CountAsync();
@@ -295,14 +303,15 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task A_transaction_that_stays_open_keeps_nobody_from_committing()
+    public async Task An_open_transaction_does_not_keep_others_from_committing()
     {
         await using var connection = await Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await using var command = new NpgsqlCommand("update token_service.client set name = 'New' where id = 'billing'", connection, transaction);
+        await using var command = new NpgsqlCommand(
+            "update token_service.client set name = 'New' where id = 'billing'", connection, transaction);
         await command.ExecuteNonQueryAsync();
 
-        // Far from what it takes.
+        // The updates take far less than 10 seconds, unless they wait for the open transaction.
         await Database.ExecuteAsync(
             """
             set lock_timeout = '10s';
@@ -314,7 +323,7 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task A_whole_chain_has_no_findings_in_whatever_session()
+    public async Task A_whole_chain_has_no_findings_under_any_session_settings()
     {
         Assert.That(await CountAsync(), Is.GreaterThan(5));
         foreach (var session in new[]
@@ -335,14 +344,14 @@ public sealed class AuditLog : AdminFixture
             Is.EqualTo("3 | this row, its place or the hash of the one before was changed"));
 
     [Test]
-    public async Task There_is_no_column_that_may_be_changed() =>
+    public async Task Every_column_has_a_case_that_changes_it() =>
         Assert.That(
             await RowsAsync(
                 "select attname from pg_attribute where attrelid = 'token_service.audit_log'::regclass and attnum > 0 order by attnum"),
             Is.EqualTo(Columns.Select(change => change.Split(' ')[0]).Prepend("id")));
 
     [Test]
-    public async Task A_row_with_its_own_hash_made_to_fit_is_found_by_the_next() =>
+    public async Task A_changed_row_with_a_recomputed_hash_is_found_by_the_next_row() =>
         Assert.That(
             await TamperAsync(
                 """
@@ -356,11 +365,11 @@ public sealed class AuditLog : AdminFixture
     [TestCase("id = 1", "2 | rows are missing before this one: 1")]
     [TestCase("id = 3", "4 | rows are missing before this one: 1")]
     [TestCase("id between 2 and 4", "5 | rows are missing before this one: 3")]
-    public async Task A_deleted_row_is_found_even_when_the_hashes_were_made_to_fit(string which, string expected)
+    public async Task A_deleted_row_is_found_even_when_all_hashes_are_recomputed(string which, string expected)
     {
         var deletion = $"delete from token_service.audit_log where {which};";
         Assert.That(await TamperAsync(deletion), Is.EqualTo([expected]));
-        Assert.That(await TamperAsync(deletion + Anew), Is.EqualTo([expected]));
+        Assert.That(await TamperAsync(deletion + RecomputeHashes), Is.EqualTo([expected]));
     }
 
     [Test]
@@ -392,21 +401,23 @@ public sealed class AuditLog : AdminFixture
     {
         var (id, hash) = await NoteAsync();
         var cut = $"delete from token_service.audit_log where id >= {id}";
-        Assert.That(await TamperAsync(cut), Is.Empty, "the chain alone cannot tell");
+        Assert.That(await TamperAsync(cut), Is.Empty, "the chain alone does not show it");
         Assert.That(await TamperAsync(cut, $"{id}, '{hash}'"), Is.EqualTo([$"{id} | this row is not the one that was noted"]));
     }
 
     [Test]
-    public async Task A_chain_written_anew_is_found_by_a_row_that_was_noted()
+    public async Task A_chain_with_recomputed_hashes_is_found_by_a_row_that_was_noted()
     {
         const string Forgery = "update token_service.audit_log set user_name = 'somebody' where id = 1;";
         var (id, hash) = await NoteAsync();
-        Assert.That(await TamperAsync(Forgery + Anew), Is.Empty, "the chain alone cannot tell");
-        Assert.That(await TamperAsync(Forgery + Anew, $"{id}, '{hash}'"), Is.EqualTo([$"{id} | this row is not the one that was noted"]));
+        Assert.That(await TamperAsync(Forgery + RecomputeHashes), Is.Empty, "the chain alone does not show it");
+        Assert.That(
+            await TamperAsync(Forgery + RecomputeHashes, $"{id}, '{hash}'"),
+            Is.EqualTo([$"{id} | this row is not the one that was noted"]));
     }
 
     [Test]
-    public async Task A_noted_row_that_is_still_there_is_no_finding_and_half_a_note_is()
+    public async Task A_noted_row_that_is_in_the_log_is_no_finding_and_half_a_note_is_one()
     {
         var (id, hash) = await NoteAsync();
         Assert.That(await FindingsAsync($"{id}, '{hash}'"), Is.Empty);
@@ -416,7 +427,7 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task A_restored_dump_is_as_whole_as_what_was_dumped()
+    public async Task A_restored_dump_has_no_findings_and_continues_the_chain()
     {
         var (id, hash) = await NoteAsync();
         await using var restored = await Database.CreateEmptyAsync();
@@ -425,16 +436,17 @@ public sealed class AuditLog : AdminFixture
         Assert.That(await restored.ReadAsync<long>($"select count(*) from token_service.audit_findings({id}, '{hash}')"), Is.Zero);
         Assert.That(await restored.ReadAsync<long>("select count(*) from token_service.audit_log"), Is.EqualTo(await CountAsync()));
 
-        // And goes on where that left off.
+        // The chain continues where the dump ended.
         await restored.ExecuteAsync("update token_service.client set name = 'New' where id = 'other'");
         Assert.That(await restored.ReadAsync<long>($"select count(*) from token_service.audit_findings({id}, '{hash}')"), Is.Zero);
         Assert.That(await restored.ReadAsync<long>("select max(id) from token_service.audit_log"), Is.EqualTo(await CountAsync() + 1));
     }
 
     [Test]
-    public async Task Every_table_is_audited_but_those_named()
+    public async Task Every_table_is_audited_except_the_named_ones()
     {
-        // Of rows at the end of the transaction, so that the chain keeps nobody waiting; INSERT 4, DELETE 8, UPDATE 16, TRUNCATE 32, row 1.
+        // The trigger for rows runs at the end of the transaction, so that other transactions wait for the chain only then.
+        // tgtype adds up row 1, INSERT 4, DELETE 8, UPDATE 16 and TRUNCATE 32.
         var triggers = await RowsAsync(
             """
             select t.relname, string_agg(g.tgtype::text || case when g.tginitdeferred then ' deferred' else '' end, ', ' order by g.tgtype)
@@ -451,7 +463,7 @@ public sealed class AuditLog : AdminFixture
     }
 
     [Test]
-    public async Task Every_table_read_for_clients_tells_of_its_changes()
+    public async Task Every_table_that_a_token_request_reads_notifies_of_its_changes()
     {
         var triggers = await RowsAsync(
             """
@@ -464,7 +476,8 @@ public sealed class AuditLog : AdminFixture
             order by t.relname collate "C"
             """);
         Assert.That(
-            triggers, Is.EqualTo(ReadForClients.Select(table => $"{table} | {(table is "resource" or "scope" ? 8 + 16 + 32 : 4 + 8 + 16 + 32)}")));
+            triggers,
+            Is.EqualTo(ReadForClients.Select(table => $"{table} | {(table is "resource" or "scope" ? 8 + 16 + 32 : 4 + 8 + 16 + 32)}")));
     }
 
     private static TestCaseData Change(string change, params string[] expected) =>
@@ -482,7 +495,8 @@ public sealed class AuditLog : AdminFixture
 
     private async Task<(long Id, string Hash)> NoteAsync()
     {
-        var note = (await RowsAsync("select id, encode(hash, 'hex') from token_service.audit_log order by id desc limit 1"))[0].Split(" | ");
+        var rows = await RowsAsync("select id, encode(hash, 'hex') from token_service.audit_log order by id desc limit 1");
+        var note = rows[0].Split(" | ");
         return (long.Parse(note[0], null), note[1]);
     }
 
@@ -493,7 +507,7 @@ public sealed class AuditLog : AdminFixture
     private Task<string[]> TamperAsync(string tampering, string known = "") =>
         TryAsync(tampering, $"select * from token_service.audit_findings({known})");
 
-    // Whatever it does is undone.
+    // Undoes the changes of the statement afterwards.
     private async Task<string[]> TryAsync(string sql, string query)
     {
         await using var connection = await Database.Source.OpenConnectionAsync();

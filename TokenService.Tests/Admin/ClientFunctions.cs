@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>Clients as the functions make, change and delete them.</summary>
+/// <summary>The SQL functions that make, change, disable and delete clients.</summary>
 [TestFixture]
 public sealed class ClientFunctions : AdminFixture
 {
@@ -24,7 +24,7 @@ public sealed class ClientFunctions : AdminFixture
         ["p_methods"] = "array['client_secret_post']",
     };
 
-    // RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4, OpenID Connect and what APIs conclude from who somebody is.
+    // RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4, OpenID Connect, and the claims from which APIs read who a person is.
     private static readonly string[] ReservedClaims =
     [
         "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "cnf", "act", "may_act", "azp", "typ", "nonce",
@@ -33,7 +33,7 @@ public sealed class ClientFunctions : AdminFixture
         "phone_number", "phone_number_verified",
     ];
 
-    // The argument, the values it is spoiled with, and how that is refused.
+    // The argument, the values it is spoiled with, and how each is refused.
     private static IEnumerable<TestCaseData> RefusedClients() =>
     [
         .. Refused("p_client_id", ["null", "''", "'-a'", "'.a'", "'a b'", "'a:b'", "'a/b'", "'é'", "E'a\\n'", "repeat('a', 129)"],
@@ -56,8 +56,8 @@ public sealed class ClientFunctions : AdminFixture
             "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
         .. Refused("p_client_id", ["'plain-name'"],
             PostgresErrorCodes.UniqueViolation, "There is already a resource \"plain-name\".",
-            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another client_id, "
-            + "so that no API takes the one for the other."),
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. "
+            + "Choose another client_id, so that no API takes the one for the other."),
         .. Refused("p_resource", ["'billing'"],
             PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".", AnotherResource),
         .. Refused("p_resource", ["'shipping'"],
@@ -79,10 +79,12 @@ public sealed class ClientFunctions : AdminFixture
         .. Refused("p_name", ["''", "repeat('a', 201)"],
             PostgresErrorCodes.CheckViolation, "The name of client \"billing\" is empty or longer than 200 characters.",
             "Say in a few words what the client is."),
-        .. Refused("p_methods", ["array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
+        .. Refused("p_methods",
+            ["array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
             PostgresErrorCodes.CheckViolation, "The authentication methods of client \"billing\" are not ones this server offers.",
             "Use client_secret_basic, client_secret_post or both."),
-        .. Refused("p_token_lifetime", ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
+        .. Refused("p_token_lifetime",
+            ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
             PostgresErrorCodes.CheckViolation, "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
             "Say something like '10 minutes'; '0' is the server's default."),
         .. Refused("p_tokens_per_minute", ["-1", "1000001"],
@@ -100,7 +102,7 @@ public sealed class ClientFunctions : AdminFixture
     ];
 
     [Test]
-    public async Task A_client_is_made_with_what_it_was_given()
+    public async Task A_client_is_made_with_the_properties_that_are_passed()
     {
         var arguments = new Dictionary<string, string>(ValidClient) { ["p_client_id"] = "'made'" };
         Assert.That(await Database.ReadAsync<string>(Call("create_client", arguments)), Is.EqualTo("made"));
@@ -125,10 +127,10 @@ public sealed class ClientFunctions : AdminFixture
     [OneTimeSetUp]
     public Task CreateNamedResource() => Database.ExecuteAsync("select token_service.create_resource('plain-name')");
 
-    // Each checks that the other's name is free, so one of the two waits.
+    // Each function checks that the other's name is free, so one of the two waits.
     [TestCase("create_client('contended-1', 'x')", "create_resource('contended-1')", "There is already a client \"contended-1\".")]
     [TestCase("create_resource('contended-2')", "create_client('contended-2', 'x')", "There is already a resource \"contended-2\".")]
-    public async Task A_client_and_a_resource_that_are_made_at_once_do_not_get_one_name(string first, string second, string message)
+    public async Task A_client_and_a_resource_made_at_the_same_time_do_not_get_the_same_name(string first, string second, string message)
     {
         await using var connection = await Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
@@ -143,17 +145,18 @@ public sealed class ClientFunctions : AdminFixture
         Assert.That(refusal!.MessageText, Is.EqualTo(message));
     }
 
-    // As long as an admin's transaction is open: what it locks, a replica's counts do not wait for.
+    // A replica that writes its counts does not wait for the locks of an admin's open transaction.
     [Test]
-    public async Task Counting_goes_on_while_an_admin_changes_the_client()
+    public async Task Counting_of_uses_goes_on_while_an_admin_changes_the_client()
     {
         var client = await CreateAsync("counted");
         await using var connection = await Database.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        await using (var command = new NpgsqlCommand("select token_service.update_client('counted', 'Another name')", connection, transaction))
+        const string Update = "select token_service.update_client('counted', 'Another name')";
+        await using (var command = new NpgsqlCommand(Update, connection, transaction))
             await command.ExecuteNonQueryAsync();
 
-        // Far from what it takes.
+        // The insert takes far less than 10 seconds, unless it waits for the open transaction.
         await Database.ExecuteAsync(
             """
             set lock_timeout = '10s';
@@ -174,26 +177,26 @@ public sealed class ClientFunctions : AdminFixture
     public Task An_update_is_refused(string argument, string value, string state, string message, string hint) =>
         IsRefusedAsync(Call("update_client", new() { ["p_client_id"] = "'billing'", [argument] = value }), state, message, hint);
 
-    // By these .NET takes a caller for a person, or gives it a role.
+    // From these claims .NET reads the name or the role of a person.
     [TestCase("role")]
     [TestCase("unique_name")]
     [TestCase("http://schemas.microsoft.com/ws/2008/06/identity/claims/role")]
     [TestCase("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name")]
-    public Task A_claim_that_would_make_a_client_somebody_is_reserved(string claim) =>
+    public Task A_claim_from_which_dotnet_reads_a_person_or_a_role_is_reserved(string claim) =>
         IsRefusedAsync(
             $"select token_service.update_client('billing', p_extra_claims => jsonb_build_object('{claim}', 'admin'))",
             PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
             "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
 
     [Test]
-    public Task All_reserved_claims_are_named() =>
+    public Task The_refusal_names_every_reserved_claim() =>
         IsRefusedAsync(
             """select token_service.update_client('billing', p_extra_claims => '{"tenant": 1, "exp": 1, "iss": 1}')""",
             PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" include a reserved one: exp, iss.",
             "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
 
     [Test]
-    public async Task An_update_changes_what_it_is_given()
+    public async Task An_update_changes_only_the_property_that_is_passed()
     {
         await CreateAsync("updated");
         await IsAsync("A client of a test | t | client_secret_basic | - | - | {}");
@@ -212,7 +215,7 @@ public sealed class ClientFunctions : AdminFixture
                 $$"""Another name | t | client_secret_post client_secret_basic | 86400 | {{ceiling}} | {"tenant": "north"}""");
         }
 
-        // These three are how to be rid of what was given.
+        // These three values remove what was set.
         await UpdateAsync("p_token_lifetime", "'0'",
             """Another name | t | client_secret_post client_secret_basic | - | 1 | {"tenant": "north"}""");
         await UpdateAsync("p_tokens_per_minute", "0",
@@ -244,7 +247,8 @@ public sealed class ClientFunctions : AdminFixture
         foreach (var enabled in new[] { false, true })
         {
             await Database.ExecuteAsync($"select token_service.set_client_enabled('switched', {enabled})");
-            Assert.That(await Database.ReadAsync<bool>("select enabled from token_service.client where id = 'switched'"), Is.EqualTo(enabled));
+            Assert.That(
+                await Database.ReadAsync<bool>("select enabled from token_service.client where id = 'switched'"), Is.EqualTo(enabled));
             await ChangesNothingAsync($"select token_service.set_client_enabled('switched', {enabled})");
         }
 
@@ -261,7 +265,7 @@ public sealed class ClientFunctions : AdminFixture
     }
 
     [Test]
-    public async Task Only_a_disabled_client_is_deleted_and_all_it_had_with_it()
+    public async Task Only_a_disabled_client_is_deleted_together_with_all_its_rows()
     {
         await CreateAsync("gone");
         await Database.ExecuteAsync(

@@ -16,7 +16,7 @@ public sealed class CreateClientScript : ServerFixture
         "scopes=parcels:read parcels:write", "default_scopes=parcels:read",
     ];
 
-    // One variable spoiled, and what the admin reads.
+    // One variable that is spoiled, and the message and hint that the admin reads.
     private static IEnumerable<TestCaseData> Spoiled() =>
     [
         new("client_id=", "The client_id is outside the grammar.",
@@ -53,17 +53,17 @@ public sealed class CreateClientScript : ServerFixture
             Assert.That(psql.Error, Is.Empty);
             Assert.That(psql.Output, Does.Contain("O'Reilly's shipping; a 'service'").And.Contain("https://parcels.example.com"));
             Assert.That(psql.Output.Split(secret), Has.Length.EqualTo(2), "shown once");
-            // Queries are echoed as they go to the database: with the digest, and so without the secret.
+            // psql echoes each query as it sends it to the database: with the digest, and without the secret.
             Assert.That(psql.Output, Does.Contain("p_digest    => nullif('$argon2id$"));
             Assert.That(psql.Output, Does.EndWith($"The secret, shown this once:\nclient_secret={secret}\n"));
         }
 
-        // Not by default: RFC 6749 §2.3.1 advises against the body.
+        // A client may not authenticate in the body by default: RFC 6749 §2.3.1 advises against it.
         (await TokenRequestBuilder.ByPost(client).SendAsync(Server)).IsInvalidClient();
     }
 
     [Test]
-    public async Task Methods_and_default_scopes_are_as_asked()
+    public async Task A_client_gets_the_methods_and_default_scopes_that_are_passed()
     {
         var psql = await PsqlAsync([],
         [
@@ -106,7 +106,9 @@ public sealed class CreateClientScript : ServerFixture
     [Test]
     public async Task A_secret_id_without_its_digest_is_refused() =>
         IsRefused(
-            await PsqlAsync([], ["client_id=spoiled", "name=x", "resource=https://spoiled.example.com", "scopes=spoiled", $"secret_id={Imported}"]),
+            await PsqlAsync(
+                [],
+                ["client_id=spoiled", "name=x", "resource=https://spoiled.example.com", "scopes=spoiled", $"secret_id={Imported}"]),
             "The digest of client \"spoiled\" is not an Argon2id digest.",
             "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
             + "Never store a secret itself: if one was pasted here, treat it as leaked.");
@@ -121,7 +123,7 @@ public sealed class CreateClientScript : ServerFixture
             Assert.That(psql.Output, Is.Empty);
             Assert.That(
                 () => Database.ReadAsync<int>("select count(*) from token_service.resource where id like '%spoiled%'"),
-                Is.Zero, "nothing is left of it");
+                Is.Zero, "the refused call leaves no resource");
         }
     }
 

@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>What holds for all clients, and above all the maximum age of secrets.</summary>
+/// <summary>set_policy changes the rules for all clients; most cases are about the maximum age of secrets.</summary>
 [TestFixture]
 public sealed class PolicyFunction : AdminFixture
 {
@@ -24,13 +24,13 @@ public sealed class PolicyFunction : AdminFixture
             "It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2."),
     ];
 
-    // When the one secret was made and expires; whether at noon of 1 July 2040 a maximum age of 90 days is accepted.
+    // When the only secret was made and expires; whether a maximum age of 90 days is accepted at noon of 1 July 2040.
     private static IEnumerable<TestCaseData> Ends() =>
     [
         new("2040-01-01", "null", false),
         new("2040-04-09 12:00", "null", false),
         new("2040-04-09 12:01", "null", true),
-        // One that is dead by then, or ends no later already, is not ended by it.
+        // The maximum age ends neither a secret that is dead by then nor one that expires before it would be too old.
         new("2040-01-01", "'2040-01-02Z'", true),
         new("2040-04-03", "'2040-07-01 12:00Z'", true),
         new("2040-04-03", "'2040-07-02Z'", true),
@@ -57,7 +57,7 @@ public sealed class PolicyFunction : AdminFixture
     [TestCase("p_max_overlap => '365 days'", "- | 365.00:00:00 | 38912")]
     [TestCase("p_min_digest_cost => 8192", "- | 30.00:00:00 | 8192")]
     [TestCase("p_min_digest_cost => 655360", "- | 30.00:00:00 | 655360")]
-    public async Task What_is_given_is_changed(string arguments, string expected)
+    public async Task A_policy_keeps_the_rules_that_are_not_passed(string arguments, string expected)
     {
         await Database.ExecuteAsync("delete from token_service.client_secret");
         await Database.ExecuteAsync($"select token_service.set_policy({arguments})");
@@ -66,7 +66,7 @@ public sealed class PolicyFunction : AdminFixture
     }
 
     [Test]
-    public async Task A_maximum_age_of_0_removes_it()
+    public async Task A_maximum_age_of_0_removes_the_maximum_age()
     {
         await Database.ExecuteAsync("delete from token_service.client_secret; select token_service.set_policy('90 days')");
         await Database.ExecuteAsync("select token_service.set_policy('0')");
@@ -89,7 +89,7 @@ public sealed class PolicyFunction : AdminFixture
     }
 
     [Test]
-    public async Task Secrets_are_ended_by_who_says_so()
+    public async Task A_maximum_age_with_at_once_may_end_live_secrets()
     {
         await OnlySecretAsync("2039-01-01", "null");
         await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true, p_now => '2040-07-01Z')");
@@ -97,7 +97,7 @@ public sealed class PolicyFunction : AdminFixture
     }
 
     [Test]
-    public async Task A_policy_that_is_already_so_is_not_refused()
+    public async Task A_policy_that_changes_nothing_or_ends_secrets_later_is_not_refused()
     {
         await OnlySecretAsync("2040-04-04", "null");
         await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true, p_now => '2040-07-01Z')");
@@ -107,30 +107,32 @@ public sealed class PolicyFunction : AdminFixture
 
     [TestCase("'2040-01-01Z'", "null", "-")]
     [TestCase("'2040-01-01Z'", "'2041-01-01Z'", "2041-01-01")]
-    public async Task Without_a_maximum_age_a_secret_ends_at_its_own_date(string made, string expires, string expected) =>
+    public async Task A_secret_without_a_maximum_age_ends_at_its_own_date(string made, string expires, string expected) =>
         Assert.That(await EndsAtAsync(made, expires), Is.EqualTo([expected]));
 
     [TestCase("'2040-01-01Z'", "null", "2040-03-31")]
     [TestCase("'2040-01-01Z'", "'2040-03-30Z'", "2040-03-30")]
     [TestCase("'2040-01-01Z'", "'2040-04-01Z'", "2040-03-31")]
-    public async Task With_a_maximum_age_it_ends_by_that_at_the_latest(string made, string expires, string expected)
+    public async Task A_secret_ends_at_the_maximum_age_at_the_latest(string made, string expires, string expected)
     {
         await Database.ExecuteAsync("update token_service.policy set max_secret_age = '90 days'");
         Assert.That(await EndsAtAsync(made, expires), Is.EqualTo([expected]));
     }
 
-    // The age counts from now, so the test does too.
+    // The maximum age counts from now, so the dates of the cases do too.
     [TestCase("now() + interval '365 days'", true)]
     [TestCase("now() + interval '89 days'", false)]
     [TestCase("null", false)]
     public async Task A_secret_that_will_be_too_old_before_it_expires_is_added_with_a_warning(string expires, bool warns)
     {
         await Database.ExecuteAsync("update token_service.policy set max_secret_age = '90 days'");
-        var warnings = await WarningsOfAsync($"select token_service.add_secret('billing', 'AddedAdded11', {Digest}, p_expires_at => {expires})");
+        var warnings = await WarningsOfAsync(
+            $"select token_service.add_secret('billing', 'AddedAdded11', {Digest}, p_expires_at => {expires})");
         Assert.That(warnings, warns
             ? Has.One.Matches("^WARNING: The secret ends at [-0-9:.+ ]+, by the policy's max_secret_age. Rotate it before then.$")
             : Is.Empty);
-        Assert.That(await RowsAsync("select id from token_service.client_secret where client_id = 'billing'"), Does.Contain("AddedAdded11"));
+        Assert.That(
+            await RowsAsync("select id from token_service.client_secret where client_id = 'billing'"), Does.Contain("AddedAdded11"));
     }
 
     [Test]
@@ -144,7 +146,7 @@ public sealed class PolicyFunction : AdminFixture
     }
 
     [Test]
-    public async Task Too_old_a_secret_is_none_that_is_left()
+    public async Task A_secret_that_is_too_old_does_not_count_as_live()
     {
         await OnlySecretAsync("2040-01-01", "null");
         await Database.ExecuteAsync(

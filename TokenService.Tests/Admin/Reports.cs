@@ -3,14 +3,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>What the reports say of secrets, clients and access, on 31 January 2040.</summary>
+/// <summary>The reports on secrets, clients and access, as of 31 January 2040.</summary>
 [TestFixture]
 public sealed class Reports : AdminFixture
 {
     private const string Now = "timestamptz '2040-01-31 00:00Z'";
 
-    // One secret: its columns, its use, and what is said of its state, its end and what is to do. Another of the client, made in 2020, has
-    // long been revoked.
+    // One secret: its columns, its last use, and its state, end and findings in the report. The client also has a secret
+    // from 2020 that was revoked long ago.
     private static IEnumerable<TestCaseData> Secrets() =>
     [
         new("", "", "alive | - | never used"),
@@ -34,7 +34,7 @@ public sealed class Reports : AdminFixture
         new("digest = replace(digest, 't=2', 't=1'), expires_at = '2040-01-01Z'", "", "expired | 2040-01-01 | "),
     ];
 
-    // The same with a newer one beside it.
+    // The same secret, when the client also has a newer one.
     private static IEnumerable<TestCaseData> SecretsWithNewer() =>
     [
         new("", "alive | - | safe to retire"),
@@ -66,7 +66,7 @@ public sealed class Reports : AdminFixture
         """);
 
     [TestCaseSource(nameof(Secrets))]
-    public async Task A_secret_is_reported(string columns, string used, string expected)
+    public async Task The_report_shows_the_state_and_findings_of_a_secret(string columns, string used, string expected)
     {
         if (columns != "")
             await Database.ExecuteAsync($"update token_service.client_secret set {columns} where id = 'ThisThisThis'");
@@ -75,7 +75,7 @@ public sealed class Reports : AdminFixture
     }
 
     [TestCaseSource(nameof(SecretsWithNewer))]
-    public async Task A_secret_with_a_newer_one_is_reported(string used, string expected)
+    public async Task The_report_shows_whether_a_secret_with_a_newer_one_is_safe_to_retire(string used, string expected)
     {
         await AddNewerAsync();
         await UseAsync("ThisThisThis", used);
@@ -83,7 +83,7 @@ public sealed class Reports : AdminFixture
     }
 
     [Test]
-    public async Task What_is_called_safe_to_retire_is_what_is_retired()
+    public async Task Secrets_that_the_report_calls_safe_to_retire_are_the_ones_that_are_retired()
     {
         await AddNewerAsync();
         var safe = await RowsAsync(
@@ -94,7 +94,7 @@ public sealed class Reports : AdminFixture
     }
 
     [Test]
-    public async Task A_maximum_age_ends_a_secret_in_the_report_too()
+    public async Task The_report_applies_the_maximum_age_of_secrets()
     {
         await Database.ExecuteAsync("update token_service.policy set max_secret_age = '400 days'");
         Assert.That(await StateAsync(), Is.EqualTo(["alive | 2040-02-05 | never used, ends soon"]));
@@ -103,7 +103,7 @@ public sealed class Reports : AdminFixture
     }
 
     [Test]
-    public async Task The_report_s_times_are_the_asker_s()
+    public async Task The_report_takes_idle_and_soon_from_its_caller()
     {
         await AddNewerAsync();
         await Database.ExecuteAsync("update token_service.client_secret set expires_at = '2040-03-01Z' where id = 'ThisThisThis'");
@@ -118,7 +118,10 @@ public sealed class Reports : AdminFixture
     {
         await AddClientAsync("another");
         await Database.ExecuteAsync(
-            "insert into token_service.credential_use values ('secret', 'ThisThisThis', 'billing', '2039-01-01Z', '2040-01-30 12:34:56Z', '2001:db8::7', 42)");
+            """
+            insert into token_service.credential_use
+            values ('secret', 'ThisThisThis', 'billing', '2039-01-01Z', '2040-01-30 12:34:56Z', '2001:db8::7', 42)
+            """);
         var all = await ReportAsync("");
         var made = "ThisThisThis | this | alive | 2039-01-01 | - | 2040-01-30 12:34:56 | 42 | 2001:db8::7 | m=19456,t=2 | ";
         Assert.That(all, Is.EqualTo([
@@ -137,7 +140,7 @@ public sealed class Reports : AdminFixture
     }
 
     [Test]
-    public async Task Each_client_is_shown_with_what_it_has()
+    public async Task Each_client_is_shown_with_its_properties_scopes_and_resources()
     {
         await AddClientAsync("another");
         await Database.ExecuteAsync(
@@ -166,8 +169,8 @@ public sealed class Reports : AdminFixture
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
-            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes, default_scopes, speaks_for,
-                   {Day("last_used_at")}, {Day("made_at")}
+            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes,
+                   default_scopes, speaks_for, {Day("last_used_at")}, {Day("made_at")}
             from token_service.clients_report({client}p_now => {Now})
             """);
     }
@@ -178,7 +181,7 @@ public sealed class Reports : AdminFixture
     [TestCase("expires_at = '2040-01-31 00:01Z'", 1)]
     [TestCase("revoked_at = '2040-01-31Z'", 0)]
     [TestCase("revoked_at = '2040-01-31 00:01Z'", 1)]
-    [TestCase("created_at = '2038-01-01Z'", 0, Description = "by the maximum age")]
+    [TestCase("created_at = '2038-01-01Z'", 0, Description = "ended by the maximum age")]
     public async Task Live_secrets_are_counted(string columns, int expected)
     {
         await Database.ExecuteAsync("update token_service.policy set max_secret_age = '730 days'");
@@ -188,18 +191,21 @@ public sealed class Reports : AdminFixture
             await RowsAsync($"select live_secrets from token_service.clients_report('billing', {Now})"), Is.EqualTo([$"{expected}"]));
     }
 
-    // When the client, its scope and its secret were made or last used, and what is said.
+    // When the client was made, its scope granted, its secret last used and its scope last used; and the findings.
     [TestCase("2039-01-01", "2039-01-01", "", "", "client is idle: disable it? - - 2039-01-01")]
     [TestCase("2039-01-01", "2039-01-01", "2039-11-01", "2039-11-01", "client is idle: disable it? - 2039-11-01 2039-01-01")]
     [TestCase("2039-01-01", "2040-01-01", "2039-11-01", "", "client is idle: disable it? - 2039-11-01 2039-01-01",
-        Description = "whatever it was granted lately")]
-    [TestCase("2039-01-01", "2039-01-01", "2039-11-02", "2039-11-02", "", Description = "90 days ago")]
+        Description = "a scope that was granted lately makes no difference")]
+    [TestCase("2039-01-01", "2039-01-01", "2039-11-02", "2039-11-02", "", Description = "used 90 days ago, which is not idle yet")]
     [TestCase("2039-11-02", "2039-11-02", "", "", "", Description = "too young to be idle")]
-    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "", "scope is not asked for: revoke it? https://api.example.com parcels:read - 2039-02-01")]
-    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2039-11-01", "scope is not asked for: revoke it? https://api.example.com parcels:read 2039-11-01 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "",
+        "scope is not asked for: revoke it? https://api.example.com parcels:read - 2039-02-01")]
+    [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2039-11-01",
+        "scope is not asked for: revoke it? https://api.example.com parcels:read 2039-11-01 2039-02-01")]
     [TestCase("2039-01-01", "2039-02-01", "2040-01-30", "2040-01-30", "")]
     [TestCase("2039-01-01", "2039-12-01", "2040-01-30", "", "", Description = "too young to be unused")]
-    public async Task Access_that_nobody_needs_is_reported(string clientMade, string granted, string clientUsed, string scopeUsed, string expected)
+    public async Task The_report_shows_idle_clients_and_unused_scopes(
+        string clientMade, string granted, string clientUsed, string scopeUsed, string expected)
     {
         await AddClientAsync("tested");
         await Database.ExecuteAsync(
@@ -209,7 +215,13 @@ public sealed class Reports : AdminFixture
             """);
         await UseAsync("testedAAAAAA", clientUsed);
         if (scopeUsed != "")
-            await Database.ExecuteAsync($"insert into token_service.scope_use values ('tested', 'https://api.example.com', 'parcels:read', '{scopeUsed}Z', '{scopeUsed}Z', 1)");
+        {
+            await Database.ExecuteAsync(
+                $"""
+                insert into token_service.scope_use
+                values ('tested', 'https://api.example.com', 'parcels:read', '{scopeUsed}Z', '{scopeUsed}Z', 1)
+                """);
+        }
 
         Assert.That(await AccessAsync(""), Is.EqualTo<string[]>(expected == "" ? [] : [$"tested A client {expected}"]));
     }
@@ -235,7 +247,7 @@ public sealed class Reports : AdminFixture
             "scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.");
 
     [TestCaseSource(nameof(IdleTimes))]
-    public async Task An_idle_time_that_means_nothing_is_refused(string argument, string value, string state, string message, string hint)
+    public async Task An_idle_time_that_is_too_short_is_refused(string argument, string value, string state, string message, string hint)
     {
         await IsRefusedAsync(Call("secrets_report", new() { [argument] = value }), state, message, hint);
         await IsRefusedAsync(Call("access_report", new() { [argument] = value }), state, message, hint);
@@ -243,7 +255,7 @@ public sealed class Reports : AdminFixture
 
     private static string Day(string column) => $"to_char({column} at time zone 'UTC', 'YYYY-MM-DD')";
 
-    // Of the one that is tested.
+    // The row of the secret that is tested.
     private Task<string[]> StateAsync(string more = "") => RowsAsync(
         $"""
         select state, {Day("ends_at")}, findings
@@ -253,7 +265,8 @@ public sealed class Reports : AdminFixture
 
     private Task<string[]> AccessAsync(string idle) => RowsAsync(
         $"""
-        select concat_ws(' ', client_id, name, finding, coalesce(resource || ' ' || scope, '-'), coalesce({Day("last_used_at")}, '-'), {Day("since")})
+        select concat_ws(' ', client_id, name, finding, coalesce(resource || ' ' || scope, '-'),
+                         coalesce({Day("last_used_at")}, '-'), {Day("since")})
         from token_service.access_report({idle}p_now => {Now})
         where client_id <> 'billing'
         """);

@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>Who speaks for which resource, as the functions register it.</summary>
+/// <summary>The SQL functions that register clients which may introspect the tokens for a resource.</summary>
 [TestFixture]
 public sealed class ResourceServerFunctions : AdminFixture
 {
@@ -18,7 +18,8 @@ public sealed class ResourceServerFunctions : AdminFixture
     ];
 
     [TestCaseSource(nameof(RefusedRegistrations))]
-    public async Task A_registration_and_its_end_are_refused(string argument, string value, string state, string message, string hint)
+    public async Task A_registration_and_an_unregistration_are_refused(
+        string argument, string value, string state, string message, string hint)
     {
         var arguments = new Dictionary<string, string>
         {
@@ -81,7 +82,7 @@ public sealed class ResourceServerFunctions : AdminFixture
     }
 
     [Test]
-    public async Task A_renamed_resource_keeps_who_speaks_for_it()
+    public async Task A_renamed_resource_keeps_its_registered_clients()
     {
         await Database.ExecuteAsync(
             """

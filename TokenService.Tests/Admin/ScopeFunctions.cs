@@ -20,8 +20,8 @@ public sealed class ScopeFunctions : AdminFixture
             "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
         .. Refused("p_resource", ["'billing'"],
             PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".",
-            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another name, or a "
-            + "URI, so that no API takes the one for the other."),
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. "
+            + "Choose another name, or a URI, so that no API takes the one for the other."),
         .. Refused("p_scopes", ["array['stock:read', null]", .. NotScopes.Select(name => $"array['stock:read', {name}]")],
             PostgresErrorCodes.CheckViolation, "A scope is outside the grammar.", ScopeGrammar),
         .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
@@ -51,7 +51,7 @@ public sealed class ScopeFunctions : AdminFixture
         IsRefusedAsync(Call("create_resource", new(ValidResource) { [argument] = value }), state, message, hint);
 
     [Test]
-    public async Task A_resource_is_made_once_and_then_completed()
+    public async Task A_resource_is_made_once_and_changed_by_later_calls()
     {
         await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | -");
         await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | - | -");
@@ -86,20 +86,20 @@ public sealed class ScopeFunctions : AdminFixture
         }
     }
 
-    // RFC 3986 §2: every character that a URI may have; the colon only after a scheme.
+    // RFC 3986 §2: these ids contain every character that a URI may have. A colon may only follow a scheme.
     [TestCase("api")]
     [TestCase("ledger-v1.2_~")]
     [TestCase("/orders")]
     [TestCase("!$%&()*+,-./;=?@[]")]
     [TestCase("a-b.c+d:!$%&()*+,-./:;=?@[]_~")]
-    public async Task A_plain_name_and_a_URI_are_taken(string id)
+    public async Task A_plain_name_or_a_URI_identifies_a_resource(string id)
     {
         await Database.ExecuteAsync("select token_service.create_resource(@id)", new { id });
         Assert.That(await Database.ReadAsync<int>("select count(*) from token_service.resource where id = @id", new { id }), Is.EqualTo(1));
     }
 
     [Test]
-    public async Task A_scope_s_resource_must_be_said_only_where_several_have_one_of_that_name()
+    public async Task A_scope_needs_its_resource_only_when_several_resources_have_its_name()
     {
         await Database.ExecuteAsync(
             """
@@ -126,8 +126,9 @@ public sealed class ScopeFunctions : AdminFixture
 
         await BecomesAsync("grant_scope('sharing', 'only:one')", "https://one.example.com only:one");
         await BecomesAsync(
-            "grant_scope('sharing', 'shared', true, 'https://two.example.com')", "https://one.example.com only:one", "https://two.example.com shared");
-        // It holds only one of that name, and that is meant.
+            "grant_scope('sharing', 'shared', true, 'https://two.example.com')",
+            "https://one.example.com only:one", "https://two.example.com shared");
+        // The client holds only one scope of that name, so the call needs no resource.
         await BecomesAsync("revoke_scope('sharing', 'shared')", "https://one.example.com only:one");
         await BecomesAsync(
             "grant_scope('sharing', 'shared', true, 'https://two.example.com'), "
@@ -144,7 +145,8 @@ public sealed class ScopeFunctions : AdminFixture
                 "only:one shared (https://one.example.com) shared (https://two.example.com) | shared (https://two.example.com)",
             ]));
         await BecomesAsync(
-            "revoke_scope('sharing', 'shared', 'https://one.example.com')", "https://one.example.com only:one", "https://two.example.com shared");
+            "revoke_scope('sharing', 'shared', 'https://one.example.com')",
+            "https://one.example.com only:one", "https://two.example.com shared");
 
         async Task BecomesAsync(string call, params string[] expected)
         {
@@ -159,7 +161,12 @@ public sealed class ScopeFunctions : AdminFixture
     [TestCaseSource(nameof(RefusedGrants))]
     public async Task A_grant_and_its_withdrawal_are_refused(string argument, string value, string state, string message, string hint)
     {
-        var arguments = new Dictionary<string, string> { ["p_client_id"] = "'billing'", ["p_scope"] = "'parcels:read'", [argument] = value };
+        var arguments = new Dictionary<string, string>
+        {
+            ["p_client_id"] = "'billing'",
+            ["p_scope"] = "'parcels:read'",
+            [argument] = value,
+        };
         await IsRefusedAsync(Call("grant_scope", arguments), state, message, hint);
         await IsRefusedAsync(Call("revoke_scope", arguments), state, message, hint);
     }

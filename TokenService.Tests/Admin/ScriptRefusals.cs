@@ -3,12 +3,13 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>What the admin's scripts do not do: a clear sentence, a hint, exit code 3, and nothing has changed.</summary>
+/// <summary>A script that refuses its input prints a message and a hint, exits with code 3, and changes nothing.</summary>
 [TestFixture]
 public sealed partial class ScriptRefusals
 {
     private const string Pasted = "a plaintext secret, pasted by mistake";
-    private const string Digest = "digest=$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
+    private const string Digest =
+        "digest=$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
     private const string SecretId = "secret_id=BBBBBBBBBBBB";
 
     private const string HowToDigest =
@@ -65,7 +66,8 @@ public sealed partial class ScriptRefusals
             "Say for how long the old secrets still work, such as '24 hours'; '0' ends them at once."),
         Case("rotate-secret", [Digest, SecretId, "overlap=31 days"], "The overlap is longer than 30 days, the longest the policy allows.",
             "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
-        Case("revoke-secret", [SecretId], "Client \"billing\" has no such secret.", "scripts/show-client.sql shows the ids of its secrets."),
+        Case("revoke-secret", [SecretId], "Client \"billing\" has no such secret.",
+            "scripts/show-client.sql shows the ids of its secrets."),
         Case("retire-unused-secrets", ["idle=1 minute"], "The idle time is missing or shorter than 2 minutes.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
 
@@ -104,8 +106,8 @@ public sealed partial class ScriptRefusals
         Case("create-resource", ["resource=two words"], "The resource is neither an absolute URI without a fragment nor a plain name.",
             "Use the identifier of the API, such as https://api.example.com, or the name it already expects as aud."),
         Case("create-resource", ["resource=billing"], "There is already a client \"billing\".",
-            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. Choose another name, or a "
-            + "URI, so that no API takes the one for the other."),
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. "
+            + "Choose another name, or a URI, so that no API takes the one for the other."),
         Case("create-resource", ["resource=https://api.example.com", "signing_alg=none"],
             "The signing algorithm is not one this server has.", "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
         Case("create-resource", ["resource=https://api.example.com", "max_token_lifetime=1 second"],
@@ -126,7 +128,7 @@ public sealed partial class ScriptRefusals
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
     ];
 
-    // What is not even of the type: PostgreSQL says so, and shows where.
+    // PostgreSQL itself refuses a value that is not of the type, and shows where it stands.
     private static IEnumerable<TestCaseData> WrongTypes() =>
     [
         Wrong("rotate-secret", [Digest, SecretId, "overlap=a while"], "interval: \"a while\""),
@@ -153,7 +155,8 @@ public sealed partial class ScriptRefusals
         select new TestCaseData(script, variable, Examples(File.ReadAllText(Repository.PathTo("scripts", script)))[^1]);
 
     private static IEnumerable<string> Scripts() =>
-        Directory.EnumerateFiles(Repository.PathTo("scripts"), "*.sql").Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal);
+        Directory.EnumerateFiles(Repository.PathTo("scripts"), "*.sql")
+            .Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal);
 
     [OneTimeSetUp]
     public async Task Clone()
@@ -198,7 +201,7 @@ public sealed partial class ScriptRefusals
         });
 
     [TestCaseSource(nameof(Scripts))]
-    public async Task Without_any_variable_it_works_or_names_one(string script)
+    public async Task A_script_without_variables_works_or_names_the_missing_one(string script)
     {
         var psql = await Psql.ScriptAsync(database, script, []);
         if (psql.ExitCode != 0)
@@ -220,14 +223,14 @@ public sealed partial class ScriptRefusals
     private static TestCaseData Wrong(string script, string[] variables, string complaint) =>
         new(script, variables.Prepend("client_id=billing").ToArray(), complaint);
 
-    // Every change is audited.
+    // The audit log records every change, so it shows whether anything has changed.
     private async Task ChangesNothingAsync(Func<Task> run)
     {
         var before = await database.ReadAsync<string>("select string_agg(hash::text, '' order by id) from token_service.audit_log");
         await run();
         Assert.That(
             await database.ReadAsync<string>("select string_agg(hash::text, '' order by id) from token_service.audit_log"),
-            Is.EqualTo(before), "nothing has changed");
+            Is.EqualTo(before), "the script changed nothing");
     }
 
     [GeneratedRegex(@"^--   (psql .*)$", RegexOptions.Multiline)]

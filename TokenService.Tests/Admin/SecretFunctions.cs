@@ -92,7 +92,7 @@ public sealed class SecretFunctions : AdminFixture
             "Choose an expires_at after now and after not_before, or leave it out.");
 
     [Test]
-    public async Task A_secret_is_added_beside_the_others_with_what_it_was_given()
+    public async Task A_secret_is_added_beside_the_others_with_the_properties_that_are_passed()
     {
         var client = await ClientAsync();
         await Database.ExecuteAsync(
@@ -114,12 +114,13 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task A_secret_without_a_beginning_begins_now()
+    public async Task A_secret_without_not_before_begins_now()
     {
         var client = await ClientAsync();
         await AddAsync(client, "BeginsNow111", ("p_not_before", "null"));
         Assert.That(
-            await Database.ReadAsync<bool>("select not_before <= now() from token_service.client_secret where id = 'BeginsNow111'"), Is.True);
+            await Database.ReadAsync<bool>("select not_before <= now() from token_service.client_secret where id = 'BeginsNow111'"),
+            Is.True);
     }
 
     [Test]
@@ -130,7 +131,8 @@ public sealed class SecretFunctions : AdminFixture
             await Database.AddSecretAsync(client, GeneratedSecret.Create().Value);
 
         Assert.That(
-            await Database.ReadAsync<int>($"select count(*) from token_service.client_secret where client_id = '{client}'"), Is.EqualTo(21));
+            await Database.ReadAsync<int>($"select count(*) from token_service.client_secret where client_id = '{client}'"),
+            Is.EqualTo(21));
     }
 
     [Test]
@@ -142,7 +144,7 @@ public sealed class SecretFunctions : AdminFixture
         await RefusesAFifthAsync();
         await Database.AddSecretAsync(client, GeneratedSecret.Create().Value);
 
-        // The dead do not count, however they died.
+        // Dead secrets do not count, whether they were revoked or have expired.
         await EndOneAsync("revoked_at = now()");
         await Database.AddSecretAsync(client, Plaintext);
         await RefusesAFifthAsync();
@@ -166,10 +168,10 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task The_newest_is_the_one_added_last_and_not_revoked()
+    public async Task The_newest_secret_is_the_one_added_last_and_not_revoked()
     {
         var client = await ClientAsync();
-        // In one transaction too, and whatever their ids.
+        // The order holds within one transaction too, and does not depend on the ids.
         await Database.ExecuteAsync(
             $"""
             select token_service.add_secret('{client}', 'zzzzzzzzzzzz', {Digest});
@@ -204,7 +206,7 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task A_rotation_ends_all_but_the_new_and_the_dead_and_says_when()
+    public async Task A_rotation_ends_the_other_live_secrets_and_returns_when()
     {
         var client = await ClientAsync();
         var secrets = new[] { await SecretAsync(client), await SecretAsync(client), await SecretAsync(client) };
@@ -217,14 +219,14 @@ public sealed class SecretFunctions : AdminFixture
 
         using (Assert.EnterMultipleScope())
         {
-            // 24 hours, if nobody says otherwise.
+            // The default overlap is 24 hours.
             Assert.That(ends, Is.EqualTo("2040-02-01 00:00"));
             Assert.That(await LifeAsync(First(client)), Is.EqualTo("ends 2040-02-01 00:00"));
             Assert.That(await LifeAsync(secrets[0]), Is.EqualTo("ends 2040-02-01 00:00"));
             Assert.That(await LifeAsync(secrets[1]), Is.EqualTo("revoked 2039-06-01 00:00"));
             Assert.That(await LifeAsync(secrets[2]), Is.EqualTo("ends 2040-02-01 00:00"));
             Assert.That(await LifeAsync("RotatedInto2"), Is.EqualTo("ends 2041-01-01 00:00"));
-            Assert.That(await LifeAsync(First(other)), Is.Empty, "another client's is left alone");
+            Assert.That(await LifeAsync(First(other)), Is.Empty, "the secret of another client is left alone");
             Assert.That(
                 await Database.ReadAsync<string>("select label from token_service.client_secret where id = 'RotatedInto2'"),
                 Is.EqualTo("the new one"));
@@ -232,7 +234,7 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task Of_two_who_rotate_at_once_the_second_is_told()
+    public async Task The_second_of_two_rotations_at_the_same_time_is_refused()
     {
         var client = await ClientAsync();
         await using var first = await Database.Source.OpenConnectionAsync();
@@ -266,16 +268,17 @@ public sealed class SecretFunctions : AdminFixture
     [TestCase("'NoSuchSecret'")]
     [TestCase($"'{Plaintext}'")]
     [TestCase("'UsedUsedUsed'", Description = "another client's")]
-    public async Task A_secret_the_client_has_not_is_not_revoked(string secret)
+    public async Task A_secret_that_the_client_does_not_have_is_not_revoked(string secret)
     {
         var client = await ClientAsync();
         await IsRefusedAsync(
             $"select token_service.revoke_secret('{client}', {secret})",
-            PostgresErrorCodes.NoDataFound, $"Client \"{client}\" has no such secret.", "scripts/show-client.sql shows the ids of its secrets.");
+            PostgresErrorCodes.NoDataFound, $"Client \"{client}\" has no such secret.",
+            "scripts/show-client.sql shows the ids of its secrets.");
     }
 
     [Test]
-    public async Task A_secret_is_revoked_once_and_quietly_where_nobody_needs_it()
+    public async Task A_secret_is_revoked_once_and_without_a_warning_if_it_is_not_used()
     {
         var client = await ClientAsync();
         var secret = await SecretAsync(client);
@@ -287,7 +290,7 @@ public sealed class SecretFunctions : AdminFixture
         await ChangesNothingAsync($"select token_service.revoke_secret('{client}', '{secret}', p_now => {Now} + interval '1 day')");
         Assert.That(await WarningsOfAsync(revoke), Is.Empty);
 
-        // What was to end later ends now.
+        // An earlier revocation replaces a later one.
         await Database.ExecuteAsync($"select token_service.revoke_secret('{client}', '{secret}', p_now => {Now} - interval '1 day')");
         Assert.That(await LifeAsync(secret), Is.EqualTo("revoked 2040-01-30 00:00"));
     }
@@ -310,7 +313,7 @@ public sealed class SecretFunctions : AdminFixture
             : [$"WARNING: The secret was still used, last at {at}+00 from {shown}. The client needs another secret there now."]));
     }
 
-    // The dates of the client's other secret.
+    // The dates of the client's other secret, and whether the revoked one is therefore its last.
     [TestCase("2040-01-31 00:00", "null", false)]
     [TestCase("2040-01-31 00:01", "null", true, Description = "not yet alive")]
     [TestCase("2039-01-01 00:00", "'2040-01-31 00:01Z'", false)]
@@ -329,17 +332,18 @@ public sealed class SecretFunctions : AdminFixture
                 : []));
     }
 
-    // When each of a client's secrets was made and last used, and which of them are retired on 31 January 2040 after 30 days.
+    // When each of a client's secrets was made and last used; the numbers of those that are retired on 31 January 2040,
+    // with an idle time of 30 days.
     [TestCase("2039-01-01 -, 2039-02-01 -", "1", Description = "never used")]
     [TestCase("2039-01-01 -", "", Description = "the only one")]
     [TestCase("2039-01-01 2039-12-31, 2039-02-01 2040-01-30", "1", Description = "used, but long ago")]
     [TestCase("2039-01-01 2040-01-01, 2039-02-01 -", "", Description = "used 30 days ago")]
-    [TestCase("2039-01-01 2040-01-30, 2039-02-01 -", "", Description = "used, whether its successor is or not")]
-    [TestCase("2039-01-01 -, 2039-01-01 -", "", Description = "neither is the newer")]
+    [TestCase("2039-01-01 2040-01-30, 2039-02-01 -", "", Description = "used, while its successor is not")]
+    [TestCase("2039-01-01 -, 2039-01-01 -", "", Description = "neither is newer")]
     [TestCase("2040-01-02 -, 2040-01-03 -", "", Description = "too young to be idle")]
     [TestCase("2039-01-01 -, 2039-02-01 2040-01-30, 2039-03-01 -", "1", Description = "the newest is kept, used or not")]
     [TestCase("2039-01-01 -, 2039-02-01 -, 2039-03-01 -", "1 2")]
-    public async Task What_is_idle_and_has_a_newer_sibling_is_retired(string secrets, string expected)
+    public async Task A_secret_that_is_idle_and_has_a_newer_sibling_is_retired(string secrets, string expected)
     {
         var client = await ClientAsync(withSecret: false);
         var ids = new List<string>();
@@ -357,7 +361,7 @@ public sealed class SecretFunctions : AdminFixture
 
         Assert.That((await RetiredAsync(client, "false")).Order(), Is.EqualTo(dryRun));
         Assert.That(await LivesAsync(), Is.EqualTo(ids.Select(id => retired.Contains(id) ? "revoked 2040-01-31 00:00" : "")));
-        Assert.That(await RetiredAsync(client, "false"), Is.Empty, "it may be repeated");
+        Assert.That(await RetiredAsync(client, "false"), Is.Empty, "the second call retires nothing");
 
         async Task<List<string?>> LivesAsync()
         {
@@ -368,7 +372,7 @@ public sealed class SecretFunctions : AdminFixture
         }
     }
 
-    // The newer sibling, and whether it counts as one.
+    // The newer sibling, and whether the function counts it as newer and alive.
     [TestCase("not_before = '2040-02-01Z'", false, Description = "has not begun")]
     [TestCase("expires_at = '2040-01-31Z'", false, Description = "has expired")]
     [TestCase("expires_at = '2040-02-01Z'", true)]
@@ -385,7 +389,7 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task A_secret_is_idle_since_it_could_first_be_used()
+    public async Task Idle_time_counts_from_when_a_secret_could_first_be_used()
     {
         var client = await ClientAsync(withSecret: false);
         var old = await SecretAsync(client, "2039-01-01");
@@ -397,7 +401,7 @@ public sealed class SecretFunctions : AdminFixture
     }
 
     [Test]
-    public async Task Retiring_is_a_dry_run_unless_told_otherwise_and_shows_the_last_use()
+    public async Task Retiring_is_a_dry_run_by_default_and_shows_the_last_use()
     {
         var client = await ClientAsync(withSecret: false);
         var old = await SecretAsync(client, "2039-01-01");
@@ -416,15 +420,15 @@ public sealed class SecretFunctions : AdminFixture
                 Is.EqualTo([$"{client} | {old} | old | True | {newer}"]));
         }
 
-        Assert.That(await LifeAsync(old), Is.EqualTo("revoked 2040-01-31 00:00"), "by the last of them");
+        Assert.That(await LifeAsync(old), Is.EqualTo("revoked 2040-01-31 00:00"), "the call that was no dry run revoked it");
     }
 
     [TestCaseSource(nameof(IdleTimes))]
-    public Task An_idle_time_that_means_nothing_is_refused(string argument, string value, string state, string message, string hint) =>
+    public Task An_idle_time_that_is_too_short_is_refused(string argument, string value, string state, string message, string hint) =>
         IsRefusedAsync(Call("retire_unused_secrets", new() { [argument] = value, ["p_dry_run"] = "false" }), state, message, hint);
 
     [Test]
-    public async Task Retiring_waits_for_who_is_about_to_revoke_the_newer_sibling()
+    public async Task Retiring_waits_for_a_transaction_that_revokes_the_newer_sibling()
     {
         var client = await ClientAsync(withSecret: false);
         var old = await SecretAsync(client, "2039-01-01");
@@ -436,16 +440,17 @@ public sealed class SecretFunctions : AdminFixture
         await revocation.ExecuteNonQueryAsync();
 
         var retired = RetiredAsync(client, "false");
-        await Soon.IsAsync("the retiring waits", async () => retired.IsCompleted || await IsSomebodyWaitingAsync());
+        await Soon.IsAsync(
+            "retire_unused_secrets waits for the revocation", async () => retired.IsCompleted || await IsSomebodyWaitingAsync());
         await transaction.CommitAsync();
 
         Assert.That(await retired, Is.Empty);
-        Assert.That(await LifeAsync(old), Is.Empty, "the client is left with a secret");
+        Assert.That(await LifeAsync(old), Is.Empty, "the client still has a live secret");
     }
 
     private static string First(string client) => $"{client}AAAAAAAAAAAA"[..12];
 
-    // A client of the test's own, with a secret made in 2020.
+    // Makes a client that only this test uses, with a secret from 2020.
     private async Task<string> ClientAsync(bool withSecret = true)
     {
         var client = $"client{++clients:000}";
@@ -463,7 +468,7 @@ public sealed class SecretFunctions : AdminFixture
         return client;
     }
 
-    // Made when it begins, but not after the day before yesterday.
+    // Makes a secret whose date of creation is the date on which it begins.
     private async Task<string> SecretAsync(string client, string begins = "2019-01-01", string ends = "null")
     {
         var id = GeneratedSecret.NewSelector();
@@ -480,7 +485,10 @@ public sealed class SecretFunctions : AdminFixture
 
     private Task<string?> RotateAsync(string client, string id, params (string Argument, string Value)[] more) =>
         Database.ReadAsync<string>(
-            $"select to_char(({Call("rotate_secret", Arguments(client, id, [.. more, ("p_now", Now)]))}) at time zone 'UTC', 'YYYY-MM-DD HH24:MI')");
+            $"""
+            select to_char(({Call("rotate_secret", Arguments(client, id, [.. more, ("p_now", Now)]))}) at time zone 'UTC',
+                           'YYYY-MM-DD HH24:MI')
+            """);
 
     private static Dictionary<string, string> Arguments(string client, string id, (string Argument, string Value)[] more)
     {

@@ -34,7 +34,7 @@ public sealed class SecretScripts : ServerFixture
     }
 
     [Test]
-    public async Task Without_an_overlap_the_old_secret_is_dead_at_once()
+    public async Task A_rotation_without_an_overlap_ends_the_old_secret_at_once()
     {
         var old = await Database.CreateClientAsync("hurried");
         (await TokenRequestBuilder.For(old).SendAsync(Server)).IsGrant("invoices:read");
@@ -48,7 +48,7 @@ public sealed class SecretScripts : ServerFixture
     }
 
     [Test]
-    public async Task The_overlap_is_a_day_unless_said_otherwise()
+    public async Task The_overlap_is_24_hours_by_default()
     {
         var old = await Database.CreateClientAsync("unsaid");
         (await RunAsync("rotate-secret.sql", ["client_id=unsaid", .. Elsewhere(out var id)])).Prints(
@@ -59,7 +59,7 @@ public sealed class SecretScripts : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_may_begin_later_and_end()
+    public async Task A_secret_may_begin_later_and_expire()
     {
         await Database.CreateClientAsync("planned");
         var psql = await RunAsync(
@@ -82,7 +82,7 @@ public sealed class SecretScripts : ServerFixture
             ShownOnce, $"client_secret={second.Secret}");
     }
 
-    // What travels is echoed: the digest, and so not the secret.
+    // psql echoes each query as it sends it: the digest is in it, and the secret is not.
     [TestCase("rotate-secret.sql")]
     [TestCase("add-secret.sql")]
     public async Task The_secret_is_printed_once_and_never_sent_to_the_database(string script)
@@ -110,7 +110,7 @@ public sealed class SecretScripts : ServerFixture
     [TestCase("create-client.sql")]
     [TestCase("rotate-secret.sql")]
     [TestCase("add-secret.sql")]
-    public async Task Where_the_tool_does_not_run_that_is_said(string script)
+    public async Task A_script_is_refused_when_the_tool_that_makes_secrets_does_not_run(string script)
     {
         var before = await AuditedAsync();
         var psql = await Psql.ShellAsync(
@@ -122,10 +122,10 @@ public sealed class SecretScripts : ServerFixture
         Assert.That(await AuditedAsync(), Is.EqualTo(before));
     }
 
-    // The first has rotated and not yet committed when the second looks: the second waits, and then learns of it.
-    [TestCase(true, TestName = "Of_two_admins_who_rotate_at_once_the_second_is_refused")]
-    [TestCase(false, TestName = "Of_two_admins_who_give_a_client_its_first_secret_at_once_the_second_is_refused")]
-    public async Task Two_admins(bool hasSecret)
+    // The second admin begins before the first has committed. The second waits, and is then refused.
+    [TestCase(true, TestName = "The_second_of_two_admins_who_rotate_at_the_same_time_is_refused")]
+    [TestCase(false, TestName = "The_second_of_two_admins_who_add_the_first_secret_at_the_same_time_is_refused")]
+    public async Task The_second_of_two_admins_at_the_same_time_is_refused(bool hasSecret)
     {
         var id = $"contended-{hasSecret}";
         await Database.CreateClientAsync(id);
@@ -181,7 +181,7 @@ public sealed class SecretScripts : ServerFixture
     }
 
     [Test]
-    public async Task A_revocation_that_will_be_noticed_warns()
+    public async Task A_revocation_of_the_last_secret_in_use_warns()
     {
         var client = await Database.CreateClientAsync("missed");
         await UseAsync(IdOf(client), ago: "1 hour");
@@ -230,7 +230,7 @@ public sealed class SecretScripts : ServerFixture
     }
 
     [Test]
-    public async Task What_ends_soon_is_as_soon_as_asked()
+    public async Task The_report_says_ends_soon_within_the_time_that_is_passed()
     {
         await Database.CreateClientAsync("ending");
         await RunAsync("rotate-secret.sql", ["client_id=ending", "overlap=20 days", .. Elsewhere(out _)]);
@@ -267,7 +267,7 @@ public sealed class SecretScripts : ServerFixture
         """,
         new { id, ago });
 
-    // Every change is audited, so where this is the same nothing has changed.
+    // The audit log records every change: the same last hash means that nothing has changed.
     private Task<string?> AuditedAsync() =>
         Database.ReadAsync<string>("select encode(hash, 'hex') from token_service.audit_log order by id desc limit 1");
 

@@ -3,16 +3,16 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>Tokens that are dead before they expire: those of a client up to an instant, and when that is forgotten again.</summary>
+/// <summary>Tokens that are dead before they expire: the tokens of a client up to an instant, and when such rows are deleted.</summary>
 [TestFixture]
 public sealed class TokenFunctions : AdminFixture
 {
     private const string LongAgo = "timestamptz '2020-01-01Z'";
 
-    // 5 seconds in which every replica hears, and 5 for clocks that differ.
-    private static readonly TimeSpan UntilHeard = TimeSpan.FromSeconds(10);
+    // A replica learns of the change within 5 seconds; another 5 are for clocks that differ.
+    private static readonly TimeSpan UntilEveryReplicaKnows = TimeSpan.FromSeconds(10);
 
-    // Where the table is small the planner has its choice, and one of its plans runs a subquery of IN for every row.
+    // On a small table the planner may choose a plan that runs a subquery of IN once for each row. These settings force it.
     private const string UnluckyPlan =
         """
         set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_hashagg = off;
@@ -23,9 +23,9 @@ public sealed class TokenFunctions : AdminFixture
     public Task ForgetAll() => Database.ExecuteAsync(
         "delete from token_service.revoked_token; delete from token_service.tokens_not_before");
 
-    // Not when the transaction began: that may be long ago.
+    // The instant is that of the call and not that of the transaction, which may have begun long ago.
     [Test]
-    public async Task All_that_a_client_got_until_now_is_dead()
+    public async Task Revoking_the_tokens_of_a_client_ends_all_of_them_up_to_now()
     {
         await EndsAsync("select token_service.revoke_client_tokens('billing')", "billing", TimeSpan.Zero);
         await Database.ExecuteAsync($"insert into token_service.tokens_not_before values ('billing', {LongAgo})");
@@ -33,7 +33,7 @@ public sealed class TokenFunctions : AdminFixture
     }
 
     [Test]
-    public async Task What_was_dead_stays_dead_and_the_answer_says_so()
+    public async Task Tokens_that_were_dead_stay_dead_and_the_function_returns_that_instant()
     {
         await Database.ExecuteAsync("select token_service.end_tokens_of('billing', '2040-02-01Z')");
         Assert.That(
@@ -42,10 +42,11 @@ public sealed class TokenFunctions : AdminFixture
         Assert.That(await EndsAsync(), Is.EqualTo(["billing | 2040-02-01 00:00:00"]));
     }
 
-    // Nobody but the owner: an admin could have a client wait for years, and the service delete what still counts.
+    // With a time of its own choice an admin could lock a client out for years, and the service could delete revocations
+    // that still count.
     [TestCase("revoke_client_tokens('billing', now() + interval '1 year')")]
     [TestCase("delete_expired(1, now() + interval '1 year')")]
-    public void No_caller_says_what_time_it_is(string call) =>
+    public void The_functions_take_no_time_from_the_caller(string call) =>
         Assert.That(
             () => Database.ExecuteAsync($"select token_service.{call}"),
             Throws.InstanceOf<PostgresException>()
@@ -56,7 +57,7 @@ public sealed class TokenFunctions : AdminFixture
         IsRefusedAsync(Call("revoke_client_tokens", new() { [argument] = value }), state, message, hint);
 
     [Test]
-    public async Task The_tokens_of_a_disabled_and_of_a_deleted_client_are_ended_too()
+    public async Task Tokens_of_a_disabled_or_deleted_client_are_revoked_too()
     {
         await CreateAsync("left");
         foreach (var change in new[] { "set_client_enabled('left', false)", "delete_client('left')" })
@@ -70,23 +71,23 @@ public sealed class TokenFunctions : AdminFixture
     [TestCase("select token_service.set_client_enabled('billing', false)")]
     [TestCase("delete from token_service.client where id = 'billing'")]
     [TestCase("truncate token_service.client cascade")]
-    public async Task A_client_that_is_disabled_or_gone_leaves_no_token_alive_nor_any_until_every_replica_has_heard(string change)
+    public async Task Disabling_or_deleting_a_client_ends_its_tokens_up_to_10_seconds_later(string change)
     {
-        await EndsAsync(change, "billing", UntilHeard);
+        await EndsAsync(change, "billing", UntilEveryReplicaKnows);
         await Database.ExecuteAsync($"insert into token_service.tokens_not_before values ('billing', {LongAgo})");
-        await EndsAsync(change, "billing", UntilHeard);
+        await EndsAsync(change, "billing", UntilEveryReplicaKnows);
     }
 
     [Test]
-    public async Task A_client_that_is_deleted_when_it_has_long_been_disabled_leaves_none_either()
+    public async Task Deleting_a_client_that_was_disabled_long_ago_ends_its_tokens_too()
     {
         await CreateAsync("gone");
         await Database.ExecuteAsync("select token_service.set_client_enabled('gone', false); delete from token_service.tokens_not_before");
-        await EndsAsync("select token_service.delete_client('gone')", "gone", UntilHeard);
+        await EndsAsync("select token_service.delete_client('gone')", "gone", UntilEveryReplicaKnows);
     }
 
     [Test]
-    public async Task When_all_clients_are_truncated_the_tokens_of_each_are_dead()
+    public async Task Truncating_the_clients_ends_the_tokens_of_each_client()
     {
         await CreateAsync("one");
         await CreateAsync("two");
@@ -100,17 +101,17 @@ public sealed class TokenFunctions : AdminFixture
             Is.SupersetOf(["billing", "one", "two"]));
     }
 
-    // A replica that could not reach the database went on for as long as it may.
+    // A replica that could not reach the database has issued tokens for longer than 10 seconds.
     [TestCase("enabled", "set_client_enabled('enabled', false)", "select token_service.set_client_enabled('enabled', true)")]
     [TestCase("anew", "set_client_enabled('anew', false), token_service.delete_client('anew')",
         "insert into token_service.client (id, name) values ('anew', 'x')")]
-    public async Task A_client_that_is_back_has_no_token_of_the_time_between(string id, string leave, string comeBack)
+    public async Task Enabling_or_making_a_client_again_ends_the_tokens_of_the_time_between(string id, string leave, string comeBack)
     {
         await CreateAsync(id);
         await Database.ExecuteAsync($"select token_service.{leave}; update token_service.tokens_not_before set not_before = {LongAgo}");
         await EndsAsync(comeBack, id, TimeSpan.Zero);
 
-        // Nor does one come back because the end were earlier then.
+        // An instant that is later already stays.
         await Database.ExecuteAsync($"update token_service.tokens_not_before set not_before = '2040-01-01Z'; {comeBack}");
         Assert.That(await EndsAsync(), Is.EqualTo([$"{id} | 2040-01-01 00:00:00"]));
     }
@@ -119,16 +120,16 @@ public sealed class TokenFunctions : AdminFixture
     [TestCase("update token_service.client set enabled = enabled")]
     [TestCase("insert into token_service.client (id, name, enabled) values ('made-disabled', 'x', false)")]
     [TestCase("update token_service.client set name = name where not enabled")]
-    public async Task Any_other_change_of_a_client_ends_nothing(string change)
+    public async Task Other_changes_of_a_client_end_no_token(string change)
     {
         await Database.ExecuteAsync(change);
         Assert.That(await EndsAsync(), Is.Empty);
     }
 
     [Test]
-    public async Task What_has_expired_an_hour_ago_or_a_day_and_an_hour_is_deleted()
+    public async Task Revoked_tokens_are_deleted_an_hour_after_they_expire_and_ended_clients_after_25_hours()
     {
-        // In one transaction with the deletion, whose now it is.
+        // The rows are made in the transaction that deletes, so that now() is the same for both.
         const string Stored =
             """
             insert into token_service.revoked_token (jti, client_id, expires_at) values
@@ -151,7 +152,7 @@ public sealed class TokenFunctions : AdminFixture
     [TestCase("-1")]
     [TestCase("0")]
     [TestCase("1001")]
-    public async Task So_many_are_not_deleted_at_once(string limit)
+    public async Task A_limit_outside_1_to_1000_is_refused(string limit)
     {
         await FillAsync(tokens: 2, clients: 2);
         await IsRefusedAsync(
@@ -160,7 +161,7 @@ public sealed class TokenFunctions : AdminFixture
     }
 
     [Test]
-    public async Task A_thousand_are_deleted_at_once()
+    public async Task The_function_deletes_up_to_a_thousand_rows_at_once()
     {
         await FillAsync(tokens: 1001, clients: 0);
         Assert.That(await DeleteAsync(1000), Is.EqualTo(1000));
@@ -169,12 +170,12 @@ public sealed class TokenFunctions : AdminFixture
 
     [TestCase("")]
     [TestCase(UnluckyPlan)]
-    public async Task No_more_are_deleted_at_once_than_were_asked_for_the_oldest_first(string plan)
+    public async Task The_function_deletes_at_most_the_limit_of_each_kind_with_the_oldest_first(string plan)
     {
         await FillAsync(tokens: 5, clients: 3);
         Assert.That(await DeleteAsync(2, plan), Is.EqualTo(2));
         Assert.That(await LeftAsync(), Is.EqualTo(["c3", "t3", "t4", "t5"]));
-        // The longer of the two decides whether there may be more.
+        // The function returns the larger of the two numbers, so that the caller knows whether there may be more.
         Assert.That(await DeleteAsync(2, plan), Is.EqualTo(2));
         Assert.That(await LeftAsync(), Is.EqualTo(["t5"]));
         Assert.That(await DeleteAsync(2, plan), Is.EqualTo(1));
@@ -182,7 +183,7 @@ public sealed class TokenFunctions : AdminFixture
     }
 
     [Test]
-    public async Task What_another_holds_is_left_to_it()
+    public async Task The_function_skips_rows_that_another_transaction_has_locked()
     {
         await FillAsync(tokens: 3, clients: 2);
         await using var connection = await Database.Source.OpenConnectionAsync();
@@ -194,7 +195,7 @@ public sealed class TokenFunctions : AdminFixture
             """, connection, transaction);
         await hold.ExecuteNonQueryAsync();
 
-        // Were it to wait for those, it would be refused. Far from what it takes.
+        // The deletion takes far less than 10 seconds. If it waited for the locked rows, this time-out would end it.
         Assert.That(await DeleteAsync(2, "set local lock_timeout = '10s';"), Is.EqualTo(2));
         Assert.That(await LeftAsync(), Is.EqualTo(["c1", "t1"]));
 
@@ -203,7 +204,7 @@ public sealed class TokenFunctions : AdminFixture
         Assert.That(await LeftAsync(), Is.Empty);
     }
 
-    // All of them long past, the lowest number first.
+    // Makes rows that expired long ago. The row with the lowest number is the oldest.
     private Task FillAsync(int tokens, int clients) => Database.ExecuteAsync(
         $"""
         insert into token_service.revoked_token (jti, client_id, expires_at)
@@ -227,11 +228,15 @@ public sealed class TokenFunctions : AdminFixture
         "select jti as id from token_service.revoked_token union all select client_id from token_service.tokens_not_before order by id");
 
     private Task<string[]> EndsAsync() => RowsAsync(
-        "select client_id, to_char(not_before at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') from token_service.tokens_not_before order by 1");
+        """
+        select client_id, to_char(not_before at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+        from token_service.tokens_not_before
+        order by 1
+        """);
 
     /// <summary>
-    /// After a change, which is then undone, the tokens of a client are dead up to the moment of the change and so much later. The
-    /// transaction began before.
+    /// Asserts that a change ends the tokens of a client up to the moment of the change plus <paramref name="later"/>, in a
+    /// transaction that began before. Undoes the change.
     /// </summary>
     private async Task EndsAsync(string change, string client, TimeSpan later)
     {

@@ -2,7 +2,7 @@ using Npgsql;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>A database on which the functions of administration are called, and what a refusal by one of them is.</summary>
+/// <summary>A database on which tests call the functions of administration, and the assertions on a refusal.</summary>
 public abstract class AdminFixture
 {
     protected const string Plaintext = "a plaintext secret, pasted by mistake";
@@ -17,10 +17,10 @@ public abstract class AdminFixture
         "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
         + "Never store a secret itself: if one was pasted here, treat it as leaked.";
 
-    /// <summary>RFC 6749 §3.3: what is no scope-token.</summary>
+    /// <summary>Values that are no scope-token (RFC 6749 §3.3).</summary>
     protected static string[] NotScopes { get; } = ["''", "'a b'", "'a\"b'", "'a\\b'", "'é'", "E'a\\n'", "repeat('a', 129)"];
 
-    /// <summary>Neither an absolute URI without a fragment (RFC 8707 §2) nor a plain name.</summary>
+    /// <summary>Values that are neither an absolute URI without a fragment (RFC 8707 §2) nor a plain name.</summary>
     protected static string[] NotResources { get; } =
     [
         "''", "'https:'", "':name'", "'1https://a'", "'https://a#b'", "'https://a b'", "'https://a/é'", "E'https://a\\n'",
@@ -30,7 +30,10 @@ public abstract class AdminFixture
 
     private protected Database Database { get; private set; } = null!;
 
-    /// <summary>With the client "billing", which holds "parcels:read" of https://api.example.com and has the secret "UsedUsedUsed".</summary>
+    /// <summary>
+    /// The database has the client "billing", which holds "parcels:read" of https://api.example.com and has the secret
+    /// "UsedUsedUsed".
+    /// </summary>
     [OneTimeSetUp]
     public async Task CreateDatabase()
     {
@@ -46,11 +49,11 @@ public abstract class AdminFixture
     [OneTimeTearDown]
     public async Task DropDatabase() => await Database.DisposeAsync();
 
-    /// <summary>JSON whose innermost value, 1, is so many levels deep.</summary>
+    /// <summary>JSON whose innermost value, 1, stands inside <paramref name="levels"/> objects or lists.</summary>
     protected static string Nested(string open, int levels, string close) =>
         string.Concat([.. Enumerable.Repeat(open, levels), "1", .. Enumerable.Repeat(close, levels)]);
 
-    /// <summary>A call with its arguments as SQL.</summary>
+    /// <summary>A call of a function, with its arguments as SQL.</summary>
     protected static string Call(string function, Dictionary<string, string> arguments) =>
         $"select token_service.{function}({string.Join(", ", arguments.Select(a => $"{a.Key} => {a.Value}"))})";
 
@@ -92,20 +95,20 @@ public abstract class AdminFixture
             Assert.That(refusal.MessageText, Is.EqualTo(message));
             Assert.That(refusal.Hint, Is.EqualTo(hint));
             Assert.That(refusal.SqlState, Is.EqualTo(state));
-            // The log of the server and the terminal of the admin keep all of these.
+            // The log of PostgreSQL and the terminal of the admin keep each of these texts.
             Assert.That(
                 string.Join('\n', refusal.MessageText, refusal.Detail, refusal.Hint, refusal.Where, refusal.InternalQuery),
                 Does.Not.Contain(Plaintext));
-            Assert.That(await ContentsAsync(), Is.EqualTo(before), "nothing changed");
+            Assert.That(await ContentsAsync(), Is.EqualTo(before), "the call changed no row");
         }
     }
 
-    /// <summary>A statement that may be repeated: again, it changes nothing, and the audit says nothing.</summary>
+    /// <summary>Asserts that a statement changes no row, which includes the audit log.</summary>
     protected async Task ChangesNothingAsync(string sql)
     {
         var before = await ContentsAsync();
         await Database.ExecuteAsync(sql);
-        Assert.That(await ContentsAsync(), Is.EqualTo(before), "nothing changed");
+        Assert.That(await ContentsAsync(), Is.EqualTo(before), "the call changed no row");
     }
 
     /// <summary>Runs a statement, and returns what psql would show as warnings with their hints.</summary>
@@ -119,7 +122,7 @@ public abstract class AdminFixture
         return [.. warnings];
     }
 
-    /// <summary>What a query returns, a line for each row, its columns separated by " | ", null as "-".</summary>
+    /// <summary>The rows that a query returns: one line for each, its columns separated by " | ", null as "-".</summary>
     protected async Task<string[]> RowsAsync(string sql)
     {
         await using var connection = await Database.Source.OpenConnectionAsync();
@@ -140,10 +143,11 @@ public abstract class AdminFixture
         return [.. rows];
     }
 
-    // All of the schema's tables, those to come included.
+    // The rows of every table of the schema, also of tables that are added later.
     private Task<string?> ContentsAsync() => Database.ReadAsync<string>(
         """
-        select string_agg(query_to_xml(format('select * from %s t order by t::text', oid::regclass), true, false, '')::text, '' order by oid)
+        select string_agg(
+            query_to_xml(format('select * from %s t order by t::text', oid::regclass), true, false, '')::text, '' order by oid)
         from pg_class
         where relnamespace = 'token_service'::regnamespace
           and relkind = 'r'

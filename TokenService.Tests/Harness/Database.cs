@@ -5,26 +5,27 @@ using TokenService.Secrets;
 
 namespace TokenService.Tests.Harness;
 
-/// <summary>A client a test made, with its secret.</summary>
+/// <summary>A client that a test made, with its secret.</summary>
 internal sealed record TestClient(string Id, string Secret);
 
-/// <summary>One fixture's own database: a clone of a migrated template, dropped at the end.</summary>
+/// <summary>The database of one fixture: a clone of a migrated template, dropped at the end.</summary>
 internal sealed class Database : IAsyncDisposable
 {
-    /// <summary>The cheapest digest the database takes: tests hash often, and are not about the cost.</summary>
+    /// <summary>The lowest cost that the database accepts, because tests hash often and most are not about the cost.</summary>
     public static readonly Argon2Cost Cheap = new(Argon2Cost.MinMemoryKiB, Argon2Cost.MinIterations);
 
-    // In the name of every database of this run, and the number of the lock it holds while it lives.
+    // The names of all databases of this run contain this number, and the run holds a lock of this number until it ends.
     private static readonly int RunId = Random.Shared.Next();
 
     private static readonly string Template = NewName();
 
     private static NpgsqlConnection? lifeline;
 
-    // PostgreSQL 15 and later log every page of a clone unless they are told to copy its files, as those before always do.
+    // PostgreSQL 15 and later write every page of a clone to the WAL, unless the strategy is to copy the files. Earlier
+    // versions always copy the files.
     private static string strategy = "";
 
-    // Null where it goes with its server.
+    // Null when the database ends together with its server.
     private readonly string? name;
 
     private Database(string name)
@@ -38,7 +39,7 @@ internal sealed class Database : IAsyncDisposable
 
     public string ConnectionString { get; }
 
-    /// <summary>As its owner.</summary>
+    /// <summary>Connects as the owner of the database.</summary>
     public NpgsqlDataSource Source { get; }
 
     public static async Task CreateTemplateAsync()
@@ -47,13 +48,13 @@ internal sealed class Database : IAsyncDisposable
         await lifeline.OpenAsync();
         strategy = lifeline.PostgreSqlVersion.Major >= 15 ? "strategy file_copy" : "";
         await lifeline.ExecuteAsync("select pg_advisory_lock(@RunId)", new { RunId });
-        await DropThoseOfDeadRunsAsync(lifeline);
+        await DropDatabasesOfDeadRunsAsync(lifeline);
 
         await ExecuteOnServerAsync($"create database {Template}");
         await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
         await new Migrator(source).MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
         await using var connection = await source.OpenConnectionAsync();
-        // So that a test may date the making and the use of things back. Nobody's change, so not in the audit log.
+        // Tests may then make clients and uses with earlier dates. The triggers are off so that the audit log stays empty.
         await connection.ExecuteAsync(
             """
             alter table token_service.policy disable trigger user;
@@ -71,13 +72,13 @@ internal sealed class Database : IAsyncDisposable
     /// <summary>A clone of the migrated template.</summary>
     public static Task<Database> CreateAsync() => CreateAsync($"template {Template}");
 
-    /// <summary>A database no migration has seen.</summary>
+    /// <summary>A database without the schema.</summary>
     public static Task<Database> CreateEmptyAsync() => CreateAsync("template template0");
 
-    /// <summary>The migrated database of a fixture's own server, for as long as that is there.</summary>
+    /// <summary>The migrated database on a fixture's own PostgreSQL. It ends together with that server.</summary>
     public static async Task<Database> CreateAsync(OwnPostgres postgres)
     {
-        // A pool would hold connections from before a stop.
+        // A pool would keep connections from before PostgreSQL was stopped.
         var database = new Database(postgres.ConnectionString, $"{postgres.ConnectionString};Pooling=false");
         await new Migrator(database.Source).MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
         return database;
@@ -102,7 +103,7 @@ internal sealed class Database : IAsyncDisposable
         return await connection.ExecuteScalarAsync<T>(sql, parameters);
     }
 
-    /// <summary>A client made through the function an admin uses, with a generated secret.</summary>
+    /// <summary>Makes a client with a generated secret, through the functions that an admin uses.</summary>
     public async Task<TestClient> CreateClientAsync(
         string id,
         string scopes = "invoices:read invoices:write",
@@ -122,7 +123,7 @@ internal sealed class Database : IAsyncDisposable
         return new TestClient(id, secret.Value);
     }
 
-    /// <summary>A client that speaks for resources: it may ask what tokens for them are worth.</summary>
+    /// <summary>Makes a client that may introspect the tokens for these resources.</summary>
     public async Task<TestClient> CreateApiAsync(string id, params string[] resources)
     {
         var api = await CreateClientAsync(id, "callers:read", "callers:read", "https://callers.example.com");
@@ -131,7 +132,7 @@ internal sealed class Database : IAsyncDisposable
         return api;
     }
 
-    /// <summary>One more secret for a client, under an id of its own where it is not a generated one.</summary>
+    /// <summary>Adds a secret to a client. A secret that is not a generated one gets a new id.</summary>
     public Task AddSecretAsync(string clientId, string secret)
     {
         var secretId = GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : ClientSecret.NewImportedId();
@@ -139,7 +140,10 @@ internal sealed class Database : IAsyncDisposable
             "select token_service.add_secret(@clientId, @secretId, @digest)", new { clientId, secretId, digest = Digest(secret) });
     }
 
-    /// <summary>How many wait for a lock on a table. Those of this database: in the other clones the table has the same number.</summary>
+    /// <summary>
+    /// How many sessions wait for a lock on a table of this database. The condition on the database is needed, because a
+    /// table has the same oid in every clone.
+    /// </summary>
     public Task<int> WaitersForAsync(string table) => ReadAsync<int>(
         """
         select count(*)
@@ -173,8 +177,8 @@ internal sealed class Database : IAsyncDisposable
         await connection.ExecuteAsync(sql);
     }
 
-    // A run that was killed leaves its databases on a server that outlives it. Nobody holds its lock any more.
-    private static async Task DropThoseOfDeadRunsAsync(NpgsqlConnection connection)
+    // A run that was killed leaves its databases on a server that outlives it. The lock of its number is then free.
+    private static async Task DropDatabasesOfDeadRunsAsync(NpgsqlConnection connection)
     {
         var dead = await connection.QueryAsync<string>(
             """

@@ -4,14 +4,14 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
 
-/// <summary>The schema's own last line of defence, behind the functions, and what it says of itself.</summary>
+/// <summary>The constraints, which refuse bad rows that do not come through the functions; and the comments of the schema.</summary>
 [TestFixture]
 public sealed class Constraints : AdminFixture
 {
-    // RFC 7518 §6: what a JWK must not show.
+    // RFC 7518 §6: the members of a JWK that hold private or symmetric key material.
     private static readonly string[] PrivateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-    // Beside what the functions check: the table as it is reached by a plain INSERT.
+    // Each row is written by a plain INSERT, which the checks of the functions do not see.
     private static IEnumerable<TestCaseData> RefusedRows() =>
     [
         .. Rows("migration (number, name, checksum)", ("migration_pkey", ["1, 'again', ''"])),
@@ -19,7 +19,8 @@ public sealed class Constraints : AdminFixture
         .. Rows("client (id, name)",
             ("client_pkey", ["'billing', 'again'"]),
             ("client_id_grammar",
-                ["'', 'x'", "'-a', 'x'", "'a b', 'x'", "'a:b', 'x'", "'é', 'x'", "E'a\\n', 'x'", "repeat('a', 129), 'x'", "'tsvc_BBBBBBBBBBBB', 'x'"]),
+                ["'', 'x'", "'-a', 'x'", "'a b', 'x'", "'a:b', 'x'", "'é', 'x'", "E'a\\n', 'x'", "repeat('a', 129), 'x'",
+                    "'tsvc_BBBBBBBBBBBB', 'x'"]),
             ("client_name_length", ["'a', ''", "'a', repeat('x', 201)"])),
         .. Rows("client (id, name, authentication_methods)",
             ("client_authentication_methods_known", ["'a', 'x', '{}'", "'a', 'x', '{none}'", "'a', 'x', '{client_secret_basic,NULL}'"])),
@@ -112,11 +113,15 @@ public sealed class Constraints : AdminFixture
             + "jwks_max_age_seconds, max_token_lifetime_seconds)",
             ("signing_key_pkey", ["'test', '', 'used', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_alg_known",
-                ["'test', '', 'a', 'none', '{}', now(), now(), now(), null, 300, 0", "'test', '', 'a', 'HS256', '{}', now(), now(), now(), null, 300, 0"]),
+                [
+                    "'test', '', 'a', 'none', '{}', now(), now(), now(), null, 300, 0",
+                    "'test', '', 'a', 'HS256', '{}', now(), now(), now(), null, 300, 0",
+                ]),
             ("signing_key_public_jwk_is_public",
                 [
                     "'test', '', 'a', 'ES256', '[]', now(), now(), now(), null, 300, 0",
-                    .. PrivateMembers.Select(member => $$"""'test', '', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), now(), null, 300, 0"""),
+                    .. PrivateMembers.Select(member =>
+                        $$"""'test', '', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), now(), null, 300, 0"""),
                 ]),
             ("signing_key_dates_in_order",
                 [
@@ -126,9 +131,15 @@ public sealed class Constraints : AdminFixture
                 ]),
             ("signing_key_can_sign", ["'test', null, 'a', 'ES256', '{}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_jwks_max_age_range",
-                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 0, 0", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 86401, 0"]),
+                [
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 0, 0",
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 86401, 0",
+                ]),
             ("signing_key_max_token_lifetime_range",
-                ["'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1", "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401"])),
+                [
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1",
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401",
+                ])),
     ];
 
     [OneTimeSetUp]
@@ -146,7 +157,7 @@ public sealed class Constraints : AdminFixture
         """);
 
     [TestCaseSource(nameof(RefusedRows))]
-    public void A_row_is_refused_by_a_constraint_that_says_why(string constraint, string insert) =>
+    public void A_row_is_refused_by_the_constraint_whose_name_says_why(string constraint, string insert) =>
         Assert.That(
             () => Database.ExecuteAsync(insert),
             Throws.InstanceOf<PostgresException>().With.Property(nameof(PostgresException.ConstraintName)).EqualTo(constraint));

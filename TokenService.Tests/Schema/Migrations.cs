@@ -7,7 +7,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
 
-/// <summary>How the schema comes to be what this build needs.</summary>
+/// <summary>The migrator brings a database to the schema that this build needs.</summary>
 [TestFixture]
 public sealed partial class Migrations
 {
@@ -20,7 +20,7 @@ public sealed partial class Migrations
     private static readonly string[] FileNames =
         [.. Schema.Migrations.Select(migration => migration.Name), .. Schema.Functions.Select(file => $"functions/{file.Name}")];
 
-    // As the last version before the squash recorded its migrations.
+    // The migrations as the last version before the squash recorded them.
     private const string OldVersion =
         """
         create schema token_service;
@@ -39,14 +39,20 @@ public sealed partial class Migrations
 
         insert into token_service.migration (number, name, checksum, applied_at) values
             (1, '0001_schema', '9db29faa35056289c4c15e2895edbc887898fbb58c69afcc73e7fbac6e9b0e17', '2026-11-30 12:00:15.035375+00'),
-            (2, '0002_admin_functions', '0ea60cf9937ed54a8ac33880d2a6c5a076978d310d9aff59f9fa555f9b07ece2', '2026-11-30 12:00:15.067443+00'),
-            (3, '0003_signing_key_functions', '0a69620baed758e02b712e541e9953a5b89d7ea012515bc54518a3fa87c9443f', '2026-11-30 12:00:15.070266+00'),
-            (4, '0004_policy_use_and_claims', '69f4dc3e424ae252e91159222e2f3bbec405b37e3929f912c8b4cf40b9566ff1', '2026-11-30 12:00:15.087576+00'),
+            (2, '0002_admin_functions', '0ea60cf9937ed54a8ac33880d2a6c5a076978d310d9aff59f9fa555f9b07ece2',
+                '2026-11-30 12:00:15.067443+00'),
+            (3, '0003_signing_key_functions', '0a69620baed758e02b712e541e9953a5b89d7ea012515bc54518a3fa87c9443f',
+                '2026-11-30 12:00:15.070266+00'),
+            (4, '0004_policy_use_and_claims', '69f4dc3e424ae252e91159222e2f3bbec405b37e3929f912c8b4cf40b9566ff1',
+                '2026-11-30 12:00:15.087576+00'),
             (5, '0005_audit_log', '7d3f7b93f476d2e4bdbb2f93356f17bd3bb703cc25bc49d69f80b64cfa541eb7', '2026-11-30 12:00:15.102637+00'),
-            (6, '0006_admin_functions', '871c938c079689a38a269e0d68655dd18c992869464425a6e7f1895b062b448f', '2026-11-30 12:00:15.115402+00'),
+            (6, '0006_admin_functions', '871c938c079689a38a269e0d68655dd18c992869464425a6e7f1895b062b448f',
+                '2026-11-30 12:00:15.115402+00'),
             (7, '0007_roles', 'bb45bcbc5925b9830e93194e187b4d127d4f8f558336b12b8c8665c07c9c5459', '2026-11-30 12:00:15.125881+00'),
-            (8, '0008_resource_servers_and_revocation', 'b84481e07dabbcf936a6f1453ebd78c2b806f52d997c979ecd98925a4ff40bea', '2026-11-30 12:00:15.138545+00'),
-            (9, '0009_admin_of_tokens', 'eea6359b0b5226784c0f7d774e58e38e2f1ecb53fac4f1c677e536ad2a606c31', '2026-11-30 12:00:15.153229+00');
+            (8, '0008_resource_servers_and_revocation', 'b84481e07dabbcf936a6f1453ebd78c2b806f52d997c979ecd98925a4ff40bea',
+                '2026-11-30 12:00:15.138545+00'),
+            (9, '0009_admin_of_tokens', 'eea6359b0b5226784c0f7d774e58e38e2f1ecb53fac4f1c677e536ad2a606c31',
+                '2026-11-30 12:00:15.153229+00');
         """;
 
     // Every trigger of the schema, with a number that changes when it is made again.
@@ -60,7 +66,7 @@ public sealed partial class Migrations
 
     private Database database = null!;
 
-    // Apart from those of the migrators: a pool clears a connection of its locks only when it is used again.
+    // A pool of its own: the pool of the migrators releases the locks of a connection only when it is used again.
     private NpgsqlDataSource observer = null!;
 
     [SetUp]
@@ -78,7 +84,7 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task An_empty_database_is_given_all_of_them_once()
+    public async Task An_empty_database_is_given_every_file_once()
     {
         var first = await MigrateAsync();
         var triggers = await database.ReadAsync<string>(Triggers);
@@ -90,13 +96,13 @@ public sealed partial class Migrations
             Assert.That(second.Applied, Is.Empty);
             Assert.That((first.NewerSchema, second.NewerSchema), Is.EqualTo(((int?)null, (int?)null)));
             Assert.That(await AppliedAsync(), Is.EqualTo(string.Join(' ', Schema.Migrations.Select(migration => migration.Name))));
-            // To make one takes a lock for which every request that writes would wait.
+            // Making a trigger takes a lock for which every request that writes would wait.
             Assert.That(await database.ReadAsync<string>(Triggers), Is.EqualTo(triggers), "no trigger is made again");
         }
     }
 
     [Test]
-    public void They_are_the_files_of_the_folder()
+    public void The_build_contains_the_files_of_the_folder()
     {
         using (Assert.EnterMultipleScope())
         {
@@ -111,9 +117,10 @@ public sealed partial class Migrations
                 .Select(file => (Path.GetFileName(file), File.ReadAllText(file)));
     }
 
-    // A function that is defined twice has two truths. This build's are all that a database has.
+    // When a function is defined twice, the order of the files decides which definition holds. The database has no other
+    // function.
     [Test]
-    public async Task Each_function_is_defined_in_one_file_once()
+    public async Task Each_function_is_defined_once_in_one_file()
     {
         await MigrateAsync();
         var defined = Schema.Functions.SelectMany(file => Definition().Matches(file.Sql)).Select(match => match.Groups[1].Value);
@@ -130,7 +137,10 @@ public sealed partial class Migrations
         var changed = new Migration(original.Number, original.Name, original.Sql + "-- a comment");
 
         Assert.That(
-            () => MigrateAsync(Schema with { Migrations = [changed, .. Schema.Migrations.Skip(1), Next("create table token_service.next ()")] }),
+            () => MigrateAsync(Schema with
+            {
+                Migrations = [changed, .. Schema.Migrations.Skip(1), Next("create table token_service.next ()")],
+            }),
             Throws.TypeOf<OperatorException>().With.Message.EqualTo(
                 $"Migration {original.Name} is not the one this database was given: its checksum then was {original.Checksum}, now it is "
                 + $"{changed.Checksum}. Restore the file, and put the change into a new migration."));
@@ -157,7 +167,7 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task Functions_are_applied_again_where_their_file_changed_and_only_then_reported()
+    public async Task A_changed_functions_file_is_applied_again_and_reported()
     {
         await MigrateAsync();
         var changed = WithFunction("newest_secret_id", "select 'changed'::text");
@@ -165,13 +175,13 @@ public sealed partial class Migrations
         Assert.That((await MigrateAsync(changed)).Applied, Is.EqualTo(["functions/secrets"]));
         Assert.That(await NewestSecretAsync(), Is.EqualTo("changed"));
         Assert.That((await MigrateAsync(changed)).Applied, Is.Empty);
-        Assert.That((await MigrateAsync()).Applied, Is.EqualTo(["functions/secrets"]), "a build without the change brings back what it had");
+        Assert.That((await MigrateAsync()).Applied, Is.EqualTo(["functions/secrets"]), "a build without the change restores its own");
         Assert.That(await NewestSecretAsync(), Is.Null);
     }
 
-    // By hand, as in an emergency.
+    // Somebody may replace a function by hand in an emergency.
     [Test]
-    public async Task A_function_that_somebody_replaced_is_this_build_s_again()
+    public async Task A_function_that_was_replaced_by_hand_is_restored()
     {
         await MigrateAsync();
         await database.ExecuteAsync(
@@ -189,7 +199,7 @@ public sealed partial class Migrations
     [TestCase(
         "drop trigger client_notify on token_service.client; create trigger client_notify after insert on token_service.client "
         + "for each row execute function token_service.notify_change('other')")]
-    public async Task A_trigger_that_somebody_took_away_or_changed_is_back(string change)
+    public async Task A_trigger_that_was_dropped_or_changed_by_hand_is_restored(string change)
     {
         await MigrateAsync();
         const string Definitions =
@@ -206,11 +216,12 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task A_functions_file_that_fails_leaves_nothing_of_any()
+    public async Task A_functions_file_that_fails_undoes_all_functions_files()
     {
         await MigrateAsync();
         var changed = WithFunction("newest_secret_id", "select 'changed'::text");
-        var failing = new FunctionsFile("zz_failing", "create function token_service.failing() returns int language sql as 'select 1'; select 1 / 0");
+        var failing = new FunctionsFile(
+            "zz_failing", "create function token_service.failing() returns int language sql as 'select 1'; select 1 / 0");
 
         Assert.That(
             () => MigrateAsync(changed with { Functions = [.. changed.Functions, failing] }),
@@ -220,12 +231,12 @@ public sealed partial class Migrations
         {
             Assert.That(await NewestSecretAsync(), Is.Null);
             Assert.That(await database.ReadAsync<bool>("select to_regproc('token_service.failing') is null"), Is.True);
-            Assert.That((await MigrateAsync()).Applied, Is.Empty, "none of it is recorded");
+            Assert.That((await MigrateAsync()).Applied, Is.Empty, "the changed file was not recorded");
             Assert.That(await LocksAsync("granted"), Is.Zero);
         }
     }
 
-    // A right that somebody revoked, one that somebody gave, and all of them, as after a restore of a dump without rights.
+    // A right that was revoked; a right that was granted; all rights revoked, as after a restore of a dump without rights.
     [TestCase("revoke select on token_service.client_secret from token_service_app")]
     [TestCase("revoke update (signs_until) on token_service.signing_key from token_service_app")]
     [TestCase("revoke execute on function token_service.secret_ends_at from token_service_app")]
@@ -237,7 +248,7 @@ public sealed partial class Migrations
         + "revoke all on all functions in schema token_service from token_service_admin, token_service_app; "
         + "revoke all on schema token_service from token_service_admin, token_service_app")]
     [TestCase("alter function token_service.add_secret security invoker")]
-    public async Task Rights_are_made_sure_of(string change)
+    public async Task Rights_that_were_changed_by_hand_are_restored(string change)
     {
         await MigrateAsync();
         var before = await RightsAsync();
@@ -263,11 +274,15 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task A_newer_database_s_functions_and_rights_are_left_alone()
+    public async Task Functions_and_rights_of_a_newer_database_are_left_alone()
     {
         var newer = WithFunction("newest_secret_id", "select 'newer'::text") with
         {
-            Migrations = [.. Schema.Migrations, Next("create table token_service.newer (); grant select on token_service.newer to token_service_app")],
+            Migrations =
+            [
+                .. Schema.Migrations,
+                Next("create table token_service.newer (); grant select on token_service.newer to token_service_app"),
+            ],
         };
         await MigrateAsync(newer);
         await database.ExecuteAsync("grant select on token_service.newer to token_service_app");
@@ -281,7 +296,7 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task A_database_of_before_the_first_release_is_refused_and_left_as_it_is()
+    public async Task A_database_from_before_the_first_release_is_refused_and_not_changed()
     {
         await database.ExecuteAsync(OldVersion);
         var message =
@@ -295,24 +310,29 @@ public sealed partial class Migrations
         {
             Assert.That((tool.ExitCode, tool.Output, tool.Error.TrimEnd()), Is.EqualTo((1, "", message)));
             Assert.That(
-                await database.ReadAsync<string>("select string_agg(relname, ' ' order by relname) from pg_class where relnamespace = 'token_service'::regnamespace"),
+                await database.ReadAsync<string>(
+                    """
+                    select string_agg(relname, ' ' order by relname)
+                    from pg_class
+                    where relnamespace = 'token_service'::regnamespace
+                    """),
                 Is.EqualTo("migration migration_pkey"));
             Assert.That(await LocksAsync("granted"), Is.Zero);
         }
     }
 
-    // The squash itself has no more files, and the first of them is enough to know an old one by.
+    // The first migration alone is enough to recognise a database from before the squash.
     [Test]
-    public async Task So_is_one_that_had_seen_only_the_first_of_its_migrations()
+    public async Task A_database_with_only_the_first_migration_from_before_the_first_release_is_refused()
     {
         await database.ExecuteAsync(OldVersion + "delete from token_service.migration where number > 1");
         Assert.That(() => MigrateAsync(), Throws.TypeOf<OperatorException>().With.Message.EndsWith(NothingUpgrades));
     }
 
     [Test, CancelAfter(30_000)]
-    public async Task Of_two_migrators_one_waits_and_finds_the_work_done(CancellationToken ct)
+    public async Task The_second_of_two_migrators_waits_and_applies_nothing(CancellationToken ct)
     {
-        // The first is held up in the middle of a migration, until the second is seen to wait for it.
+        // The first migrator is held up in the middle of a migration, until the second one waits for it.
         const string Gate = "7";
         var slow = Schema with
         {
@@ -340,7 +360,7 @@ public sealed partial class Migrations
                 $"The database has migrations up to 0, this build needs {Count}. Run: TokenService migrate"));
 
     [Test]
-    public async Task The_server_does_not_start_before_all_are_applied()
+    public async Task The_server_does_not_start_before_every_migration_is_applied()
     {
         await MigrateAsync();
         await database.ExecuteAsync("delete from token_service.migration where number = @Count", new { Count });
@@ -352,7 +372,7 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task The_server_does_not_start_where_its_user_may_not_read_the_schema()
+    public async Task The_server_does_not_start_when_its_user_may_not_use_the_schema()
     {
         await MigrateAsync();
         await database.ExecuteAsync("revoke usage on schema token_service from token_service_app");
@@ -376,7 +396,7 @@ public sealed partial class Migrations
 
     private static Migration Next(string sql) => new(Count + 1, "9999_next", sql);
 
-    // This build's, but for the body of one SQL function in the file "secrets".
+    // The schema of this build, with another body for one SQL function in the file "secrets".
     private static DatabaseSchema WithFunction(string name, string body) => Schema with
     {
         Functions =
@@ -397,7 +417,7 @@ public sealed partial class Migrations
 
     private Task<string?> NewestSecretAsync() => database.ReadAsync<string>("select token_service.newest_secret_id('nobody')");
 
-    // Whatever anybody but the owner may do, and whose rights a function has.
+    // The rights of every role on every object, and whether a function runs with the rights of its owner.
     private Task<string?> RightsAsync() => database.ReadAsync<string>(
         """
         select string_agg(format('%s %s', name, rights), e'\n' order by name)
@@ -407,12 +427,15 @@ public sealed partial class Migrations
             select relname, (select string_agg(acl::text, ' ' order by acl::text) from unnest(relacl) acl)
             from pg_class where relnamespace = 'token_service'::regnamespace
             union all
-            select attrelid::regclass::text || '.' || attname, (select string_agg(acl::text, ' ' order by acl::text) from unnest(attacl) acl)
-            from pg_attribute where attacl is not null and attrelid in (select oid from pg_class where relnamespace = 'token_service'::regnamespace)
+            select attrelid::regclass::text || '.' || attname,
+                   (select string_agg(acl::text, ' ' order by acl::text) from unnest(attacl) acl)
+            from pg_attribute
+            where attacl is not null
+              and attrelid in (select oid from pg_class where relnamespace = 'token_service'::regnamespace)
             union all
             select proname, format('%s %s', prosecdef, (select string_agg(acl::text, ' ' order by acl::text) from unnest(proacl) acl))
             from pg_proc where pronamespace = 'token_service'::regnamespace
-        ) all_of_it
+        ) every_right
         """);
 
     private Task<string?> AppliedAsync() =>

@@ -5,7 +5,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Schema;
 
 /// <summary>
-/// Who may do what. The matrices are the decision: a table, a column or a function that is new fails them until somebody has decided.
+/// The rights of the two roles, as matrices. A new table, column or function fails them until somebody has decided who may
+/// use it.
 /// </summary>
 [TestFixture]
 public sealed class Roles : AdminFixture
@@ -13,13 +14,14 @@ public sealed class Roles : AdminFixture
     private const string App = "token_service_app";
     private const string Admin = "token_service_admin";
 
-    private const string Key = "kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds";
+    private const string Key =
+        "kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds";
 
     private Login app = null!;
     private Login admin = null!;
     private Login stranger = null!;
 
-    // Real logins that are members of the group roles.
+    // The statements run as users who are members of the roles.
     private static IEnumerable<TestCaseData> Forbidden() =>
     [
         .. To(App,
@@ -123,7 +125,8 @@ public sealed class Roles : AdminFixture
         .. To(App,
             "select digest from client_secret",
             "select sealed_private_key from signing_key",
-            "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, revoked_token, tokens_not_before",
+            "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, "
+                + "revoked_token, tokens_not_before",
             "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()) on conflict (jti) do nothing",
             "select delete_expired(100)",
             "select secret_ends_at(created_at, expires_at) from client_secret",
@@ -136,12 +139,14 @@ public sealed class Roles : AdminFixture
         .. To(Admin,
             "select id, client_id, label, not_before, expires_at, revoked_at, created_at from client_secret",
             "select kid, withdrawn_at from signing_key",
-            "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, audit_log, resource_server, revoked_token, tokens_not_before",
+            "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, audit_log, "
+                + "resource_server, revoked_token, tokens_not_before",
             "select create_resource('https://api.example.com', p_max_token_lifetime => '5 minutes')",
             "select register_resource_server('billing', 'https://api.example.com'), "
                 + "unregister_resource_server('billing', 'https://api.example.com')",
             "select revoke_client_tokens('billing'), set_client_enabled('billing', false), delete_client('billing')",
-            $"select create_client('made', 'Made', 'https://api.example.com', array['parcels:read']), add_secret('made', 'MadeByAdmin1', {Digest})",
+            "select create_client('made', 'Made', 'https://api.example.com', array['parcels:read']), "
+                + $"add_secret('made', 'MadeByAdmin1', {Digest})",
             $"select rotate_secret('billing', 'MadeByAdmin2', {Digest})",
             "select set_policy(p_max_overlap => '10 days')",
             "select * from secrets_report(), clients_report(), access_report(), audit_findings()",
@@ -237,7 +242,7 @@ public sealed class Roles : AdminFixture
             ]));
 
     [Test]
-    public async Task Each_function_is_for_these() =>
+    public async Task Each_role_may_execute_these_functions() =>
         Assert.That(
             await RowsAsync(
                 $"""
@@ -317,7 +322,7 @@ public sealed class Roles : AdminFixture
             ]));
 
     [Test]
-    public async Task Nobody_else_has_any() =>
+    public async Task A_user_without_a_role_has_no_right() =>
         Assert.That(
             await RowsAsync(
                 $"""
@@ -347,9 +352,9 @@ public sealed class Roles : AdminFixture
                 $"{App} | False | False | False | False | False | False | False",
             ]));
 
-    // Every function, since one without the owner's rights may be called from one that has them.
+    // This holds for every function: one that runs with the owner's rights may call one that does not.
     [Test]
-    public async Task Every_function_looks_first_where_nobody_else_can_put_anything_and_last_where_everybody_can() =>
+    public async Task Every_function_searches_pg_catalog_first_and_pg_temp_last() =>
         Assert.That(
             await RowsAsync(
                 """
@@ -357,23 +362,24 @@ public sealed class Roles : AdminFixture
                 from pg_proc
                 where pronamespace = 'token_service'::regnamespace
                   and array['search_path=pg_catalog, token_service, pg_temp'] <@ proconfig is not true
-                  -- What uses no table needs no path that could lead to one.
+                  -- A function that uses no table needs only pg_catalog.
                   and (array['search_path=pg_catalog'] <@ proconfig is not true or prosecdef)
                 """),
             Is.Empty);
 
     [TestCaseSource(nameof(Forbidden))]
-    public void What_is_not_theirs_is_refused(string role, string sql) =>
+    public void A_statement_outside_the_rights_of_a_role_is_refused(string role, string sql) =>
         Assert.That(
             () => TryAsync(role, sql),
             Throws.TypeOf<PostgresException>()
                 .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.InsufficientPrivilege));
 
     [TestCaseSource(nameof(Allowed))]
-    public void What_is_theirs_is_not(string role, string sql) => Assert.That(() => TryAsync(role, sql), Throws.Nothing);
+    public void A_statement_within_the_rights_of_a_role_succeeds(string role, string sql) =>
+        Assert.That(() => TryAsync(role, sql), Throws.Nothing);
 
     [Test]
-    public async Task A_function_is_not_deceived_by_what_its_caller_puts_in_the_way()
+    public async Task A_function_ignores_the_temporary_tables_and_functions_of_its_caller()
     {
         await using var connection = await admin.Source.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
@@ -422,7 +428,7 @@ public sealed class Roles : AdminFixture
     }
 
     [Test]
-    public async Task A_migrator_who_may_not_create_the_roles_is_told_who_may()
+    public async Task The_migrator_without_the_right_to_create_roles_says_what_to_run()
     {
         var (roles, names) = CreationOfRoles();
         var refusal = await Assert.ThrowsAsync<PostgresException>(() => stranger.ExecuteAsync(roles));
@@ -435,7 +441,7 @@ public sealed class Roles : AdminFixture
     }
 
     [Test]
-    public async Task Where_the_roles_are_there_the_migrator_needs_no_leave_to_create_them()
+    public async Task The_migrator_needs_no_right_to_create_roles_that_exist()
     {
         var (roles, names) = CreationOfRoles();
         try
@@ -451,7 +457,7 @@ public sealed class Roles : AdminFixture
 
     [TestCase(true)]
     [TestCase(false)]
-    public async Task Two_databases_of_a_cluster_may_be_migrated_at_once(bool firstSucceeds)
+    public async Task Two_databases_of_a_cluster_may_be_migrated_at_the_same_time(bool firstSucceeds)
     {
         var (roles, names) = CreationOfRoles();
         try
@@ -473,7 +479,8 @@ public sealed class Roles : AdminFixture
 
             await second;
             Assert.That(
-                await Database.ReadAsync<int>($"select count(*) from pg_roles where rolname in ('{names[0]}', '{names[1]}')"), Is.EqualTo(2));
+                await Database.ReadAsync<int>($"select count(*) from pg_roles where rolname in ('{names[0]}', '{names[1]}')"),
+                Is.EqualTo(2));
         }
         finally
         {
@@ -481,7 +488,7 @@ public sealed class Roles : AdminFixture
         }
     }
 
-    // How the file makes the roles, with names of the test's own: the real ones are there for every test.
+    // The statement with which roles.sql makes the roles, with other names: the real roles exist for every test.
     private static (string Sql, string[] Names) CreationOfRoles()
     {
         var file = DatabaseSchema.OfThisBuild.Functions.Single(found => found.Name == "roles").Sql;
@@ -490,7 +497,7 @@ public sealed class Roles : AdminFixture
         return (sql.Replace("token_service", prefix, StringComparison.Ordinal), [$"{prefix}_admin", $"{prefix}_app"]);
     }
 
-    // Whatever it does is undone.
+    // Undoes the changes of the statement afterwards.
     private async Task TryAsync(string role, string sql)
     {
         var login = role switch { App => app, Admin => admin, _ => stranger };

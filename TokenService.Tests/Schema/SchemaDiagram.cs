@@ -3,12 +3,12 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
 
-/// <summary>The drawing in <c>migrations/README.md</c>, which must not go stale.</summary>
+/// <summary>The diagram in <c>migrations/README.md</c> is the one that the script prints.</summary>
 [TestFixture]
 public sealed partial class SchemaDiagram
 {
     [Test]
-    public async Task The_drawing_in_the_readme_is_the_schema_s()
+    public async Task The_diagram_in_the_readme_shows_the_schema()
     {
         await using var database = await Database.CreateAsync();
         var psql = await Psql.ScriptAsync(database, "schema-diagram.sql", [], "-qAt");

@@ -10,7 +10,7 @@ namespace TokenService.Tests.Tokens;
 [TestFixture]
 public sealed class ExtraClaims : ServerFixture
 {
-    private static readonly string[] Ours = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"];
+    private static readonly string[] ServerClaims = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"];
 
     private int number;
 
@@ -20,21 +20,23 @@ public sealed class ExtraClaims : ServerFixture
     [TestCase("""{"list": [1, "two", [3]], "object": {"a": {"b": []}}, "none": [], "empty": {}}""")]
     [TestCase("""{"Sub": "not ours", "text": "grün \" \\ \n </script> 😀", "": "no name"}""")]
     [TestCase("{}")]
-    public async Task Are_in_its_tokens_as_they_are_in_the_database(string claims)
+    public async Task Extra_claims_are_in_the_tokens_as_they_are_in_the_database(string claims)
     {
         var payload = await PayloadAsync(await CreateAsync(claims));
 
-        var extra = payload.EnumerateObject().Where(claim => !Ours.Contains(claim.Name)).ToDictionary(claim => claim.Name, claim => claim.Value);
+        var extra = payload.EnumerateObject()
+            .Where(claim => !ServerClaims.Contains(claim.Name))
+            .ToDictionary(claim => claim.Name, claim => claim.Value);
         var expected = JsonElement.Parse(claims).EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value);
         Assert.That(extra.Keys, Is.EquivalentTo(expected.Keys));
         foreach (var (name, value) in expected)
             Assert.That(JsonElement.DeepEquals(extra[name], value), Is.True, $"{name} is {extra[name]}");
     }
 
-    // As deep as they may be.
+    // 16 levels are the most that the database accepts.
     [TestCase("{\"a\":", "}")]
     [TestCase("[", "]")]
-    public async Task May_be_nested_16_deep_and_the_token_is_read_again(string open, string close)
+    public async Task Extra_claims_may_be_nested_16_levels_deep_and_introspection_reads_the_token(string open, string close)
     {
         var deep = $$"""{"deep":{{string.Concat(Enumerable.Repeat(open, 15))}}1{{string.Concat(Enumerable.Repeat(close, 15))}}}""";
         var client = await Database.CreateClientAsync($"client-{++number}");
@@ -48,9 +50,9 @@ public sealed class ExtraClaims : ServerFixture
         (await TokenRequestBuilder.Introspect(api, token.EncodedToken).SendAsync(Server)).IsActive(token.EncodedToken);
     }
 
-    // Not even where the constraint that keeps them out is gone, as after a restore gone wrong.
+    // The server enforces this even if the constraint is missing, for example after a restore that went wrong.
     [Test]
-    public async Task Never_take_the_place_of_one_of_ours()
+    public async Task Extra_claims_never_replace_a_claim_that_the_server_sets()
     {
         var expected = await PayloadAsync(Client);
         await Database.ExecuteAsync("alter table token_service.client drop constraint client_extra_claims_not_reserved");
@@ -61,7 +63,7 @@ public sealed class ExtraClaims : ServerFixture
             """);
         var payload = await PayloadAsync(client);
 
-        Assert.That(payload.EnumerateObject().Select(claim => claim.Name), Is.EquivalentTo(Ours));
+        Assert.That(payload.EnumerateObject().Select(claim => claim.Name), Is.EquivalentTo(ServerClaims));
         using (Assert.EnterMultipleScope())
         {
             foreach (var name in new[] { "iss", "aud", "exp", "iat", "scope" })
@@ -72,12 +74,12 @@ public sealed class ExtraClaims : ServerFixture
         }
     }
 
-    // The database takes 1024 bytes of them, of which each of these becomes six.
+    // The database accepts 1024 bytes of extra claims. In the token, each of the characters used here takes six bytes.
     [Test, Rfc(7662, "2.2"), Rfc(7009, "2.1")]
-    public async Task Make_no_token_so_long_that_we_do_not_know_it_for_ours()
+    public async Task Extra_claims_make_no_token_too_long_for_introspection_and_revocation()
     {
         var resource = "https://long.example.com/".PadRight(256, 'x');
-        // 15 scopes of 128 characters, one of 113, and the spaces between them: 2048, as many as there may be.
+        // 15 scopes of 128 characters, one of 113, and the spaces between them make 2048 characters, the most allowed.
         var scope = string.Join(' ', [.. Enumerable.Range('A', 15).Select(c => new string((char)c, 128)), new string('Z', 113)]);
         var client = await Database.CreateClientAsync(new string('x', 128), scope, scope, resource);
         var api = await Database.CreateApiAsync("api-of-long", resource);
@@ -95,11 +97,11 @@ public sealed class ExtraClaims : ServerFixture
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
     }
 
-    // Whatever a token comes to have, it cannot be forgotten there.
+    // The names come from a real token, so this test fails when tokens get a claim that is not reserved.
     [Test]
-    public async Task Are_refused_by_the_database_where_they_have_the_name_of_one_that_a_token_has()
+    public async Task The_database_refuses_extra_claims_with_the_name_of_a_claim_that_the_server_sets()
     {
-        // Of its own, since the test above takes the constraint away.
+        // This test has its own database, because another test drops the constraint.
         await using var database = await Database.CreateAsync();
         await database.CreateClientAsync("billing");
         foreach (var claim in (await PayloadAsync(Client)).EnumerateObject())

@@ -6,13 +6,13 @@ using TokenService.Tokens;
 
 namespace TokenService.Tests.Tokens;
 
-/// <summary>What a client is entitled to is worked out once for each scope it asks for, as long as nothing about it changes.</summary>
+/// <summary>A grant is computed once for each scope that a client asks for, as long as the client does not change.</summary>
 [TestFixture]
 public sealed class ScopeGrants
 {
     private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null);
 
-    private const int Kept = 32;
+    private const int MaxGrants = 32;
     private const int MaxClients = 16;
 
     private readonly ScopeGrantCache scopeGrants = new(Options.Create(new ClientCacheOptions { MaxClients = MaxClients }));
@@ -20,7 +20,7 @@ public sealed class ScopeGrants
     [TestCase(null)]
     [TestCase("read")]
     [TestCase("write read")]
-    public void The_same_scope_is_the_same_grant(string? scope)
+    public void The_same_scope_gets_the_cached_grant(string? scope)
     {
         var client = NewClient();
         var first = Granted(client, scope);
@@ -28,7 +28,7 @@ public sealed class ScopeGrants
     }
 
     [Test]
-    public void Another_scope_is_another()
+    public void Another_scope_gets_another_grant()
     {
         var client = NewClient();
         using (Assert.EnterMultipleScope())
@@ -39,9 +39,9 @@ public sealed class ScopeGrants
         }
     }
 
-    // A client read anew is another object, even where it says the same.
+    // A client that is read again is another object, even if its properties are the same.
     [Test]
-    public void A_client_that_changed_is_entitled_to_what_it_has_now()
+    public void A_client_that_changed_is_entitled_to_the_scopes_it_has_now()
     {
         var before = NewClient();
         Granted(before, "write");
@@ -50,15 +50,15 @@ public sealed class ScopeGrants
         var after = before with { Scopes = [.. before.Scopes.Where(scope => scope.Name != "write")] };
         Assert.That(scopeGrants.Decide(after, new TokenRequest("write", Resource: null)).TryGet(out _, out var error), Is.False);
         Assert.That(error?.Code, Is.EqualTo("invalid_scope"));
-        Assert.That(Granted(before with { Scopes = [new("write", Api with { Id = "https://other.example.com" }, false)] }, "write").Resource.Id,
-            Is.EqualTo("https://other.example.com"));
+        var elsewhere = before with { Scopes = [new("write", Api with { Id = "https://other.example.com" }, false)] };
+        Assert.That(Granted(elsewhere, "write").Resource.Id, Is.EqualTo("https://other.example.com"));
     }
 
     [TestCase("unheld")]
     [TestCase("read unheld")]
     [TestCase("read \"")]
     [TestCase("")]
-    public void A_refusal_is_worked_out_each_time_also_after_a_grant(string scope)
+    public void A_refusal_is_computed_each_time_even_after_a_grant(string scope)
     {
         var client = NewClient();
         Granted(client, "read");
@@ -66,22 +66,22 @@ public sealed class ScopeGrants
         Assert.That(Refused(client, scope), Is.EqualTo(first).And.Not.SameAs(first));
     }
 
-    // In how many ways a client can ask for the same must not matter.
+    // A client can ask for the same scopes in many ways, so the number of cached grants has an upper bound.
     [Test]
-    public void Only_so_many_are_kept_and_all_are_granted()
+    public void The_cache_keeps_32_grants_of_a_client_and_every_scope_is_granted()
     {
         var client = NewClient() with
         {
-            Scopes = [.. Enumerable.Range(0, 3 * Kept).Select(i => new HeldScope($"scope-{i}", Api, true))],
+            Scopes = [.. Enumerable.Range(0, 3 * MaxGrants).Select(i => new HeldScope($"scope-{i}", Api, true))],
         };
         var first = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
         var again = client.Scopes.Select(scope => Granted(client, scope.Name)).ToList();
         Assert.That(again.Select(grant => grant.Scope.ToString()), Is.EqualTo(client.Scopes.Select(scope => scope.Name)));
-        Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.EqualTo(Kept));
+        Assert.That(first.Zip(again).Count(pair => ReferenceEquals(pair.First, pair.Second)), Is.EqualTo(MaxGrants));
     }
 
     [Test]
-    public void Clients_that_are_too_many_to_be_kept_are_granted_all_the_same()
+    public void Clients_beyond_the_size_of_the_cache_are_granted_their_scopes()
     {
         List<Client> clients = [.. Enumerable.Range(0, 3 * MaxClients).Select(i => NewClient() with { Id = $"client-{i}" })];
         var first = clients.Select(client => Granted(client, "read")).ToList();

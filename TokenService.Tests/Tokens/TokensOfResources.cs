@@ -4,7 +4,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Tokens;
 
-/// <summary>What a resource has to say of the tokens for it: how long they live at most, and what they are signed with.</summary>
+/// <summary>A resource decides how long tokens for it live at most, and which algorithm signs them.</summary>
 [TestFixture, Rfc(8707, "2d")]
 public sealed class TokensOfResources : ServerFixture
 {
@@ -19,24 +19,25 @@ public sealed class TokensOfResources : ServerFixture
     [TestCase(null, 60, 60)]
     [TestCase(null, 599, 599)]
     [TestCase(null, 600, 600)]
-    [TestCase(null, 3600, 600, Description = "An upper bound is not a wish.")]
+    [TestCase(null, 3600, 600, Description = "An upper bound does not lengthen a lifetime.")]
     [TestCase(1800, null, 1800)]
     [TestCase(1800, 300, 300)]
     [TestCase(120, 300, 120)]
     [TestCase(86400, 86400, 86400)]
-    public async Task A_token_lives_as_long_as_its_client_has_it_and_its_resource_lets_it(int? ofClient, int? most, int expected)
+    public async Task A_token_lives_as_long_as_its_client_and_its_resource_allow(int? lifetime, int? maxLifetime, int expected)
     {
         var resource = $"https://{++number}.example.com";
         var client = await Database.CreateClientAsync($"client-{number}", $"read-{number}", $"read-{number}", resource);
-        await Database.ExecuteAsync("update token_service.client set token_lifetime_seconds = @ofClient where id = @Id", new { client.Id, ofClient });
-        await Database.ExecuteAsync(Limit, new { resource, seconds = most });
+        await Database.ExecuteAsync(
+            "update token_service.client set token_lifetime_seconds = @lifetime where id = @Id", new { client.Id, lifetime });
+        await Database.ExecuteAsync(Limit, new { resource, seconds = maxLifetime });
 
         foreach (var request in new[] { TokenRequestBuilder.For(client), TokenRequestBuilder.For(client).With("resource", resource) })
             LivesFor(expected, await request.SendAsync(Server), $"read-{number}");
     }
 
     [Test]
-    public async Task It_is_the_resource_of_the_token_that_counts_and_a_change_is_obeyed()
+    public async Task The_limit_of_the_requested_resource_counts_and_a_change_is_obeyed()
     {
         await Database.CreateClientAsync("ledger", "ledger:read", "ledger:read", Ledger);
         await Database.ExecuteAsync("select token_service.grant_scope('billing', 'ledger:read')");
@@ -57,7 +58,7 @@ public sealed class TokensOfResources : ServerFixture
     }
 
     [Test, Rfc(9068, "2.1b")]
-    public async Task It_is_signed_with_what_its_resource_asks_for()
+    public async Task A_token_is_signed_with_the_algorithm_of_its_resource()
     {
         await using var database = await Database.CreateAsync();
         var client = await database.CreateClientAsync("billing");
@@ -70,7 +71,7 @@ public sealed class TokensOfResources : ServerFixture
         await using var server = await TestServer.StartAsync(database);
         var rotation = server.Services.GetRequiredService<KeyRotation>();
         await rotation.StepAsync(CancellationToken.None);
-        // Once every verifier knows its key.
+        // The key signs once every verifier knows it.
         server.Clock.Advance(server.Services.GetRequiredService<SigningKeys>().Ring.Keys
             .First(key => key.Algorithm == "ES384").SignsFrom - server.Clock.GetUtcNow());
         await rotation.StepAsync(CancellationToken.None);

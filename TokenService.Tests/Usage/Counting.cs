@@ -5,14 +5,14 @@ using TokenService.Usage;
 
 namespace TokenService.Tests.Usage;
 
-/// <summary>Counting goes on while the counts are read and taken off, and loses none.</summary>
+/// <summary>The counters lose no use, even while their counts are read and subtracted.</summary>
 [TestFixture]
 public sealed class Counting
 {
     private static readonly CredentialId First = CredentialId.OfSecret("first");
 
     [Test]
-    public void The_first_use_is_not_after_the_last_though_the_clock_is_set_back()
+    public void The_first_use_is_not_after_the_last_when_the_clock_is_set_back()
     {
         var clock = new FakeClock();
         var counters = new UsageCounters(clock);
@@ -60,14 +60,18 @@ public sealed class Counting
             foreach (var count in usage.Credentials)
                 sum[count.Key.Id] = sum.GetValueOrDefault(count.Key.Id) + count.Count;
             foreach (var count in usage.Scopes)
-                sum[$"{count.Key.ClientId} {count.Key.Scope}"] = sum.GetValueOrDefault($"{count.Key.ClientId} {count.Key.Scope}") + count.Count;
+            {
+                var scope = $"{count.Key.ClientId} {count.Key.Scope}";
+                sum[scope] = sum.GetValueOrDefault(scope) + count.Count;
+            }
+
             counters.Written(usage);
         }
     }
 
     // A credential of another kind may have the same id, and a scope of another resource the same name.
     [Test]
-    public void Each_kind_and_each_resource_is_counted_for_itself()
+    public void Each_kind_of_credential_and_each_resource_is_counted_separately()
     {
         var counters = new UsageCounters(new FakeClock());
         counters.CredentialUsed(First, IPAddress.Loopback);
@@ -77,16 +81,18 @@ public sealed class Counting
 
         var usage = counters.Read();
         Assert.That(
-            usage.Credentials.Select(count => (count.Key.Kind, count.Key.Id, count.Count)), Is.EquivalentTo([("secret", "first", 1L), ("key", "first", 1L)]));
+            usage.Credentials.Select(count => (count.Key.Kind, count.Key.Id, count.Count)),
+            Is.EquivalentTo([("secret", "first", 1L), ("key", "first", 1L)]));
         Assert.That(
             usage.Scopes.Select(count => (count.Key, count.Count)),
             Is.EquivalentTo([
-                (new ScopeKey("billing", "https://api.example.com", "read"), 1L), (new ScopeKey("billing", "https://ledger.example.com", "read"), 1L),
+                (new ScopeKey("billing", "https://api.example.com", "read"), 1L),
+                (new ScopeKey("billing", "https://ledger.example.com", "read"), 1L),
             ]));
     }
 
     [Test]
-    public void What_was_not_written_is_still_there()
+    public void Counts_that_were_not_written_are_kept()
     {
         var counters = new UsageCounters(new FakeClock());
         counters.CredentialUsed(First, IPAddress.Loopback);

@@ -2,7 +2,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Usage;
 
-/// <summary>A database that was upgraded a moment ago does not know who was idle before: nothing is called idle for that.</summary>
+/// <summary>A database has no counts from before counting began, so the reports call nothing idle for that time.</summary>
 [TestFixture]
 public sealed class CountingSince
 {
@@ -28,11 +28,12 @@ public sealed class CountingSince
 
     [TestCase("29 days", 0)]
     [TestCase("31 days", 1)]
-    public async Task Secrets_are_idle_only_since_uses_are_counted(string later, int safe)
+    public async Task Secrets_are_not_called_idle_for_the_time_before_counting_began(string later, int safe)
     {
         var since = $"now() + interval '{later}'";
         Assert.That(
-            await database.ReadAsync<int>($"select count(*) from token_service.retire_unused_secrets('30 days', p_now => {since})"), Is.EqualTo(safe));
+            await database.ReadAsync<int>($"select count(*) from token_service.retire_unused_secrets('30 days', p_now => {since})"),
+            Is.EqualTo(safe));
         Assert.That(
             await database.ReadAsync<int>(
                 $"select count(*) from token_service.secrets_report(p_now => {since}) where findings like '%safe to retire%'"),
@@ -45,7 +46,7 @@ public sealed class CountingSince
 
     [TestCase("89 days", 0)]
     [TestCase("91 days", 1)]
-    public async Task Clients_are_idle_only_since_uses_are_counted(string later, int idle) =>
+    public async Task Clients_are_not_called_idle_for_the_time_before_counting_began(string later, int idle) =>
         Assert.That(
             await database.ReadAsync<int>($"select count(*) from token_service.access_report(p_now => now() + interval '{later}')"),
             Is.EqualTo(idle));

@@ -37,7 +37,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task What_is_written_later_is_added()
+    public async Task Later_counts_are_added_to_the_written_ones()
     {
         var first = Now;
         await AskAsync();
@@ -52,13 +52,13 @@ public sealed class Uses : ServerFixture
     }
 
     [TestCase("203.0.113.9", "203.0.113.9")]
-    [TestCase("198.51.100.1, 203.0.113.9", "203.0.113.9", Description = "The last is the proxy's own word.")]
+    [TestCase("198.51.100.1, 203.0.113.9", "203.0.113.9", Description = "The proxy itself adds the last address.")]
     [TestCase("203.0.113.9:4711", "203.0.113.9")]
     [TestCase("::ffff:203.0.113.9", "203.0.113.9")]
     [TestCase("2001:db8::9", "2001:db8::9")]
     [TestCase("[2001:db8::9]:4711", "2001:db8::9")]
-    [TestCase("fe80::9%1", "fe80::9", Description = "A zone means something on one machine only.")]
-    public async Task Behind_a_proxy_it_came_from_where_the_proxy_says(string forwardedFor, string address)
+    [TestCase("fe80::9%1", "fe80::9", Description = "A zone has a meaning on one machine only.")]
+    public async Task The_address_of_a_use_is_the_one_that_the_proxy_reports(string forwardedFor, string address)
     {
         var at = Now;
         (await TokenRequestBuilder.For(client).WithHeader("X-Forwarded-For", forwardedFor).SendAsync(Server)).IsGrant("invoices:read");
@@ -68,7 +68,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task Scopes_count_as_they_are_granted_by_name_or_by_default()
+    public async Task Scopes_are_counted_when_granted_by_name_or_by_default()
     {
         var at = Now;
         await AskAsync();
@@ -80,7 +80,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task A_right_secret_with_a_refused_scope_is_a_use_of_the_secret_alone()
+    public async Task A_request_with_a_refused_scope_counts_as_a_use_of_the_secret_alone()
     {
         var at = Now;
         Assert.That((await TokenRequestBuilder.For(client).WithScope("unknown").SendAsync(Server)).Status, Is.EqualTo(400));
@@ -90,9 +90,9 @@ public sealed class Uses : ServerFixture
         Assert.That(await OfScopesAsync(), Is.Null);
     }
 
-    // An API that gets no token and only asks what those of others are worth is not idle.
+    // An API that gets no token and only introspects those of other clients is not idle.
     [Test]
-    public async Task A_question_what_a_token_is_worth_is_a_use_of_the_secret_alone()
+    public async Task An_introspection_counts_as_a_use_of_the_secret_alone()
     {
         var api = await Database.CreateApiAsync($"api-{++number}", "https://api.example.com");
         var at = Now;
@@ -104,7 +104,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task A_refused_secret_is_no_use()
+    public async Task A_refused_secret_is_not_counted()
     {
         await Database.ExecuteAsync("select token_service.set_client_enabled(@Id, false)", client);
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
@@ -115,7 +115,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task Servers_add_up()
+    public async Task The_counts_of_two_servers_are_added()
     {
         await using var other = await TestServer.StartAsync(Database);
         other.Clock.Advance(TimeSpan.FromHours(1));
@@ -124,7 +124,7 @@ public sealed class Uses : ServerFixture
         await AskAsync();
         (await TokenRequestBuilder.For(client).WithHeader("X-Forwarded-For", "203.0.113.9").SendAsync(other)).IsGrant("invoices:read");
 
-        // Whoever is later wins, also where it writes first.
+        // The later of two uses counts as the last, even when its server writes first.
         await WrittenAsync(other);
         await WrittenAsync();
 
@@ -133,7 +133,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task Where_nothing_was_used_nothing_is_sent()
+    public async Task The_server_sends_nothing_when_no_use_was_counted()
     {
         await WrittenAsync();
         var before = Statements();
@@ -146,7 +146,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task What_was_deleted_meanwhile_does_not_keep_the_rest_from_being_written()
+    public async Task A_client_or_scope_that_was_deleted_meanwhile_does_not_stop_the_other_counts()
     {
         var at = Now;
         var deleted = await CreateAsync();
@@ -167,13 +167,13 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task No_request_waits_for_the_writing()
+    public async Task Requests_do_not_wait_while_counts_are_written()
     {
         var at = Now;
         await AskAsync();
         await using var holder = await Database.Source.OpenConnectionAsync();
         await holder.ExecuteAsync("begin; lock table token_service.credential_use in access exclusive mode");
-        await Soon.IsAsync("the writing waits", async () =>
+        await Soon.IsAsync("the statement that writes the counts waits", async () =>
         {
             Server.Clock.Advance(Interval);
             return await Database.WaitersForAsync("credential_use") > 0;
@@ -183,11 +183,11 @@ public sealed class Uses : ServerFixture
         await AskAsync();
         await holder.ExecuteAsync("commit");
         await WrittenAsync();
-        Assert.That(await OfSecretAsync(), Is.EqualTo($"2 {at} {last} 127.0.0.1"), "nor is it lost");
+        Assert.That(await OfSecretAsync(), Is.EqualTo($"2 {at} {last} 127.0.0.1"), "the use is counted");
     }
 
     [Test]
-    public async Task While_the_database_is_away_the_counts_are_kept()
+    public async Task Counts_are_kept_while_the_database_is_away()
     {
         using var wire = new DatabaseProxy(Database);
         await using var server = await TestServer.StartAsync(wire.ConnectionString, new FakeClock());
@@ -198,7 +198,8 @@ public sealed class Uses : ServerFixture
         {
             server.Clock.Advance(Interval);
             return server.Log.Lines.Any(line => line.StartsWith(
-                "Warning TokenService.Usage.UsageWriter: The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones",
+                "Warning TokenService.Usage.UsageWriter: The usage of credentials and scopes could not be written. "
+                + "The counts are kept, and written with the next ones",
                 StringComparison.Ordinal));
         });
 
@@ -208,7 +209,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task A_server_that_stops_writes_what_it_has()
+    public async Task A_server_that_stops_writes_its_counts()
     {
         await using var server = await TestServer.StartAsync(Database);
         var first = server.Clock.GetUtcNow().ToUnixTimeSeconds();
@@ -222,7 +223,7 @@ public sealed class Uses : ServerFixture
     }
 
     [Test]
-    public async Task A_secret_in_use_that_ends_within_14_days_is_warned_of_once_a_day()
+    public async Task The_server_warns_once_a_day_of_a_used_secret_that_ends_within_14_days()
     {
         await using var server = await TestServer.StartAsync(Database);
         var now = server.Clock.GetUtcNow();
