@@ -2,7 +2,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>The scripts for clients, scopes, resources, policy and the audit log, run by the real psql as an admin.</summary>
+/// <summary>
+/// The scripts for clients, scopes, resources, policy and the audit log, run by the real psql as an admin.
+/// </summary>
 [TestFixture]
 public sealed class AdminScripts
 {

@@ -445,8 +445,8 @@ public sealed class AuditLog : AdminFixture
     [Test]
     public async Task Every_table_is_audited_except_the_named_ones()
     {
-        // The trigger for rows runs at the end of the transaction, so that other transactions wait for the chain only then.
-        // tgtype adds up row 1, INSERT 4, DELETE 8, UPDATE 16 and TRUNCATE 32.
+        // The trigger for rows runs at the end of the transaction, so that other transactions wait for the chain only
+        // then. tgtype adds up row 1, INSERT 4, DELETE 8, UPDATE 16 and TRUNCATE 32.
         var triggers = await RowsAsync(
             """
             select t.relname, string_agg(g.tgtype::text || case when g.tginitdeferred then ' deferred' else '' end, ', ' order by g.tgtype)

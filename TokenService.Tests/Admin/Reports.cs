@@ -9,8 +9,8 @@ public sealed class Reports : AdminFixture
 {
     private const string Now = "timestamptz '2040-01-31 00:00Z'";
 
-    // One secret: its columns, its last use, and its state, end and findings in the report. The client also has a secret
-    // from 2020 that was revoked long ago.
+    // One secret: its columns, its last use, and its state, end and findings in the report. The client also has a
+    // secret from 2020 that was revoked long ago.
     private static IEnumerable<TestCaseData> Secrets() =>
     [
         new("", "", "alive | - | never used"),

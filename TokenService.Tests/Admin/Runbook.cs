@@ -4,8 +4,9 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Admin;
 
 /// <summary>
-/// An admin who has read nothing else follows <c>scripts/README.md</c> from top to bottom. Every psql command in it runs
-/// as printed. Where the runbook prints an output, psql prints the same lines: only dates, secrets and random ids differ.
+/// An admin who has read nothing else follows <c>scripts/README.md</c> from top to bottom. Every psql command in it
+/// runs as printed. Where the runbook prints an output, psql prints the same lines: only dates, secrets and random ids
+/// differ.
 /// </summary>
 [TestFixture]
 public sealed partial class Runbook
@@ -130,7 +131,8 @@ public sealed partial class Runbook
         }),
     ];
 
-    // One of three things: a command with the output printed under it, a heading, or the beginning of a numbered paragraph.
+    // One of three things: a command with the output printed under it, a heading, or the beginning of a numbered
+    // paragraph.
     [GeneratedRegex(
         @"^\$ (?<command>psql (?:.*\\\n)*.*)\n(?<output>(?:(?!```|\$ ).*\n)*)|^(?:#+ .*|\*\*\d\. .*?\*\*)",
         RegexOptions.Multiline)]

@@ -3,7 +3,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>A script that refuses its input prints a message and a hint, exits with code 3, and changes nothing.</summary>
+/// <summary>
+/// A script that refuses its input prints a message and a hint, exits with code 3, and changes nothing.
+/// </summary>
 [TestFixture]
 public sealed partial class ScriptRefusals
 {

@@ -3,7 +3,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
 
-/// <summary>Tokens that are dead before they expire: the tokens of a client up to an instant, and when such rows are deleted.</summary>
+/// <summary>
+/// Tokens that are dead before they expire: the tokens of a client up to an instant, and when such rows are deleted.
+/// </summary>
 [TestFixture]
 public sealed class TokenFunctions : AdminFixture
 {
@@ -12,7 +14,8 @@ public sealed class TokenFunctions : AdminFixture
     // A replica learns of the change within 5 seconds; another 5 are for clocks that differ.
     private static readonly TimeSpan UntilEveryReplicaKnows = TimeSpan.FromSeconds(10);
 
-    // On a small table the planner may choose a plan that runs a subquery of IN once for each row. These settings force it.
+    // On a small table the planner may choose a plan that runs a subquery of IN once for each row. These settings force
+    // it.
     private const string UnluckyPlan =
         """
         set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_hashagg = off;
@@ -42,8 +45,8 @@ public sealed class TokenFunctions : AdminFixture
         Assert.That(await EndsAsync(), Is.EqualTo(["billing | 2040-02-01 00:00:00"]));
     }
 
-    // With a time of its own choice an admin could lock a client out for years, and the service could delete revocations
-    // that still count.
+    // With a time of its own choice an admin could lock a client out for years, and the service could delete
+    // revocations that still count.
     [TestCase("revoke_client_tokens('billing', now() + interval '1 year')")]
     [TestCase("delete_expired(1, now() + interval '1 year')")]
     public void The_functions_take_no_time_from_the_caller(string call) =>
@@ -235,8 +238,8 @@ public sealed class TokenFunctions : AdminFixture
         """);
 
     /// <summary>
-    /// Asserts that a change ends the tokens of a client up to the moment of the change plus <paramref name="later"/>, in a
-    /// transaction that began before. Undoes the change.
+    /// Asserts that a change ends the tokens of a client up to the moment of the change plus <paramref name="later"/>,
+    /// in a transaction that began before. Undoes the change.
     /// </summary>
     private async Task EndsAsync(string change, string client, TimeSpan later)
     {

@@ -122,7 +122,9 @@ public abstract class AdminFixture
         return [.. warnings];
     }
 
-    /// <summary>The rows that a query returns: one line for each, its columns separated by " | ", null as "-".</summary>
+    /// <summary>
+    /// The rows that a query returns: one line for each, its columns separated by " | ", null as "-".
+    /// </summary>
     protected async Task<string[]> RowsAsync(string sql)
     {
         await using var connection = await Database.Source.OpenConnectionAsync();

@@ -11,10 +11,13 @@ internal sealed record TestClient(string Id, string Secret);
 /// <summary>The database of one fixture: a clone of a migrated template, dropped at the end.</summary>
 internal sealed class Database : IAsyncDisposable
 {
-    /// <summary>The lowest cost that the database accepts, because tests hash often and most are not about the cost.</summary>
+    /// <summary>
+    /// The lowest cost that the database accepts, because tests hash often and most are not about the cost.
+    /// </summary>
     public static readonly Argon2Cost Cheap = new(Argon2Cost.MinMemoryKiB, Argon2Cost.MinIterations);
 
-    // The names of all databases of this run contain this number, and the run holds a lock of this number until it ends.
+    // The names of all databases of this run contain this number, and the run holds a lock of this number until it
+    // ends.
     private static readonly int RunId = Random.Shared.Next();
 
     private static readonly string Template = NewName();
@@ -54,7 +57,8 @@ internal sealed class Database : IAsyncDisposable
         await using var source = NpgsqlDataSource.Create(ConnectionTo(Template));
         await new Migrator(source).MigrateAsync(DatabaseSchema.OfThisBuild, CancellationToken.None);
         await using var connection = await source.OpenConnectionAsync();
-        // Tests may then make clients and uses with earlier dates. The triggers are off so that the audit log stays empty.
+        // Tests may then make clients and uses with earlier dates. The triggers are off so that the audit log stays
+        // empty.
         await connection.ExecuteAsync(
             """
             alter table token_service.policy disable trigger user;
@@ -141,8 +145,8 @@ internal sealed class Database : IAsyncDisposable
     }
 
     /// <summary>
-    /// How many sessions wait for a lock on a table of this database. The condition on the database is needed, because a
-    /// table has the same oid in every clone.
+    /// How many sessions wait for a lock on a table of this database. The condition on the database is needed, because
+    /// a table has the same oid in every clone.
     /// </summary>
     public Task<int> WaitersForAsync(string table) => ReadAsync<int>(
         """

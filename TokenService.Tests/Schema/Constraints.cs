@@ -4,7 +4,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
 
-/// <summary>The constraints, which refuse bad rows that do not come through the functions; and the comments of the schema.</summary>
+/// <summary>
+/// The constraints, which refuse bad rows that do not come through the functions; and the comments of the schema.
+/// </summary>
 [TestFixture]
 public sealed class Constraints : AdminFixture
 {

@@ -117,8 +117,8 @@ public sealed partial class Migrations
                 .Select(file => (Path.GetFileName(file), File.ReadAllText(file)));
     }
 
-    // When a function is defined twice, the order of the files decides which definition holds. The database has no other
-    // function.
+    // When a function is defined twice, the order of the files decides which definition holds. The database has no
+    // other function.
     [Test]
     public async Task Each_function_is_defined_once_in_one_file()
     {
@@ -236,7 +236,8 @@ public sealed partial class Migrations
         }
     }
 
-    // A right that was revoked; a right that was granted; all rights revoked, as after a restore of a dump without rights.
+    // A right that was revoked; a right that was granted; all rights revoked, as after a restore of a dump without
+    // rights.
     [TestCase("revoke select on token_service.client_secret from token_service_app")]
     [TestCase("revoke update (signs_until) on token_service.signing_key from token_service_app")]
     [TestCase("revoke execute on function token_service.secret_ends_at from token_service_app")]

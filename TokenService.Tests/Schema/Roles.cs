@@ -5,8 +5,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Schema;
 
 /// <summary>
-/// The rights of the two roles, as matrices. A new table, column or function fails them until somebody has decided who may
-/// use it.
+/// The rights of the two roles, as matrices. A new table, column or function fails them until somebody has decided who
+/// may use it.
 /// </summary>
 [TestFixture]
 public sealed class Roles : AdminFixture

@@ -6,7 +6,9 @@ using TokenService.Tokens;
 
 namespace TokenService.Tests.Tokens;
 
-/// <summary>A grant is computed once for each scope that a client asks for, as long as the client does not change.</summary>
+/// <summary>
+/// A grant is computed once for each scope that a client asks for, as long as the client does not change.
+/// </summary>
 [TestFixture]
 public sealed class ScopeGrants
 {

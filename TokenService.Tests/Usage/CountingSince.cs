@@ -2,7 +2,9 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Usage;
 
-/// <summary>A database has no counts from before counting began, so the reports call nothing idle for that time.</summary>
+/// <summary>
+/// A database has no counts from before counting began, so the reports call nothing idle for that time.
+/// </summary>
 [TestFixture]
 public sealed class CountingSince
 {
