@@ -1,5 +1,5 @@
--- Lists what could be taken away: enabled clients that were not used for a time, and scopes that clients did not ask
--- for in it.
+-- Lists what could be taken away: enabled clients that were not used for a time, and scopes that their clients did not
+-- ask for in that time.
 --
 --   psql -v idle='90 days' -f scripts/access-report.sql
 --

@@ -1,10 +1,10 @@
 -- Makes a resource, which is an API that takes tokens. Where the resource exists, adds the scopes it lacks, and changes
--- the rest that is passed. Running it again changes nothing.
+-- signing_alg and max_token_lifetime if they are passed. Running it again changes nothing.
 --
 --   psql -v resource=https://api.example.com -v scopes='refunds:read refunds:write' -f scripts/create-resource.sql
 --
 --   resource      the aud of its tokens: an absolute URI, or the plain name that the API already expects
---   scopes        what clients can be let ask for there, separated by spaces; existing ones stay; optional
+--   scopes        what clients may be granted there, separated by spaces; existing ones stay; optional
 --   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies no other; 'default': the server's; optional:
 --                 unchanged
 --   max_token_lifetime   no token for it lives longer, whatever its client has, from '1 minute' to '1 day'; 'default':

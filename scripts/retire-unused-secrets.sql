@@ -15,7 +15,7 @@
 
 begin;
 
--- PostgreSQL reads the value, so that one which is no boolean is an error. \if in psql would take it for off.
+-- PostgreSQL reads the value, so that a value which is no boolean is an error. \if in psql would take it for off.
 select :'dry_run'::boolean as dry_run \gset
 
 select client_id,

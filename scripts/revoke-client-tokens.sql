@@ -2,9 +2,9 @@
 -- and an API that verifies offline beside the list of revoked tokens refuses them from its next look at the list.
 --
 -- An API that verifies offline without the list takes the tokens until they expire, which may be as long as the
--- client's token lifetime. And a secret stays good: a thief who has one gets a new token. So end a leaked secret first,
--- with rotate-secret.sql, revoke-secret.sql or disable-client.sql. Running this again ends the tokens that the client
--- got in between.
+-- client's token lifetime. The client's secrets stay alive, and a thief who has one gets a new token. So end a leaked
+-- secret first, with rotate-secret.sql, revoke-secret.sql or disable-client.sql. Running this again ends the tokens
+-- that the client got in between.
 --
 -- "Now" is by the database's clock, and when a token was issued (its iat) is by the clock of its replica: keep all
 -- machines at the same time (NTP). Where a replica's clock is n seconds ahead, its tokens of the last n seconds live

@@ -1,11 +1,11 @@
--- Changes what is passed of the rules for all clients, and shows all of them. With nothing passed it only shows them.
+-- Shows the rules for all clients, after changing those that are passed. With nothing passed it changes nothing.
 --
 --   psql -v max_secret_age='180 days' -f scripts/set-policy.sql
 --
 --   max_secret_age    older secrets are refused, from '1 day' to '3650 days'; '0': secrets have no maximum age
 --   max_overlap       the longest time for which a rotation may leave old secrets alive, up to '365 days'
 --   min_digest_cost   digests whose m (KiB) times t is less are reported as weak
---   at_once           on: also if live secrets end within 7 days; optional: off, which refuses that
+--   at_once           on: changes max_secret_age even if live secrets then end within 7 days; optional: off
 
 \set ON_ERROR_STOP on
 \set QUIET on

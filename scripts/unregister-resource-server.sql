@@ -1,5 +1,5 @@
--- Ends that a client speaks for a resource: its introspection calls every token for the resource inactive. Running it
--- again changes nothing.
+-- Unregisters a client for a resource: it may no longer introspect the tokens for it, and is told that each is
+-- inactive. Running it again changes nothing.
 --
 --   psql -v client_id=invoices-api -v resource=https://api.example.com -f scripts/unregister-resource-server.sql
 --

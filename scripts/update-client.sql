@@ -1,4 +1,4 @@
--- Changes what is passed of a client, and leaves the rest.
+-- Changes the properties of a client that are passed, and leaves the rest.
 --
 --   psql -v client_id=billing -v token_lifetime='15 minutes' -v extra_claims='{"tenant": "north"}' -f scripts/update-client.sql
 --

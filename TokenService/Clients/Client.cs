@@ -10,35 +10,37 @@ internal sealed record Client
     /// <summary>The client_id.</summary>
     public required string Id { get; init; }
 
-    /// <summary>False: to be refused like an unknown client.</summary>
+    /// <summary>False: the client is refused like an unknown one.</summary>
     public required bool IsEnabled { get; init; }
 
-    /// <summary>The ways it may authenticate, RFC 6749 §2.3.2, as in RFC 8414's token_endpoint_auth_methods_supported.</summary>
+    /// <summary>The ways in which it may authenticate (RFC 6749 §2.3.2), named as in RFC 7591 §2.</summary>
     public required FrozenSet<string> AuthenticationMethods { get; init; }
 
-    /// <summary>How long its tokens live; null for the server's default.</summary>
+    /// <summary>How long its tokens live; null: the server's default.</summary>
     public required TimeSpan? TokenLifetime { get; init; }
 
-    /// <summary>How many tokens a minute it may have of each replica; null: any number.</summary>
+    /// <summary>How many tokens a minute each replica issues to it; null: any number.</summary>
     public required int? TokensPerMinute { get; init; }
 
-    /// <summary>Claims for its tokens beside those every token has. None has the name of one that a token always has.</summary>
+    /// <summary>
+    /// Claims that its tokens have beside those that the server sets. Each has another name than these.
+    /// </summary>
     public required IReadOnlyDictionary<string, JsonElement> ExtraClaims { get; init; }
 
-    /// <summary>All its secrets, dead ones too.</summary>
+    /// <summary>All its secrets, including dead ones.</summary>
     public required IReadOnlyList<ClientSecret> Secrets { get; init; }
 
     /// <summary>The scopes it may ask for.</summary>
     public required IReadOnlyList<HeldScope> Scopes { get; init; }
 
-    /// <summary>The resources it speaks for: it may ask what tokens for them are worth.</summary>
+    /// <summary>The resources it speaks for: it may introspect the tokens for them.</summary>
     public required IReadOnlyList<Resource> Resources { get; init; }
 
-    /// <summary>Its tokens that were issued up to this instant are dead; null: none is.</summary>
+    /// <summary>Its tokens that were issued up to this instant are dead; null: no such instant was set.</summary>
     public required DateTimeOffset? TokensNotBefore { get; init; }
 }
 
-/// <summary>A scope that a client holds. It may hold one of the same name at another resource.</summary>
+/// <summary>A scope that a client holds. The client may hold a scope with the same name at another resource.</summary>
 /// <param name="Name">The scope-token.</param>
 /// <param name="Resource">The resource to which the scope belongs.</param>
 /// <param name="IsDefault">Granted when a request names no scope.</param>
@@ -46,6 +48,6 @@ internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault)
 
 /// <summary>An API that takes our tokens.</summary>
 /// <param name="Id">The aud of its tokens: an absolute URI (RFC 8707 §2), or a plain name.</param>
-/// <param name="SigningAlgorithm">The algorithm that signs its tokens; null for the server's default.</param>
-/// <param name="MaxTokenLifetime">The longest that a token for it lives; null: there is no such limit.</param>
+/// <param name="SigningAlgorithm">The algorithm that signs its tokens; null: the server's default.</param>
+/// <param name="MaxTokenLifetime">The longest lifetime of a token for it; null: there is no such limit.</param>
 internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);

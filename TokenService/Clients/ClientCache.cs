@@ -6,7 +6,7 @@ using TokenService.Telemetry;
 
 namespace TokenService.Clients;
 
-/// <summary>Clients in memory, as the database has them: what a request asks first.</summary>
+/// <summary>Keeps clients in memory, as the database has them. A request looks here first.</summary>
 internal sealed class ClientCache : IDisposable
 {
     private readonly DatabaseCache<Client> clients;
@@ -24,17 +24,20 @@ internal sealed class ClientCache : IDisposable
         metrics.ObserveClients(() => Age.TotalSeconds);
     }
 
-    /// <summary>How old what is served may be: zero while notifications are heard, else the time since the database last answered.</summary>
+    /// <summary>
+    /// How old the served clients may be: zero while notifications arrive, otherwise the time since the database last
+    /// answered.
+    /// </summary>
     public TimeSpan Age => clients.Age;
 
-    /// <summary>The client, or null when there is none of that id.</summary>
+    /// <summary>The client, or null when no client has that id.</summary>
     /// <param name="id">The client_id.</param>
-    /// <param name="ct">Ends the wait; others who wait for the same are not concerned.</param>
-    /// <exception cref="NpgsqlException">The database has to be asked, and is away.</exception>
-    /// <exception cref="TimeoutException">It has to be asked, and did not answer a moment ago.</exception>
+    /// <param name="ct">Ends this caller's wait; others who wait for the same client go on.</param>
+    /// <exception cref="NpgsqlException">The database has to be asked, and is unavailable.</exception>
+    /// <exception cref="TimeoutException">The database has to be asked, and did not answer a moment ago.</exception>
     public ValueTask<Client?> FindAsync(string id, CancellationToken ct) => clients.FindAsync(id, ct);
 
-    /// <summary>The same, read now, where the database answers.</summary>
+    /// <summary>The same, read now if the database answers.</summary>
     public Task<Client?> ReadAsync(string id, CancellationToken ct) => clients.ReadAsync(id, ct);
 
     public void Dispose() => clients.Dispose();

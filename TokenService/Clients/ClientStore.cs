@@ -7,11 +7,11 @@ using TokenService.Secrets;
 
 namespace TokenService.Clients;
 
-/// <summary>Clients as the database has them.</summary>
+/// <summary>Reads clients from the database.</summary>
 internal sealed class ClientStore(NpgsqlDataSource postgres)
 {
-    // One round trip and one snapshot, so that a change which is committed meanwhile is seen whole or not at all. Whether a secret has begun
-    // or ended is decided by the database's clock, not by this replica's.
+    // One round trip and one snapshot, so that a change which is committed meanwhile is seen whole or not at all. The
+    // clock of the database, and not that of this replica, decides whether a secret has begun or ended.
     private const string Find = """
         begin isolation level repeatable read read only;
 
@@ -63,17 +63,19 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         where id = @secretId
         """;
 
-    // Shared by the thousands of clients that have the same. The constraint client_authentication_methods_known leaves few combinations.
+    // One set for each combination of methods; thousands of clients share it. The constraint
+    // client_authentication_methods_known leaves few combinations.
     private static readonly ConcurrentDictionary<string, FrozenSet<string>> MethodSets = new(StringComparer.Ordinal);
 
-    /// <summary>The client, or null when there is none of that id.</summary>
+    /// <summary>The client, or null when no client has that id.</summary>
     public async Task<Client?> FindAsync(string id, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var found = await connection.QueryMultipleAsync(new CommandDefinition(Find, new { id }, cancellationToken: ct));
 
         var client = await found.ReadSingleOrDefaultAsync<ClientRow>();
-        // All of it, found or not: what is left unread Dapper cancels, over a connection of its own and on this thread.
+        // Every result is read even if there is no client: Dapper cancels a command whose results are left unread, over
+        // another connection and on this thread.
         var secrets = await found.ReadAsync<SecretRow>();
         var scopes = await found.ReadAsync<ScopeRow>();
         var resources = await found.ReadAsync<ResourceRow>();
@@ -103,7 +105,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     }
 
     private static FrozenSet<string> ToSet(string[] methods) =>
-        MethodSets.GetOrAdd(string.Join(' ', methods.Distinct().Order(StringComparer.Ordinal)), _ => methods.ToFrozenSet(StringComparer.Ordinal));
+        MethodSets.GetOrAdd(
+            string.Join(' ', methods.Distinct().Order(StringComparer.Ordinal)), _ => methods.ToFrozenSet(StringComparer.Ordinal));
 
     private static IReadOnlyDictionary<string, JsonElement> ToClaims(string json) => json == "{}"
         ? FrozenDictionary<string, JsonElement>.Empty
@@ -112,7 +115,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     private static ClientSecret ToSecret(SecretRow row) => new()
     {
         Id = row.Id,
-        // The constraint client_secret_digest_is_argon2id lets nothing else in.
+        // The constraint client_secret_digest_is_argon2id refuses anything else.
         Digest = Argon2Digest.TryParse(row.Digest, out var digest)
             ? digest
             : throw new InvalidOperationException($"The digest of secret {row.Id} is not one the database should accept."),
@@ -123,7 +126,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         IsOver = row.IsOver,
     };
 
-    // Properties, not a constructor, which Dapper does not match with an array.
+    // Properties and no constructor: Dapper does not find a constructor that takes an array.
     private sealed record ClientRow
     {
         public required string Id { get; init; }

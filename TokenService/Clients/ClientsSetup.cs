@@ -3,8 +3,8 @@ using TokenService.Configuration;
 namespace TokenService.Clients;
 
 /// <summary>
-/// Who may ask for tokens, and for what: clients with their secrets and scopes, from Postgres and in memory. Knows nothing of how a
-/// secret is verified, of tokens or of HTTP.
+/// Clients with their secrets and scopes, in Postgres and in memory: which client may ask for tokens, and for what.
+/// Knows nothing of how a secret is verified, of tokens or of HTTP.
 /// </summary>
 internal static class ClientsSetup
 {

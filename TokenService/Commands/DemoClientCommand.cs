@@ -5,8 +5,8 @@ using TokenService.Secrets;
 namespace TokenService.Commands;
 
 /// <summary>
-/// <c>demo-client</c>: the client that <c>scripts/run</c> shows to a newcomer, with a fresh secret each time. It goes through
-/// the functions an admin's scripts use, and needs an admin's rights.
+/// <c>demo-client</c>: makes the client that <c>scripts/run</c> shows to a newcomer, with a new secret each time. It
+/// calls the functions that the admin's scripts call, and needs the rights of an admin.
 /// </summary>
 internal static class DemoClientCommand
 {

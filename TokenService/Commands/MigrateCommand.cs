@@ -2,7 +2,7 @@ using TokenService.Postgres;
 
 namespace TokenService.Commands;
 
-/// <summary><c>migrate</c>: gives the database the migrations it lacks, and the functions and rights of this build.</summary>
+/// <summary><c>migrate</c>: applies the missing migrations, and the functions and rights of this build.</summary>
 internal static class MigrateCommand
 {
     public static async Task<int> RunAsync(TextWriter output)

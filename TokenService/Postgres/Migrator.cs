@@ -8,20 +8,22 @@ namespace TokenService.Postgres;
 /// <summary>The changes that a migrator made.</summary>
 /// <param name="Applied">The migrations that were missing and the functions files that changed, by name.</param>
 /// <param name="NewerSchema">
-/// The number of the database's last migration where this build does not know it: functions and rights were left alone. Otherwise null.
+/// The number of the database's last migration, when this build does not know it: functions and rights were then left
+/// alone. Otherwise null.
 /// </param>
 internal sealed record MigrationReport(IReadOnlyList<string> Applied, int? NewerSchema);
 
 /// <summary>
-/// Brings the schema to what this build knows. Forward only; each migration in a transaction of its own, recorded with its checksum; then
-/// all functions files in one transaction; one migrator at a time, by advisory lock.
+/// Brings the schema to the state that this build needs, one migrator at a time, under an advisory lock. It applies
+/// each missing migration in a transaction of its own and records its checksum, then applies all functions files in one
+/// transaction. There are no migrations downwards.
 /// </summary>
 internal sealed class Migrator(NpgsqlDataSource postgres)
 {
     // An arbitrary number, the same in every build: every migrator of this database locks it.
     private const long LockId = 0x746F6B656E5F7376; // "token_sv"
 
-    // A command time-out of 0 is none: another migrator may hold the lock for long, a migration may take long.
+    // 0 means no command time-out: another migrator may hold the lock for a long time, and a migration may take long.
     private const int Patient = 0;
 
     private const string Prepare = """
@@ -68,7 +70,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         values (@Number, @Name, @Checksum)
         """;
 
-    // No row comes back where the file is recorded with this checksum.
+    // Returns no row when the file is already recorded with this checksum.
     private const string RecordFunctions = """
         insert into token_service.functions_file as f (name, checksum)
         values (@Name, @Checksum)
@@ -82,16 +84,16 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     private const string Exists = "select to_regclass('token_service.migration') is not null";
 
     /// <summary>
-    /// Applies the migrations that are missing, then every functions file, changed or not: a database that was restored without its rights,
-    /// or in which somebody has revoked one, has them again.
+    /// Applies the missing migrations, then every functions file, changed or not. A database that was restored without
+    /// its rights, or in which a right was revoked, has its rights again.
     /// </summary>
     /// <exception cref="OperatorException">
-    /// The database is of a version before the first release, or an applied migration's file has changed since.
+    /// The database was made by a version before the first release, or the file of an applied migration has changed.
     /// </exception>
     public async Task<MigrationReport> MigrateAsync(DatabaseSchema schema, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        // Held by the session, so that it spans the transactions below and a death releases it.
+        // The session holds the lock: it spans the transactions below, and is released if this process dies.
         await connection.ExecuteAsync(Command("select pg_advisory_lock(@LockId)", new { LockId }, Patient, ct));
         try
         {
@@ -101,7 +103,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             await connection.ExecuteAsync(Command(Prepare, ct: ct));
             await MigrateAsync(connection, schema, missing, ct);
 
-            // An older build would put its functions in the place of newer ones, which the newer tables need.
+            // An older build would replace newer functions, which the newer tables need, by its own.
             var latest = applied.Count == 0 ? 0 : applied[^1].Number;
             if (latest > schema.Migrations.Count)
                 return new MigrationReport([.. missing.Select(migration => migration.Name)], latest);
@@ -116,8 +118,13 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
     }
 
-    /// <summary>Refuses a schema older than this build. A newer one is fine: migrations are safe while the version before runs.</summary>
-    /// <exception cref="OperatorException">The schema lacks migrations, is of before the first release, or is closed to us.</exception>
+    /// <summary>
+    /// Refuses a schema that is older than this build. Accepts a newer one, because migrations are safe while the
+    /// version before still runs.
+    /// </summary>
+    /// <exception cref="OperatorException">
+    /// The schema lacks migrations, was made before the first release, or may not be used by this database user.
+    /// </exception>
     public async Task CheckAsync(CancellationToken ct)
     {
         var schema = DatabaseSchema.OfThisBuild;
@@ -137,7 +144,8 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         if (missing.Count == 0)
             return;
 
-        // The constraints of the tables call the grammar. Both files are applied once more with the others, and recorded then.
+        // These files come first, because the constraints of the tables call the grammar. They are applied again with
+        // the others, and recorded then.
         await using (var transaction = await connection.BeginTransactionAsync(ct))
         {
             foreach (var file in schema.Functions.Where(file => file.ComesBeforeTables))
@@ -190,17 +198,17 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             ? (await connection.QueryAsync<AppliedMigration>(Command(Applied, ct: ct))).AsList()
             : [];
 
-    // Files keep their names for ever, so another name is another history.
+    // An applied migration never changes its name, so another name means a database from before the first release.
     private static void RefuseOtherLineage(DatabaseSchema schema, List<AppliedMigration> applied)
     {
-        foreach (var (theirs, ours) in applied.Zip(schema.Migrations))
+        foreach (var (recorded, known) in applied.Zip(schema.Migrations))
         {
-            if (theirs.Name != ours.Name)
+            if (recorded.Name != known.Name)
             {
                 throw new OperatorException(
-                    $"This database was made by a version before the first release: its migration {theirs.Number} is {theirs.Name}, this "
-                    + $"build's is {ours.Name}. The schema was squashed into fewer migrations then, and no upgrade exists. Make a new "
-                    + "database, run TokenService migrate on it, and create the clients again.");
+                    $"This database was made by a version before the first release: its migration {recorded.Number} is "
+                    + $"{recorded.Name}, this build's is {known.Name}. The schema was squashed into fewer migrations then, "
+                    + "and no upgrade exists. Make a new database, run TokenService migrate on it, and create the clients again.");
             }
         }
     }

@@ -5,9 +5,9 @@ using TokenService.Protocol;
 namespace TokenService.Usage;
 
 /// <summary>
-/// Counts how often each credential and each scope is used, until the counts are written. Counting takes no lock and loses no
-/// use, even while the counts are being read. Its size is bounded by how many credentials are verified, and scopes granted,
-/// between two writes.
+/// Counts how often each credential and each scope is used, until the counts are written. Counting takes no lock and
+/// loses no use, even while the counts are being read. There are at most as many counters as credentials are verified
+/// and scopes granted between two writes.
 /// </summary>
 internal sealed class UsageCounters(TimeProvider clock)
 {
@@ -19,8 +19,8 @@ internal sealed class UsageCounters(TimeProvider clock)
     public void CredentialUsed(CredentialId credential, IPAddress? from) => Add(credentials, credential, from);
 
     /// <param name="clientId">The client that was given a token.</param>
-    /// <param name="resourceId">The resource the token is for.</param>
-    /// <param name="granted">The scopes it has.</param>
+    /// <param name="resourceId">The resource that the token is for.</param>
+    /// <param name="granted">The scopes of the token.</param>
     public void ScopesUsed(string clientId, string resourceId, IReadOnlyCollection<string> granted)
     {
         foreach (var scope in granted)
@@ -42,7 +42,7 @@ internal sealed class UsageCounters(TimeProvider clock)
     {
         var now = clock.GetUtcNow();
         Counter counter;
-        // A counter that was closed meanwhile counts nothing any more, and a new one takes its place.
+        // A counter that was closed meanwhile counts nothing, and a new one takes its place.
         while (!(counter = counters.GetOrAdd(key, static _ => new Counter())).TryAdd(now, from))
             counters.TryRemove(new(key, counter));
     }
@@ -72,7 +72,8 @@ internal sealed class UsageCounters(TimeProvider clock)
         }
     }
 
-    // Each of thousands of clients has two counters, which live long. So a counter is one object, and a use makes none.
+    // Each of thousands of clients has two counters, which live long. So a counter is one object, and counting a use
+    // allocates nothing.
     private sealed class Counter
     {
         private const long Closed = long.MinValue;
@@ -84,7 +85,8 @@ internal sealed class UsageCounters(TimeProvider clock)
 
         public bool TryAdd(DateTimeOffset at, IPAddress? from)
         {
-            // The dates come before the count, so that a reader of the count finds them. A clock may be set back, so neither is assumed.
+            // The dates are set before the count, so that a reader of the count finds them. Both are compared, because
+            // the clock may have been set back.
             var ticks = at.UtcTicks;
             Lower(ref first, ticks);
             if (Raise(ref last, ticks) && !ReferenceEquals(lastFrom, from))
@@ -117,7 +119,7 @@ internal sealed class UsageCounters(TimeProvider clock)
             }
         }
 
-        // False where another use was later. When two are at the same moment, the address of either may stay.
+        // False when another use was later. When two uses have the same instant, the address of either may stay.
         private static bool Raise(ref long value, long to)
         {
             for (var seen = Volatile.Read(ref value); to >= seen;)

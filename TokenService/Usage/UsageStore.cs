@@ -5,14 +5,15 @@ using TokenService.Protocol;
 
 namespace TokenService.Usage;
 
-/// <summary>A secret that is in use and will end.</summary>
+/// <summary>A secret that is used and will end.</summary>
 internal sealed record EndingSecret(string SecretId, string ClientId, DateTimeOffset EndsAt);
 
 /// <summary>Writes how much credentials and scopes are used.</summary>
 internal sealed class UsageStore(NpgsqlDataSource postgres)
 {
-    // One statement. It leaves out what was deleted meanwhile, and writes in the order of the keys, so that replicas that write at the same
-    // time do not wait for each other in a circle. The function delete_client locks in the same order.
+    // One statement. It leaves out credentials and scopes that were deleted meanwhile. It writes in the order of the
+    // keys, so that replicas that write at the same time do not deadlock; the function delete_client locks in the same
+    // order.
     private const string Write = """
         with credentials as (
             insert into token_service.credential_use as u (
@@ -51,7 +52,7 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
         """;
 
     /// <summary>Adds counts to those of the database.</summary>
-    /// <returns>Those of the secrets used that end at <paramref name="endingBy"/> or earlier.</returns>
+    /// <returns>The used secrets that end at <paramref name="endingBy"/> or earlier.</returns>
     public async Task<IReadOnlyList<EndingSecret>> WriteAsync(UnwrittenUsage usage, DateTimeOffset endingBy, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);

@@ -4,8 +4,8 @@ using TokenService.Telemetry;
 namespace TokenService.Usage;
 
 /// <summary>
-/// Writes every half minute, and when the server stops, how much credentials and scopes were used, and warns of secrets in use
-/// that will end. While the database is away the counts wait for the next time.
+/// Writes how much credentials and scopes were used, every 30 seconds and when the server stops, and warns of used
+/// secrets that will end. While the database is unavailable, the counts wait for the next write.
 /// </summary>
 internal sealed partial class UsageWriter(
     UsageCounters counters, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
@@ -20,7 +20,7 @@ internal sealed partial class UsageWriter(
     // The last write must not keep the server from stopping.
     private static readonly TimeSpan LastWriteTimeout = TimeSpan.FromSeconds(2);
 
-    // When each secret was last warned of.
+    // When the last warning about each secret was logged.
     private readonly Dictionary<string, DateTimeOffset> warned = [];
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -35,7 +35,7 @@ internal sealed partial class UsageWriter(
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
-            // No request comes in any more.
+            // The server takes no requests now.
             using var timeout = new QuietCancellation(LastWriteTimeout, TimeProvider.System);
             await WriteAsync(timeout.Token);
         }
@@ -54,7 +54,8 @@ internal sealed partial class UsageWriter(
             counters.Written(usage);
             Warn(ending);
         }
-        // Any failure: tokens are issued all the same. If the answer was lost after the statement was done, these counts are added twice.
+        // Any failure is only logged, because tokens are issued all the same. If the answer was lost after the
+        // statement had committed, these counts are added twice.
         catch (Exception e)
         {
             Log.Failed(logger, e);

@@ -114,8 +114,8 @@ as $$
 $$;
 
 comment on function token_service.audit_findings(bigint, text) is
-    'What is wrong with the chain of the audit log: no rows, if it is whole. Compares it with a row noted earlier, if '
-    'that is given.';
+    'Returns a row for each defect in the chain of the audit log: none, if the log is whole. Compares the log with a '
+    'row noted earlier, if one is given.';
 
 revoke all on function token_service.audit_findings(bigint, text) from public;
 grant execute on function token_service.audit_findings(bigint, text) to token_service_admin;

@@ -42,7 +42,7 @@ declare
     v_wanted text := format('CREATE %s %I %s', v_kind, p_name, format(p_definition, v_table));
     v_found  text := (select pg_get_triggerdef(oid) from pg_trigger where tgrelid = v_table and tgname = p_name);
 begin
-    -- Making a trigger locks its table, and every request that writes to it would wait. So one that is there stays.
+    -- Making a trigger locks its table, and every request that writes to it would wait. So an existing trigger stays.
     if v_found = v_wanted then
         return;
     end if;
@@ -54,7 +54,7 @@ end
 $$;
 
 comment on function token_service.ensure_trigger(text, text, text) is
-    'Makes a trigger, unless it is there. The definition is what pg_get_triggerdef prints after the name, with %s for '
+    'Makes a trigger, unless it exists. The definition is what pg_get_triggerdef prints after the name, with %s for '
     'the table.';
 
 revoke all on function token_service.ensure_trigger(text, text, text) from public;
@@ -95,7 +95,7 @@ end
 $$;
 
 comment on function token_service.attach_triggers(text, text, text, text[], text) is
-    'Has each change of a table notified, under a subject and with the id in a column, and, where the columns of its '
-    'primary key are given, audited. Called once more, it changes nothing.';
+    'Attaches the triggers that notify replicas of each change of a table, under a subject and with the id in a '
+    'column; also those that audit it, if the columns of its primary key are given. A second call changes nothing.';
 
 revoke all on function token_service.attach_triggers(text, text, text, text[], text) from public;

@@ -94,7 +94,8 @@ end
 $$;
 
 comment on function token_service.require_token_lifetime(text, interval, text, text) is
-    'Refuses a lifetime that no token can have. Zero, whose meaning the hint tells, and null are not refused.';
+    'Refuses a lifetime that no token can have. Null and zero are not refused; p_zero says in the hint what zero '
+    'means.';
 
 revoke all on function token_service.require_token_lifetime(text, interval, text, text) from public;
 
@@ -107,7 +108,7 @@ as $$
 $$;
 
 comment on function token_service.lock_name(text) is
-    'Keeps others, until the transaction ends, from making a client and a resource of one name at the same time.';
+    'Until the transaction ends, no other transaction can make a client or a resource with this name.';
 
 revoke all on function token_service.lock_name(text) from public;
 
@@ -236,8 +237,8 @@ end
 $$;
 
 comment on function token_service.update_client(text, text, interval, text[], jsonb, integer) is
-    'Changes what is given of a client, and leaves what is null. A lifetime of 0 is the server''s default, 0 tokens '
-    'per minute are any number.';
+    'Changes the properties that are not null. A lifetime of 0 means the server''s default, 0 tokens per minute mean '
+    'any number.';
 
 revoke all on function token_service.update_client(text, text, interval, text[], jsonb, integer) from public;
 grant execute on function token_service.update_client(text, text, interval, text[], jsonb, integer)
@@ -259,8 +260,8 @@ end
 $$;
 
 comment on function token_service.set_client_enabled(text, boolean) is
-    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again, which brings '
-    'no token back; for 10 seconds after it was disabled it gets none.';
+    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again: the tokens it '
+    'got before stay dead, and for 10 seconds after it was disabled it gets no token.';
 
 revoke all on function token_service.set_client_enabled(text, boolean) from public;
 grant execute on function token_service.set_client_enabled(text, boolean) to token_service_admin;

@@ -1,7 +1,7 @@
--- The grammars of names and values. Each has one home here; the tables' constraints and the
--- functions' guards call it. This file uses no table, because it is applied before the tables exist.
+-- The grammars of names and values. Each is defined once, here; the constraints of the tables and the guards in the
+-- functions call it. This file uses no table, because it is applied before the tables exist.
 --
--- Whether a value is missing is another question: all of these return null for null.
+-- Each function returns null for null. The caller decides whether a value may be missing.
 
 create or replace function token_service.is_client_id(p_id text) returns boolean
     language sql immutable strict parallel safe
@@ -84,8 +84,8 @@ create or replace function token_service.is_shallow(p_claims jsonb) returns bool
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Every reader of JSON gives up at some depth, this server's at 64. It could then read neither the client nor its
-    -- tokens.
+    -- Every reader of JSON refuses more than some depth. This server refuses more than 64 levels, and could then read
+    -- neither the client nor its tokens.
     select not p_claims @? 'strict $.**{17 to last}'
 $$;
 
@@ -122,11 +122,12 @@ as $$
     select string_agg(claim, ', ' order by claim)
     from jsonb_object_keys(case jsonb_typeof(p_claims) when 'object' then p_claims else '{}' end) as claim
     where claim = any (token_service.reserved_claims())
-       -- The long names by which .NET knows a name or a role.
+       -- The long claim names that .NET uses for a name or a role.
        or claim ~ '^https?://schemas[.]'
 $$;
 
-comment on function token_service.reserved_among(jsonb) is 'Those of the claims that are reserved. Null: none is.';
+comment on function token_service.reserved_among(jsonb) is
+    'The names among the claims that are reserved. Null: there is none.';
 
 revoke all on function token_service.reserved_among(jsonb) from public;
 
@@ -167,7 +168,7 @@ create or replace function token_service.is_representable(p_at timestamptz) retu
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Some readers know no infinity, and a year of five digits is a slip of the hand.
+    -- Some readers cannot represent infinity, and a year of five digits is a typing error.
     select p_at > '1900-01-01Z' and p_at < '9000-01-01Z'
 $$;
 

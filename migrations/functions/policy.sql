@@ -29,7 +29,8 @@ begin
             hint = 'It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2.';
     end if;
 
-    -- The secrets that the new maximum age ends within 7 days, without those that end no later already.
+    -- Counts the live secrets that the new maximum age ends within 7 days. A secret that already ends as early or
+    -- earlier does not count.
     select count(*) into v_dying
     from client_secret s
     where s.revoked_at is null
@@ -53,8 +54,8 @@ end
 $$;
 
 comment on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) is
-    'Changes what is given of the policy, and leaves what is null. A maximum secret age of 0 is none. Refuses to end '
-    'live secrets within 7 days, unless p_at_once is true.';
+    'Changes the rules that are not null. A maximum secret age of 0 removes the maximum. Refuses to end live secrets '
+    'within 7 days, unless p_at_once is true.';
 
 revoke all on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) from public;
 grant execute on function token_service.set_policy(interval, interval, integer, boolean, timestamptz)

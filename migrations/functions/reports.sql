@@ -82,7 +82,7 @@ $$;
 
 comment on function token_service.secrets_report(text, interval, interval, timestamptz) is
     'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was '
-    'used, and what is to do.';
+    'used, and what to do about it.';
 
 revoke all on function token_service.secrets_report(text, interval, interval, timestamptz) from public;
 grant execute on function token_service.secrets_report(text, interval, interval, timestamptz) to token_service_admin;
@@ -144,7 +144,7 @@ begin
                string_agg(shown, ' ' order by shown) filter (where is_default) as defaults
         from (
             select is_default,
-                   -- A name that the client holds at several resources says nothing without the resource.
+                   -- A name that the client holds at several resources is ambiguous without the resource.
                    case
                        when count(*) over (partition by scope) > 1 then format('%s (%s)', scope, resource)
                        else scope
@@ -165,8 +165,8 @@ end
 $$;
 
 comment on function token_service.clients_report(text, timestamptz) is
-    'One client or all, with what each has. A scope whose name the client holds at several resources has the resource '
-    'beside it.';
+    'One client or all, with properties, scopes and resources. A scope whose name the client holds at several '
+    'resources has the resource beside it.';
 
 revoke all on function token_service.clients_report(text, timestamptz) from public;
 grant execute on function token_service.clients_report(text, timestamptz) to token_service_admin;

@@ -73,7 +73,7 @@ $$;
 
 comment on function token_service.create_resource(text, text[], text, interval) is
     'Makes a resource. Where it exists, adds the scopes it lacks, and sets its signing algorithm and the maximum '
-    'lifetime of its tokens if they are given. A maximum of 0 is none. Returns its id.';
+    'lifetime of its tokens if they are given. 0 removes the maximum. Returns its id.';
 
 revoke all on function token_service.create_resource(text, text[], text, interval) from public;
 grant execute on function token_service.create_resource(text, text[], text, interval) to token_service_admin;
@@ -109,7 +109,7 @@ end
 $$;
 
 comment on function token_service.unregister_resource_server(text, text) is
-    'Ends that a client speaks for a resource: it may no longer introspect the tokens for it.';
+    'Unregisters a client for a resource: it may no longer introspect the tokens for it.';
 
 revoke all on function token_service.unregister_resource_server(text, text) from public;
 grant execute on function token_service.unregister_resource_server(text, text) to token_service_admin;

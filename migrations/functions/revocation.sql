@@ -16,8 +16,8 @@ comment on function token_service.end_tokens_of(text, timestamptz) is
 revoke all on function token_service.end_tokens_of(text, timestamptz) from public;
 
 
--- An API that verifies offline learns of the withdrawal too, through the list of revoked tokens. And a client that
--- comes back brings none of its tokens back.
+-- An API that verifies offline learns of these dead tokens too, through the list of revoked tokens. When the client is
+-- enabled or made again, its earlier tokens stay dead.
 create or replace function token_service.end_tokens_of_withdrawn_client() returns trigger
     language plpgsql
     set search_path = pg_catalog, token_service, pg_temp
@@ -32,8 +32,8 @@ begin
         perform token_service.end_tokens_of(id, v_heard_by) from client;
     elsif tg_op = 'DELETE' or (old.enabled and not new.enabled) then
         perform token_service.end_tokens_of(old.id, v_heard_by);
-    -- When the client comes back: a replica that could not reach the database has issued tokens for longer than 10
-    -- seconds.
+    -- The client is made or enabled again. A replica that could not reach the database may have issued tokens to it for
+    -- longer than 10 seconds.
     elsif tg_op = 'INSERT' then
         update tokens_not_before set not_before = v_now where client_id = new.id and not_before < v_now;
     elsif new.enabled and not old.enabled then
@@ -129,7 +129,7 @@ select token_service.ensure_trigger('client', 'client_end_tokens',
     'FOR EACH ROW EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
 select token_service.ensure_trigger('client', 'client_end_tokens_truncate',
     'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION token_service.end_tokens_of_withdrawn_client()');
--- A row of revoked_token is deleted when its token has expired, which nobody needs to know. And clients write it, not
--- admins, so it is not audited.
+-- A row of revoked_token is deleted when its token has expired, and no replica needs to learn that. Clients cause the
+-- rows, not admins, so the table is not audited.
 select token_service.attach_triggers('revoked_token', 'token', 'jti', null, 'INSERT OR UPDATE');
 select token_service.attach_triggers('tokens_not_before', 'client', 'client_id', array['client_id']);

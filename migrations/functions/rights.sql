@@ -1,7 +1,7 @@
 -- The rights on tables. The rights on a function stand under its definition.
 
--- First both roles lose all rights, so that what follows is the whole truth: a right that somebody gave by hand, or
--- that an older version of this file gave, is gone. Requests do not notice, because all of this is one transaction.
+-- First both roles lose all rights, so that they have only the rights below: a right that was granted by hand, or by an
+-- older version of this file, is gone. Requests do not notice, because all of this is one transaction.
 revoke all on all tables in schema token_service from public, token_service_admin, token_service_app;
 
 

@@ -69,7 +69,7 @@ end
 $$;
 
 comment on function token_service.require_new_secret(text, text, text) is
-    'Refuses a digest that is none, and the id of a secret that is none or is in use.';
+    'Refuses a digest that is no Argon2id digest, and the id of a secret that is malformed or in use.';
 
 revoke all on function token_service.require_new_secret(text, text, text) from public;
 
@@ -92,8 +92,8 @@ declare
 begin
     perform token_service.require_client(p_client_id);
 
-    -- The instant is not now(), which is when the transaction began. The order of a client's secrets is that in which admins got its
-    -- lock.
+    -- now() is the instant at which the transaction began. With clock_timestamp(), a client's secrets have the order in
+    -- which admins got its lock.
     v_made_at := clock_timestamp();
     v_ends_at := token_service.secret_ends_at(v_made_at, null);
 
@@ -218,7 +218,7 @@ begin
 
     update client_secret
     set expires_at = case when not_before < v_old_end then v_old_end else expires_at end,
-        -- A secret that would begin only after that never does.
+        -- A secret that would begin only after that instant is revoked.
         revoked_at = case when not_before < v_old_end then revoked_at else p_now end
     where client_id = p_client_id
       and revoked_at is null
@@ -231,8 +231,8 @@ $$;
 
 comment on function
     token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) is
-    'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. Where '
-    'p_newest_secret_id is given and no longer the newest, another admin was faster, and nothing changes.';
+    'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. '
+    'Refuses if p_newest_secret_id is given and is not the newest: another admin has changed the secrets.';
 
 revoke all on function
     token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
@@ -319,7 +319,7 @@ comment on function token_service.require_idle_time(interval) is
 revoke all on function token_service.require_idle_time(interval) from public;
 
 
--- The report that calls a secret safe to retire and the function that retires it both ask here.
+-- The report that calls a secret safe to retire and the function that retires it both call this function.
 create or replace function token_service.idle_secrets(p_idle interval, p_now timestamptz)
     returns table (secret_id text, newer_secret_id text)
     language sql stable
@@ -361,7 +361,7 @@ begin
     perform token_service.require_idle_time(p_idle);
 
     if not p_dry_run then
-        -- With their clients locked, nobody revokes a newer secret meanwhile.
+        -- The lock on the clients keeps other transactions from revoking a newer secret meanwhile.
         perform from client c
         where c.id in (
             select s.client_id

@@ -1,5 +1,5 @@
--- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does all
--- else. The arguments p_now are for tests.
+-- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does
+-- everything else. The arguments p_now are for tests.
 
 -- The one place that decides when a key is gone, for every change of its dates.
 create or replace function token_service.set_signing_key_gone_after() returns trigger
