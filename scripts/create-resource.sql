@@ -7,7 +7,7 @@
 --   scopes        what clients may be granted there, separated by spaces; existing ones stay; optional
 --   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies no other; 'default': the server's; optional:
 --                 unchanged
---   max_token_lifetime   no token for it lives longer, whatever its client has, from '1 minute' to '1 day'; 'default':
+--   max_token_lifetime   no token for it lives longer, even if its client has a longer one, from '1 minute' to '1 day'; 'default':
 --                 there is no such limit; optional: unchanged
 
 \set ON_ERROR_STOP on

@@ -89,13 +89,13 @@ public sealed class ClientFunctions : AdminFixture
             "Say something like '10 minutes'; '0' is the server's default."),
         .. Refused("p_tokens_per_minute", ["-1", "1000001"],
             PostgresErrorCodes.CheckViolation, "The tokens per minute of client \"billing\" are not 1 to 1000000.",
-            "Each replica counts for itself; 0 is no ceiling."),
+            "Each replica counts for itself; 0 means no limit."),
         .. Refused("p_extra_claims", ["'[]'", "'null'", "'1'", "'\"sub\"'", "jsonb_build_object('a', repeat('x', 1016))"],
             PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" are not a JSON object of at most 1024 bytes.",
             "Say something like '{\"tenant\": \"north\"}'; '{}' removes them."),
         .. Refused("p_extra_claims", [$"'{Nested("{\"a\": ", 17, "}")}'", $"'{{\"a\": {Nested("[", 16, "]")}}}'"],
             PostgresErrorCodes.CheckViolation, "The extra claims of client \"billing\" are nested more than 16 levels deep.",
-            "Put fewer objects and lists inside one another: not every reader of tokens follows."),
+            "Put fewer objects and lists inside one another: some readers of tokens give up at this depth."),
         .. ReservedClaims.SelectMany(claim => Refused("p_extra_claims", [$$"""'{"tenant": 1, "{{claim}}": null}'"""],
             PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
             "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.")),
@@ -254,7 +254,7 @@ public sealed class ClientFunctions : AdminFixture
 
         await IsRefusedAsync(
             "select token_service.set_client_enabled('switched', null)",
-            PostgresErrorCodes.NullValueNotAllowed, "It is not said whether client \"switched\" is to be enabled.", "Say true or false.");
+            PostgresErrorCodes.NullValueNotAllowed, "The argument p_enabled of client \"switched\" is missing.", "Say true or false.");
     }
 
     [TestCaseSource(nameof(RefusedClientIds))]

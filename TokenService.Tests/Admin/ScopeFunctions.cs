@@ -112,7 +112,7 @@ public sealed class ScopeFunctions : AdminFixture
             await IsRefusedAsync(
                 $"select token_service.{function}('sharing', 'shared')",
                 PostgresErrorCodes.CardinalityViolation,
-                "There is a scope \"shared\" of each of these resources: https://one.example.com, https://two.example.com.",
+                "Several resources have a scope \"shared\": https://one.example.com, https://two.example.com.",
                 "Say which one is meant, with -v resource=….");
             await IsRefusedAsync(
                 $"select token_service.{function}('sharing', 'only:one', p_resource => 'https://two.example.com')",
@@ -137,7 +137,7 @@ public sealed class ScopeFunctions : AdminFixture
         await IsRefusedAsync(
             "select token_service.revoke_scope('sharing', 'shared')",
             PostgresErrorCodes.CardinalityViolation,
-            "There is a scope \"shared\" of each of these resources: https://one.example.com, https://two.example.com.",
+            "Several resources have a scope \"shared\": https://one.example.com, https://two.example.com.",
             "Say which one is meant, with -v resource=….");
         Assert.That(
             await RowsAsync("select scopes, default_scopes from token_service.clients_report('sharing')"),

@@ -160,7 +160,7 @@ public sealed class TokenFunctions : AdminFixture
         await FillAsync(tokens: 2, clients: 2);
         await IsRefusedAsync(
             $"select token_service.delete_expired({limit})", PostgresErrorCodes.CheckViolation, "The limit is not 1 to 1000.",
-            "Where as many were deleted as were asked for, ask again: there may be more.");
+            "Call it again as long as it deletes as many as the limit: there may be more.");
     }
 
     [Test]

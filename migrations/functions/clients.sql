@@ -202,7 +202,7 @@ begin
 
     if p_tokens_per_minute <> 0 and not token_service.is_tokens_per_minute(p_tokens_per_minute) then
         raise exception 'The tokens per minute of client "%" are not 1 to 1000000.', p_client_id
-            using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 is no ceiling.';
+            using errcode = 'check_violation', hint = 'Each replica counts for itself; 0 means no limit.';
     end if;
 
     if not token_service.is_small_object(p_extra_claims) then
@@ -214,7 +214,7 @@ begin
     if not token_service.is_shallow(p_extra_claims) then
         raise exception 'The extra claims of client "%" are nested more than 16 levels deep.', p_client_id
             using errcode = 'check_violation',
-            hint = 'Put fewer objects and lists inside one another: not every reader of tokens follows.';
+            hint = 'Put fewer objects and lists inside one another: some readers of tokens give up at this depth.';
     end if;
 
     if token_service.reserved_among(p_extra_claims) is not null then
@@ -252,7 +252,7 @@ as $$
 begin
     perform token_service.require_client(p_client_id);
     if p_enabled is null then
-        raise exception 'It is not said whether client "%" is to be enabled.', p_client_id
+        raise exception 'The argument p_enabled of client "%" is missing.', p_client_id
             using errcode = 'null_value_not_allowed', hint = 'Say true or false.';
     end if;
     update client set enabled = p_enabled where id = p_client_id and enabled <> p_enabled;

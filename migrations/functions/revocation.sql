@@ -86,7 +86,7 @@ begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'The limit is not 1 to 1000.'
             using errcode = 'check_violation',
-            hint = 'Where as many were deleted as were asked for, ask again: there may be more.';
+            hint = 'Call it again as long as it deletes as many as the limit: there may be more.';
     end if;
 
     -- The array makes sure that the rows are chosen once. A plan may run a subquery of IN again, and then it finds the

@@ -53,7 +53,7 @@ begin
             hint = 'Check its spelling, or make it with scripts/create-resource.sql: a scope belongs to a resource.';
     end if;
     if cardinality(v_resources) > 1 then
-        raise exception 'There is a scope "%" of each of these resources: %.',
+        raise exception 'Several resources have a scope "%": %.',
                 p_scope, array_to_string(v_resources, ', ')
             using errcode = 'cardinality_violation', hint = 'Say which one is meant, with -v resource=….';
     end if;
