@@ -62,7 +62,7 @@ internal sealed class SecretAuthentication(
                 return new VerifiedCredential.Secret(candidate.Row);
         }
 
-        // A secret from another system names no row. If there is no candidate for it, the dummy is hashed, so that an
+        // A secret from another system contains no row's id. If it has no candidate, the dummy is hashed, so that an
         // unknown client takes as long as a wrong secret.
         if (candidates.Count == 0 && secret.Selector is null)
             candidates.Add(ToCandidate(dummy, secret));
@@ -74,8 +74,8 @@ internal sealed class SecretAuthentication(
         return match is null ? OAuthError.InvalidClient(failure) : new VerifiedCredential.Secret(match);
     }
 
-    // A generated secret names its row, so it has at most one candidate. For an imported secret, every live imported
-    // secret of the client is a candidate.
+    // A generated secret contains the id of its row, so it has at most one candidate. For an imported secret, every
+    // live imported secret of the client is a candidate.
     private (List<Candidate> Candidates, string Failure) Candidates(Client? client, PresentedSecret secret)
     {
         List<Candidate> candidates = [];
@@ -118,7 +118,7 @@ internal sealed class SecretAuthentication(
         if (verifications.Find(key) is { } running)
             return running;
 
-        // An attempt with a secret that names a live row counts against that row only, and it is hashed before others,
+        // An attempt with the id of a live secret counts against that secret only, and it is hashed before others,
         // so that a flood of other guesses does not delay it, even from the same address. (No client_id contains a
         // space, so targets stay distinct.)
         var namesRow = credentials.Secret.Selector is not null;

@@ -5,8 +5,8 @@ namespace TokenService.Caching;
 
 /// <summary>
 /// A concurrent dictionary with a maximum number of entries. An addition that exceeds the maximum removes obsolete
-/// entries first; if too many remain, it removes arbitrary entries until seven eighths of the maximum are left. Use it
-/// only for values that can be read or computed again, or whose loss does no harm.
+/// entries first; if too many remain, it removes arbitrary entries until seven eighths of the maximum are left.
+/// The map is only for values that can be computed again, or read again from the database, or whose loss does no harm.
 /// </summary>
 /// <param name="maxCount">The maximum; 0: nothing is kept.</param>
 /// <param name="isObsolete">True for entries that have no effect any more; null: every entry has.</param>

@@ -15,8 +15,8 @@ internal readonly record struct Attempt(string Target, IPAddress? Source);
 /// <summary>
 /// Counts wrong secrets that had to be hashed (RFC 6749 §2.3.1: brute force) against their target and against their
 /// source address. When one of the two budgets is used up, the next attempt is refused before it is hashed. A
-/// recognised secret needs no hash and is not counted. A secret that names a live row counts against that row only, so
-/// a flood of other guesses from the same address cannot lock its client out.
+/// recognised secret needs no hash and is not counted. An attempt with the id of a live secret counts against that
+/// secret only, so a flood of other guesses from the same address cannot lock its client out.
 /// </summary>
 internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeProvider clock)
 {

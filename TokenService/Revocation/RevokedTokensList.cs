@@ -51,7 +51,8 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
     private long lastQueryEndedAt;
 
     /// <summary>
-    /// The address of the list, which is also its <c>aud</c>. No other JWT has this audience (RFC 8725 §3.12).
+    /// The address of the list, which is also its <c>aud</c>. No other kind of JWT has this <c>aud</c>, so none is
+    /// accepted in its place (RFC 8725 §3.12).
     /// </summary>
     public static string AddressAt(Issuer issuer) => issuer.Endpoint(Path);
 

@@ -23,8 +23,9 @@ internal sealed class HashingOptions
     public int MemoryBudgetMiB { get; set; } = 256;
 
     /// <summary>
-    /// Secrets that may wait to be hashed, 1 to 10000. Default 64. The number is for each of two queues: secrets that
-    /// name a live row, which are hashed first, and other secrets. When a queue is full, the request gets 503.
+    /// How many secrets may wait in a queue to be hashed, 1 to 10000. Default 64. There are two queues of this length:
+    /// one for secrets that contain the id of a live secret, which is emptied first, and one for all other secrets.
+    /// When a queue is full, the request gets 503.
     /// </summary>
     [Range(1, 10000, ErrorMessage = "Hashing:QueueLength must be 1 to 10000 (waiting secrets).")]
     public int QueueLength { get; set; } = 64;

@@ -42,8 +42,8 @@ internal sealed class HashingQueue : IDisposable
     /// <param name="secret">The presented secret.</param>
     /// <param name="digest">The digest to verify it against.</param>
     /// <param name="namesRow">
-    /// True: the secret names the row of the digest, so it is more than a guess, and is hashed before secrets that name
-    /// no row.
+    /// True: the secret contains the id of the row with this digest. It is then hashed before secrets that contain no
+    /// id, which may be anybody's guesses.
     /// </param>
     /// <returns>Refused with 503 when the queue is full, the wait was too long or there is not enough memory.</returns>
     public Task<Result<bool>> MatchesAsync(string secret, Argon2Digest digest, bool namesRow)

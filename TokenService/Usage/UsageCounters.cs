@@ -15,7 +15,7 @@ internal sealed class UsageCounters(TimeProvider clock)
     private readonly ConcurrentDictionary<ScopeKey, Counter> scopes = new();
 
     /// <param name="credential">A credential that has just been verified with success.</param>
-    /// <param name="from">The address of the request, if it is known.</param>
+    /// <param name="from">The IP address that the request came from; null: unknown.</param>
     public void CredentialUsed(CredentialId credential, IPAddress? from) => Add(credentials, credential, from);
 
     /// <param name="clientId">The client that was given a token.</param>
