@@ -150,6 +150,13 @@ public sealed class AuditLog : AdminFixture
         Change("truncate signing_key", "TRUNCATE | signing_key | - | - | - | -"),
         Change("update policy set max_secret_age = '90 days'",
             "UPDATE | policy | true | - | {\"max_secret_age\": null} | {\"max_secret_age\": \"90 days\"}"),
+        // 30 days and 720 hours, and 1 and 1.00, compare as equal, but are not the same.
+        Change("update policy set max_overlap = '720 hours'",
+            "UPDATE | policy | true | - | {\"max_overlap\": \"30 days\"} | {\"max_overlap\": \"720:00:00\"}"),
+        Change("update client set extra_claims = '{\"a\": 1}' where id = 'other'; "
+            + "update client set extra_claims = '{\"a\": 1.00}' where id = 'other'",
+            "UPDATE | client | other | other | {\"extra_claims\": {\"a\": 1}} | {\"extra_claims\": {\"a\": 1.00}}",
+            "UPDATE | client | other | other | {\"extra_claims\": {}} | {\"extra_claims\": {\"a\": 1}}"),
         Change("delete from policy; insert into policy (usage_counted_since) values ('2000-01-01Z')",
             $"DELETE | policy | true | - | {Policy} | -",
             $"INSERT | policy | true | - | - | {Policy}"),

@@ -28,7 +28,8 @@ as $$
         key, case when key in ('digest', 'sealed_private_key') and value <> 'null' then '"…"' else value end)
     from jsonb_each(p_row)
     where p_other is null
-       or p_other -> key is distinct from value
+       -- As text, because values that compare as equal may differ, as 1 and 1.00 do.
+       or (p_other -> key)::text is distinct from value::text
 $$;
 
 comment on function token_service.audit_image(jsonb, jsonb) is
@@ -51,7 +52,7 @@ declare
     v_last  audit_log;
     v_entry audit_log;
 begin
-    if v_old = v_new then
+    if v_old::text = v_new::text then
         return null;
     end if;
 

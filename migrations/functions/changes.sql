@@ -9,8 +9,9 @@ as $$
 declare
     v_subject text := tg_argv[0];
 begin
-    -- An update that changes nothing notifies nobody.
-    if tg_op = 'UPDATE' and old is not distinct from new then
+    -- An update that changes nothing notifies nobody. The rows are compared as text, because values that compare as
+    -- equal may differ, as 1 year and 360 days do.
+    if tg_op = 'UPDATE' and old::text = new::text then
         return null;
     end if;
     if tg_op in ('UPDATE', 'DELETE') then
