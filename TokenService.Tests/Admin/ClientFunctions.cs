@@ -27,8 +27,8 @@ public sealed class ClientFunctions : AdminFixture
     // RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4, OpenID Connect, and the claims from which APIs read who a person is.
     private static readonly string[] ReservedClaims =
     [
-        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "cnf", "act", "may_act", "azp", "typ", "nonce",
-        "at_hash", "c_hash", "auth_time", "acr", "amr", "sid", "events", "authorization_details", "groups", "roles", "entitlements", "name",
+        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "typ", "nonce",
+        "at_hash", "c_hash", "auth_time", "acr", "amr", "sid", "events", "authorization_details", "name",
         "given_name", "family_name", "middle_name", "nickname", "preferred_username", "username", "email", "email_verified",
         "phone_number", "phone_number_verified",
     ];
@@ -182,11 +182,34 @@ public sealed class ClientFunctions : AdminFixture
     [TestCase("unique_name")]
     [TestCase("http://schemas.microsoft.com/ws/2008/06/identity/claims/role")]
     [TestCase("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name")]
+    [TestCase("HTTP://Schemas.xmlsoap.org/ws/2005/05/identity/claims/name")]
+    [TestCase("SCOPE", Description = "ASP.NET Core's policies compare the names of claims without case")]
+    [TestCase("Aud")]
+    [TestCase("Roles")]
+    [TestCase("Tid")]
+    [TestCase("Email")]
     public Task A_claim_from_which_dotnet_reads_a_person_or_a_role_is_reserved(string claim) =>
         IsRefusedAsync(
             $"select token_service.update_client('billing', p_extra_claims => jsonb_build_object('{claim}', 'admin'))",
             PostgresErrorCodes.CheckViolation, $"The extra claims of client \"billing\" include a reserved one: {claim}.",
             "The server sets it, or APIs read from it who a person is. Choose another name, such as a URI of your own.");
+
+    // RFC 9068 §2.2.3.1 has the first three; APIs that are used to another server expect the others.
+    [TestCase("roles"), Rfc(9068, "2.2.3.1")]
+    [TestCase("groups")]
+    [TestCase("entitlements")]
+    [TestCase("tid")]
+    [TestCase("azp")]
+    [TestCase("scp")]
+    public async Task An_admin_may_give_a_claim_that_another_server_wrote(string claim)
+    {
+        await Database.ExecuteAsync(
+            "select token_service.update_client('billing', p_extra_claims => jsonb_build_object(@claim, 'x'))", new { claim });
+
+        Assert.That(
+            await Database.ReadAsync<string>("select extra_claims ->> @claim from token_service.client where id = 'billing'", new { claim }),
+            Is.EqualTo("x"));
+    }
 
     [Test]
     public Task The_refusal_names_every_reserved_claim() =>

@@ -36,7 +36,7 @@ public sealed class Constraints : AdminFixture
                     "'a', 'x', '[]'", "'a', 'x', 'null'", "'a', 'x', '\"sub\"'",
                     """'a', 'x', jsonb_build_object('a', repeat('x', 1016))""",
                 ]),
-            ("client_extra_claims_not_reserved", ["""'a', 'x', '{"sub": null}'""", """'a', 'x', '{"tenant": 1, "roles": []}'"""]),
+            ("client_extra_claims_not_reserved", ["""'a', 'x', '{"sub": null}'""", """'a', 'x', '{"tenant": 1, "Roles": []}'"""]),
             ("client_extra_claims_depth",
                 [$"'a', 'x', '{Nested("{\"a\": ", 17, "}")}'", $"'a', 'x', '{{\"a\": {Nested("[", 16, "]")}}}'"])),
         .. Rows("client_secret (client_id, id, digest)",

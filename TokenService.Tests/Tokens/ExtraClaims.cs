@@ -18,7 +18,7 @@ public sealed class ExtraClaims : ServerFixture
     [TestCase("""{"https://example.com/tier": 3, "ratio": 0.5, "large": 123456789012345678901234567890}""")]
     [TestCase("""{"yes": true, "no": false, "nothing": null}""")]
     [TestCase("""{"list": [1, "two", [3]], "object": {"a": {"b": []}}, "none": [], "empty": {}}""")]
-    [TestCase("""{"Sub": "not ours", "text": "grün \" \\ \n </script> 😀", "": "no name"}""")]
+    [TestCase("""{"Subject": "not ours", "text": "grün \" \\ \n </script> 😀", "": "no name"}""")]
     [TestCase("{}")]
     public async Task Extra_claims_are_in_the_tokens_as_they_are_in_the_database(string claims)
     {
@@ -59,7 +59,7 @@ public sealed class ExtraClaims : ServerFixture
         var client = await CreateAsync(
             """
             {"iss": "https://evil.example.com", "sub": "admin", "aud": ["https://other.example.com"], "exp": 9999999999, "iat": 1,
-             "jti": "same", "client_id": "admin", "scope": "everything"}
+             "jti": "same", "client_id": "admin", "scope": "everything", "SCOPE": "everything"}
             """);
         var payload = await PayloadAsync(client);
 

@@ -24,7 +24,7 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
     private const int IdLength = 16; // 128 random bits: unique for the life of the issuer
 
     private static readonly FrozenSet<string> OwnClaims = FrozenSet.Create(
-        StringComparer.Ordinal, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
+        StringComparer.OrdinalIgnoreCase, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
 
     private readonly JwsWriter writer = new(Type);
 

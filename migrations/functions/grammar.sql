@@ -110,7 +110,8 @@ as $$
     ]
 $$;
 
-comment on function token_service.reserved_claims() is 'The claims that no client may have as an extra claim.';
+comment on function token_service.reserved_claims() is
+    'The claims, in lower case, that no client may have as an extra claim; reserved_among has the exceptions.';
 
 revoke all on function token_service.reserved_claims() from public;
 
@@ -121,9 +122,13 @@ create or replace function token_service.reserved_among(p_claims jsonb) returns 
 as $$
     select string_agg(claim, ', ' order by claim)
     from jsonb_object_keys(case jsonb_typeof(p_claims) when 'object' then p_claims else '{}' end) as claim
-    where claim = any (token_service.reserved_claims())
-       -- The long claim names that .NET uses for a name or a role.
-       or claim ~ '^https?://schemas[.]'
+    -- Some APIs compare the names of claims without case: ASP.NET Core's policies do.
+    where (lower(claim collate "C") = any (token_service.reserved_claims())
+           -- An API that is used to another server may expect these, and an admin may give them on purpose, spelled
+           -- just so. RFC 9068 §2.2.3.1 has the first three.
+           and claim <> all (array['roles', 'groups', 'entitlements', 'tid', 'azp', 'scp']))
+       -- The long names by which .NET knows a name or a role.
+       or claim ~* '^https?://schemas[.]'
 $$;
 
 comment on function token_service.reserved_among(jsonb) is
