@@ -36,12 +36,7 @@ public sealed class RefusalsInTurn
     public async Task StartServer()
     {
         clock = new FakeClock();
-        server = await TestServer.StartAsync(
-            database.ConnectionString,
-            new FakeClock(),
-            services => services.AddSingleton(
-                provider => new RefusalThrottle(provider.GetRequiredService<IOptions<LimitOptions>>(), clock)),
-            $"Limits:RefusalsPerSecond={PerSecond}", $"Limits:RequestsInFlight={MaxInFlight}");
+        server = await StartAsync(_ => { });
         for (var i = 0; i < Burst; i++)
             await RefusedAsync();
     }
@@ -71,6 +66,24 @@ public sealed class RefusalsInTurn
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         Advance(Turn, leaving: 0);
         await second;
+    }
+
+    // A flood that keeps the hashing queue full gets 503, and would otherwise get it as fast as it likes.
+    [Test]
+    public async Task A_503_of_a_caller_that_is_not_authenticated_waits_for_its_turn_too()
+    {
+        var queue = new HashingQueue(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock);
+        _ = queue.MatchesAsync("x", new Argon2Digest(Database.Cheap, new byte[16], new byte[32]), namesRow: false);
+        await using var busy = await StartAsync(services => services.AddSingleton(queue));
+        var guess = new TestClient("nobody", "a guess at a secret of another system");
+        for (var i = 0; i < Burst; i++)
+            Assert.That((await TokenRequestBuilder.For(guess).SendAsync(busy)).Status, Is.EqualTo(503));
+
+        var late = TokenRequestBuilder.For(guess).SendAsync(busy);
+        await Soon.IsAsync("the 503 waits", () => clock.Timers == 1);
+        Advance(Turn, leaving: 0);
+        (await late).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
     }
 
     // Otherwise a flood of refusals would keep all other callers out.
@@ -132,6 +145,13 @@ public sealed class RefusalsInTurn
         Advance(Turn, leaving: 0);
         await one;
     }
+
+    private Task<TestServer> StartAsync(Action<IServiceCollection> replace) => TestServer.StartAsync(
+        database.ConnectionString,
+        new FakeClock(),
+        services => replace(services.AddSingleton(
+            provider => new RefusalThrottle(provider.GetRequiredService<IOptions<LimitOptions>>(), clock))),
+        $"Limits:RefusalsPerSecond={PerSecond}", $"Limits:RequestsInFlight={MaxInFlight}");
 
     private async Task RefusedAsync() =>
         (await TokenRequestBuilder.For(new TestClient("nobody", GeneratedSecret.Create().Value)).SendAsync(server)).IsInvalidClient();

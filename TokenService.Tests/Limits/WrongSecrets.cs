@@ -75,6 +75,29 @@ public sealed class WrongSecrets
         IsTooMany(await TryAsync(id, "one more guess", Address(3)), seconds: 20);
     }
 
+    // Otherwise one address could keep the queue full for as long as it likes, each time under another invented id.
+    [Test]
+    public async Task An_address_whose_secrets_find_the_queue_full_uses_up_its_rate_limit()
+    {
+        var queue = server.Services.GetRequiredService<HashingQueue>();
+        var digest = new Argon2Digest(Database.Cheap, new byte[Argon2Digest.SaltLength], new byte[Argon2Digest.HashLength]);
+        var before = hashing.Count;
+        hashing.Close();
+        // One secret is about to be hashed, and as many wait as there is room for.
+        List<Task> waiting = [queue.MatchesAsync("x", digest, namesRow: false)];
+        await hashing.HoldsAsync(before + 1);
+        waiting.AddRange(Enumerable.Range(0, 64).Select(_ => queue.MatchesAsync("x", digest, namesRow: false)));
+
+        for (var i = 0; i < 5; i++)
+            Assert.That((await TryAsync($"invented-{++number}", "a guess", "198.51.100.77")).Status, Is.EqualTo(503));
+        IsTooMany(await TryAsync($"invented-{++number}", "a guess", "198.51.100.77"), seconds: 12);
+        // The client that was named is not to blame.
+        Assert.That((await TryAsync($"invented-{number}", "a guess", "198.51.100.78")).Status, Is.EqualTo(503));
+
+        hashing.Open();
+        await Task.WhenAll(waiting);
+    }
+
     [Test]
     public async Task An_address_has_a_rate_limit_of_its_own()
     {

@@ -141,8 +141,11 @@ internal sealed class SecretAuthentication(
         PresentedSecret presented, List<Candidate> candidates, Attempt attempt, bool isLimited)
     {
         var result = await MatchAnyAsync(presented, candidates);
-        var isWrong = result.TryGet(out var match, out _) && match is null;
-        if (isLimited && !isWrong)
+        if (!isLimited)
+            return result;
+        if (!result.TryGet(out var match, out _))
+            failures.ForgiveTarget(attempt);
+        else if (match is not null)
             failures.Forgive(attempt);
         return result;
     }

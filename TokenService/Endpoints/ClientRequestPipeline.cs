@@ -67,7 +67,7 @@ internal sealed partial class ClientRequestPipeline(
 
         // A refusal of a caller that was not authenticated waits for its turn. The request is no longer in flight, so
         // requests that wait here do not use up the limit of step 4.
-        if (error?.Status < StatusCodes.Status500InternalServerError && requestEvent.Credential is null)
+        if (!isGranted && requestEvent.Credential is null)
             await throttle.WaitAsync(http.RequestAborted);
         if (http.RequestAborted.IsCancellationRequested)
             return;

@@ -41,13 +41,19 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
         return OAuthError.TooManyRequests(Reason.TooManyFailuresFromSource, wait);
     }
 
-    /// <summary>Takes an attempt off the count, because the secret was right or was not hashed after all.</summary>
+    /// <summary>Takes an attempt off both counts, because the secret was right.</summary>
     public void Forgive(Attempt attempt)
     {
-        targets.GiveBack(attempt.Target, perTarget);
+        ForgiveTarget(attempt);
         if (attempt.Source is not null)
             sources.GiveBack(Network(attempt.Source), perSource);
     }
+
+    /// <summary>
+    /// Takes an attempt off the count of its target alone, because the secret was not hashed after all. The source
+    /// keeps it: an address that fills the hashing queue uses up its budget in the same way.
+    /// </summary>
+    public void ForgiveTarget(Attempt attempt) => targets.GiveBack(attempt.Target, perTarget);
 
     // An IPv6 caller usually has a whole /64 network, so all addresses of a /64 count as one source.
     private static IPAddress Network(IPAddress source)
