@@ -148,8 +148,9 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task A_migration_that_fails_leaves_nothing_of_itself()
+    public async Task A_migration_that_fails_leaves_the_database_as_it_was()
     {
+        await MigrateAsync();
         var before = new Migration(Count + 1, "9998_before", "create table token_service.before ()");
         var failing = new Migration(Count + 2, "9999_failing", "create table token_service.failing (); select 1 / 0");
 
@@ -159,9 +160,9 @@ public sealed partial class Migrations
                 .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.DivisionByZero));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(await ExistsAsync("token_service.before"), Is.True);
+            Assert.That(await ExistsAsync("token_service.before"), Is.False);
             Assert.That(await ExistsAsync("token_service.failing"), Is.False);
-            Assert.That(await AppliedAsync(), Does.EndWith(" 9998_before"));
+            Assert.That(await AppliedAsync(), Does.Not.Contain("9998"));
             Assert.That(await LocksAsync("granted"), Is.Zero);
         }
     }
@@ -196,15 +197,16 @@ public sealed partial class Migrations
 
     [TestCase("drop trigger client_notify on token_service.client")]
     [TestCase("drop trigger client_audit_truncate on token_service.client")]
+    [TestCase("alter table token_service.client disable trigger client_audit")]
     [TestCase(
         "drop trigger client_notify on token_service.client; create trigger client_notify after insert on token_service.client "
         + "for each row execute function token_service.notify_change('other')")]
-    public async Task A_trigger_that_was_dropped_or_changed_by_hand_is_restored(string change)
+    public async Task A_trigger_that_was_dropped_changed_or_disabled_by_hand_is_restored(string change)
     {
         await MigrateAsync();
         const string Definitions =
             """
-            select string_agg(pg_get_triggerdef(oid), ', ' order by tgname) from pg_trigger
+            select string_agg(pg_get_triggerdef(oid) || tgenabled::text, ', ' order by tgname) from pg_trigger
             where tgrelid = 'token_service.client'::regclass and not tgisinternal
             """;
         var before = await database.ReadAsync<string>(Definitions);
@@ -216,10 +218,13 @@ public sealed partial class Migrations
     }
 
     [Test]
-    public async Task A_functions_file_that_fails_undoes_all_functions_files()
+    public async Task A_functions_file_that_fails_undoes_all_functions_files_and_migrations()
     {
         await MigrateAsync();
-        var changed = WithFunction("newest_secret_id", "select 'changed'::text");
+        var changed = WithFunction("newest_secret_id", "select 'changed'::text") with
+        {
+            Migrations = [.. Schema.Migrations, Next("create table token_service.next ()")],
+        };
         var failing = new FunctionsFile(
             "zz_failing", "create function token_service.failing() returns int language sql as 'select 1'; select 1 / 0");
 
@@ -230,6 +235,9 @@ public sealed partial class Migrations
         using (Assert.EnterMultipleScope())
         {
             Assert.That(await NewestSecretAsync(), Is.Null);
+            // A server would start on the new tables, and find old functions.
+            Assert.That(await ExistsAsync("token_service.next"), Is.False);
+            Assert.That(await AppliedAsync(), Does.Not.Contain("9999"));
             Assert.That(await database.ReadAsync<bool>("select to_regproc('token_service.failing') is null"), Is.True);
             Assert.That((await MigrateAsync()).Applied, Is.Empty, "the changed file was not recorded");
             Assert.That(await LocksAsync("granted"), Is.Zero);
@@ -244,6 +252,7 @@ public sealed partial class Migrations
     [TestCase("grant insert on token_service.client to token_service_app")]
     [TestCase("grant select on token_service.client_secret to token_service_admin, public")]
     [TestCase("grant execute on function token_service.add_secret to public")]
+    [TestCase("grant execute on function token_service.add_secret to token_service_app")]
     [TestCase(
         "revoke all on all tables in schema token_service from token_service_admin, token_service_app; "
         + "revoke all on all functions in schema token_service from token_service_admin, token_service_app; "

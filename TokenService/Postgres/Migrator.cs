@@ -14,9 +14,8 @@ namespace TokenService.Postgres;
 internal sealed record MigrationReport(IReadOnlyList<string> Applied, int? NewerSchema);
 
 /// <summary>
-/// Brings the schema to the state that this build needs, one migrator at a time, under an advisory lock. It applies
-/// each missing migration in a transaction of its own and records its checksum, then applies all functions files in one
-/// transaction. There are no migrations downwards.
+/// Brings the schema to what this build knows, forward only: the missing migrations, each recorded with its checksum,
+/// and all functions files, in one transaction. An advisory lock keeps other migrators out.
 /// </summary>
 internal sealed class Migrator(NpgsqlDataSource postgres)
 {
@@ -93,23 +92,19 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     public async Task<MigrationReport> MigrateAsync(DatabaseSchema schema, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        // The session holds the lock: it spans the transactions below, and is released if this process dies.
+        // The session holds the lock, so it is released if this process dies.
         await connection.ExecuteAsync(Command("select pg_advisory_lock(@LockId)", new { LockId }, Patient, ct));
         try
         {
             var applied = await AppliedAsync(connection, ct);
             RefuseOtherLineage(schema, applied);
             var missing = Missing(schema, applied);
-            await connection.ExecuteAsync(Command(Prepare, ct: ct));
-            await MigrateAsync(connection, schema, missing, ct);
 
             // An older build would replace newer functions, which the newer tables need, by its own.
             var latest = applied.Count == 0 ? 0 : applied[^1].Number;
-            if (latest > schema.Migrations.Count)
-                return new MigrationReport([.. missing.Select(migration => migration.Name)], latest);
-
-            var changed = await ApplyFunctionsAsync(connection, schema.Functions, ct);
-            return new MigrationReport([.. missing.Select(migration => migration.Name), .. changed], NewerSchema: null);
+            return latest > schema.Migrations.Count
+                ? new MigrationReport([], NewerSchema: latest)
+                : new MigrationReport(await ApplyAsync(connection, schema, missing, ct), NewerSchema: null);
         }
         finally
         {
@@ -138,44 +133,34 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
     }
 
-    private static async Task MigrateAsync(
+    // One transaction: nobody meets new tables with old functions, or a function without its rights, and a file that
+    // fails leaves the database as it was.
+    private static async Task<List<string>> ApplyAsync(
         NpgsqlConnection connection, DatabaseSchema schema, List<Migration> missing, CancellationToken ct)
-    {
-        if (missing.Count == 0)
-            return;
-
-        // These files come first, because the constraints of the tables call the grammar. They are applied again with
-        // the others, and recorded then.
-        await using (var transaction = await connection.BeginTransactionAsync(ct))
-        {
-            foreach (var file in schema.Functions.Where(file => file.ComesBeforeTables))
-                await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
-            await transaction.CommitAsync(ct);
-        }
-
-        foreach (var migration in missing)
-        {
-            await using var transaction = await connection.BeginTransactionAsync(ct);
-            await connection.ExecuteAsync(Command(migration.Sql, null, Patient, ct));
-            await connection.ExecuteAsync(Command(Record, migration, ct: ct));
-            await transaction.CommitAsync(ct);
-        }
-    }
-
-    private static async Task<List<string>> ApplyFunctionsAsync(
-        NpgsqlConnection connection, IReadOnlyList<FunctionsFile> files, CancellationToken ct)
     {
         List<string> changed = [];
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        foreach (var file in files)
+        await connection.ExecuteAsync(Command(Prepare, ct: ct));
+        await ApplyFunctionsAsync(schema.Functions.Where(file => file.ComesBeforeTables));
+        foreach (var migration in missing)
         {
-            await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
-            if (await connection.ExecuteScalarAsync<bool>(Command(RecordFunctions, file, ct: ct)))
-                changed.Add($"functions/{file.Name}");
+            await connection.ExecuteAsync(Command(migration.Sql, null, Patient, ct));
+            await connection.ExecuteAsync(Command(Record, migration, ct: ct));
         }
 
+        await ApplyFunctionsAsync(schema.Functions.Where(file => !file.ComesBeforeTables));
         await transaction.CommitAsync(ct);
-        return changed;
+        return [.. missing.Select(migration => migration.Name), .. changed];
+
+        async Task ApplyFunctionsAsync(IEnumerable<FunctionsFile> files)
+        {
+            foreach (var file in files)
+            {
+                await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
+                if (await connection.ExecuteScalarAsync<bool>(Command(RecordFunctions, file, ct: ct)))
+                    changed.Add($"functions/{file.Name}");
+            }
+        }
     }
 
     private async Task<List<AppliedMigration>> AppliedAsync(CancellationToken ct)

@@ -45,6 +45,9 @@ declare
 begin
     -- Making a trigger locks its table, and every request that writes to it would wait. So an existing trigger stays.
     if v_found = v_wanted then
+        if exists (select from pg_trigger where tgrelid = v_table and tgname = p_name and tgenabled <> 'O') then
+            execute format('alter table %s enable trigger %I', v_table, p_name);
+        end if;
         return;
     end if;
     if v_found is not null then

@@ -26,5 +26,9 @@ begin
 end
 $$;
 
+-- Both roles lose all rights on functions. Each functions file then gives the rights under its definitions, so a right
+-- that somebody granted by hand is gone. Nobody notices in between, because migrate is one transaction.
+revoke all on all functions in schema token_service from public, token_service_admin, token_service_app;
+
 revoke all on schema token_service from public, token_service_admin, token_service_app;
 grant usage on schema token_service to token_service_admin, token_service_app;
