@@ -61,7 +61,9 @@ public sealed class ClientFunctions : AdminFixture
         .. Refused("p_resource", ["'billing'"],
             PostgresErrorCodes.UniqueViolation, "There is already a client \"billing\".", AnotherResource),
         .. Refused("p_resource", ["'shipping'"],
-            PostgresErrorCodes.UniqueViolation, "There is already a client \"shipping\".", AnotherResource),
+            PostgresErrorCodes.UniqueViolation, "There is already a resource \"shipping\".",
+            "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. "
+            + "Choose another client_id, so that no API takes the one for the other."),
         .. Refused("p_scopes", ["null", "array[]::text[]"],
             PostgresErrorCodes.CheckViolation, "Client \"shipping\" would hold no scope, so it could get no token.",
             "Pass at least one scope, or no resource either, for a client that only speaks for an API."),
@@ -84,7 +86,7 @@ public sealed class ClientFunctions : AdminFixture
             PostgresErrorCodes.CheckViolation, "The authentication methods of client \"billing\" are not ones this server offers.",
             "Use client_secret_basic, client_secret_post or both."),
         .. Refused("p_token_lifetime",
-            ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
+            ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'", "'1 year -360 days'"],
             PostgresErrorCodes.CheckViolation, "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
             "Say something like '10 minutes'; '0' is the server's default."),
         .. Refused("p_tokens_per_minute", ["-1", "1000001"],
@@ -124,6 +126,8 @@ public sealed class ClientFunctions : AdminFixture
             + "parcels:read https://api.example.com t, parcels:write https://api.example.com f | 0"), "without a secret");
     }
 
+    private static int number;
+
     [OneTimeSetUp]
     public Task CreateNamedResource() => Database.ExecuteAsync("select token_service.create_resource('plain-name')");
 
@@ -143,6 +147,45 @@ public sealed class ClientFunctions : AdminFixture
 
         var refusal = await Assert.ThrowsAsync<PostgresException>(() => later);
         Assert.That(refusal!.MessageText, Is.EqualTo(message));
+    }
+
+    [TestCase("https://api.example.com")]
+    [TestCase("plain-name")]
+    public async Task An_open_transaction_does_not_hold_up_another_client_of_the_same_resource(string resource)
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        var first = $"select token_service.create_client('first-{number}', 'x', '{resource}', array['shared:read'])";
+        await using (var command = new NpgsqlCommand(first, connection, transaction))
+            await command.ExecuteNonQueryAsync();
+
+        // Far less than 10 seconds, unless it waits for the open transaction.
+        await Database.ExecuteAsync(
+            $"""
+            set lock_timeout = '10s';
+            select token_service.create_client('second-{number++}', 'x', '{resource}', array['other:read']);
+            reset lock_timeout
+            """);
+        await transaction.RollbackAsync();
+    }
+
+    // Each lock takes a place in a table that all sessions share.
+    [Test]
+    public async Task Many_clients_are_made_in_one_transaction_without_a_lock_for_each()
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var command = new NpgsqlCommand(
+            """
+            select token_service.create_client('many-' || n, 'x') from generate_series(1, 500) n;
+            select count(*) from pg_locks where pid = pg_backend_pid()
+            """,
+            connection, transaction);
+        await using var reader = await command.ExecuteReaderAsync();
+        await reader.NextResultAsync();
+        await reader.ReadAsync();
+
+        Assert.That(reader.GetInt64(0), Is.LessThan(100));
     }
 
     // A replica that writes its counts does not wait for the locks of an admin's open transaction.
@@ -206,9 +249,8 @@ public sealed class ClientFunctions : AdminFixture
         await Database.ExecuteAsync(
             "select token_service.update_client('billing', p_extra_claims => jsonb_build_object(@claim, 'x'))", new { claim });
 
-        Assert.That(
-            await Database.ReadAsync<string>("select extra_claims ->> @claim from token_service.client where id = 'billing'", new { claim }),
-            Is.EqualTo("x"));
+        const string Given = "select extra_claims ->> @claim from token_service.client where id = 'billing'";
+        Assert.That(await Database.ReadAsync<string>(Given, new { claim }), Is.EqualTo("x"));
     }
 
     [Test]

@@ -166,6 +166,19 @@ public sealed class Uses : ServerFixture
         }
     }
 
+    [TestCase("delete from token_service.client_secret where client_id = @Id")]
+    [TestCase("truncate token_service.client_secret cascade")]
+    public async Task The_use_of_a_secret_that_is_deleted_by_hand_is_deleted_with_it(string deletion)
+    {
+        await AskAsync();
+        await WrittenAsync();
+        const string Used = "select count(*) from token_service.credential_use where client_id = @Id";
+        Assert.That(await Database.ReadAsync<int>(Used, client), Is.EqualTo(1));
+
+        await Database.ExecuteAsync(deletion, client);
+        Assert.That(await Database.ReadAsync<int>(Used, client), Is.Zero);
+    }
+
     [Test]
     public async Task Requests_do_not_wait_while_counts_are_written()
     {

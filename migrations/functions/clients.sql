@@ -85,7 +85,9 @@ create or replace function token_service.require_token_lifetime(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    if p_lifetime <> interval '0' and not token_service.is_token_lifetime(extract(epoch from p_lifetime)::numeric) then
+    -- As seconds: '1 year -360 days' compares as equal to 0, and is five days long.
+    if extract(epoch from p_lifetime) <> 0
+        and not token_service.is_token_lifetime(extract(epoch from p_lifetime)::numeric) then
         raise exception '% is not 1 minute to 1 day in whole seconds.', p_of
             using errcode = 'check_violation',
             hint = format('Say something like ''%s''; ''0'' is %s.', p_example, p_zero);
@@ -98,19 +100,6 @@ comment on function token_service.require_token_lifetime(text, interval, text, t
     'means.';
 
 revoke all on function token_service.require_token_lifetime(text, interval, text, text) from public;
-
-
-create or replace function token_service.lock_name(p_name text) returns void
-    language sql
-    set search_path = pg_catalog, token_service, pg_temp
-as $$
-    select pg_advisory_xact_lock(hashtextextended('token_service ' || p_name, 0))
-$$;
-
-comment on function token_service.lock_name(text) is
-    'Until the transaction ends, no other transaction can make a client or a resource with this name.';
-
-revoke all on function token_service.lock_name(text) from public;
 
 
 create or replace function token_service.create_client(
@@ -144,12 +133,9 @@ begin
             hint = 'Default scopes are those of its scopes granted when a request names none.';
     end if;
 
-    perform token_service.lock_name(p_client_id);
-    if exists (select from resource where id = p_client_id) then
-        raise exception 'There is already a resource "%".', p_client_id
-            using errcode = 'unique_violation',
-            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the '
-                   'client_id. Choose another client_id, so that no API takes the one for the other.';
+    -- Before the client, in the order of the locks that both take.
+    if v_scopes <> array[]::text[] then
+        perform token_service.create_resource(p_resource, v_scopes);
     end if;
 
     insert into client (id, name, authentication_methods)
@@ -160,12 +146,17 @@ begin
             using errcode = 'unique_violation', hint = 'Choose another client_id.';
     end if;
 
-    if v_scopes <> array[]::text[] then
-        perform token_service.create_resource(p_resource, v_scopes);
-        insert into client_scope (client_id, resource, scope, is_default)
-        select distinct p_client_id, p_resource, s, s = any (v_defaults)
-        from unnest(v_scopes) as s;
+    -- After the client: the insertion waits for a transaction that makes a resource of this name (create_resource).
+    if exists (select from resource where id = p_client_id) then
+        raise exception 'There is already a resource "%".', p_client_id
+            using errcode = 'unique_violation',
+            hint = 'The aud of tokens for a resource is its id, and the aud of answers to introspection is the '
+                   'client_id. Choose another client_id, so that no API takes the one for the other.';
     end if;
+
+    insert into client_scope (client_id, resource, scope, is_default)
+    select distinct p_client_id, p_resource, s, s = any (v_defaults)
+    from unnest(v_scopes) as s;
     return p_client_id;
 end
 $$;

@@ -47,7 +47,10 @@ begin
         'The maximum token lifetime', p_max_token_lifetime, p_example => '5 minutes', p_zero => 'no maximum');
     v_seconds := nullif(extract(epoch from p_max_token_lifetime), 0);
 
-    perform token_service.lock_name(p_resource);
+    -- A new resource of a name that a client can have: until this transaction ends, no other one makes a client.
+    if token_service.is_client_id(p_resource) and not exists (select from resource where id = p_resource) then
+        lock table client in share row exclusive mode;
+    end if;
     if exists (select from client where id = p_resource) then
         raise exception 'There is already a client "%".', p_resource
             using errcode = 'unique_violation',

@@ -54,7 +54,7 @@ begin
     end if;
     if cardinality(v_resources) > 1 then
         raise exception 'Several resources have a scope "%": %.',
-                p_scope, array_to_string(v_resources, ', ')
+                token_service.without_secret(p_scope), array_to_string(v_resources, ', ')
             using errcode = 'cardinality_violation', hint = 'Say which one is meant, with -v resource=….';
     end if;
     return v_resources[1];
