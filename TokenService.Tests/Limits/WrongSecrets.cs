@@ -261,7 +261,7 @@ public sealed class WrongSecrets
         }
 
         var failures = server.Services.GetRequiredService<FailedAttemptLimiter>();
-        Assert.That(failures.Begin(new Attempt(client.Id, Source: null)).TryGet(out _, out _), Is.False);
+        Assert.That(failures.TryBegin(new Attempt(client.Id, Source: null), out _), Is.False);
     }
 
     [Test]

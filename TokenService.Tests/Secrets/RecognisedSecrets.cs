@@ -262,7 +262,8 @@ public sealed class RecognisedSecrets
         await Clients.FindAsync(client.Id, CancellationToken.None);
         var later = AuthenticateAsync(presented);
         hashing.Open();
-        Assert.That((await first).TryGet(out _, out _), Is.False);
+        Assert.That((await first).TryGet(out _, out var error), Is.False);
+        Assert.That(error!.Reason, Is.EqualTo(Reason.SecretRevoked));
         Assert.That((await later).TryGet(out _, out _), Is.False);
     }
 

@@ -33,16 +33,20 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
 
         var client = await FindAsync(credentials, ct);
         var failure = FailureOf(client, credentials);
-        if (!(await VerifyAsync(credentials, failure is null ? client : null, source, ct)).TryGet(out var verified, out var error))
+        var verification = await VerifyAsync(credentials, failure is null ? client : null, source, ct);
+        if (!verification.TryGet(out var verified, out var error))
             return failure is not null && error.Status == 401 ? OAuthError.InvalidClient(failure) : error;
 
-        // Hashing may have taken seconds. The client or its credential may have been withdrawn meanwhile, so both are
-        // checked again.
-        client = await clients.FindAsync(credentials.ClientId, ct);
-        failure = FailureOf(client, credentials);
-        return failure is null && verified.IsHeldBy(client!, clock.GetUtcNow())
-            ? new AuthenticatedClient(client!, credentials.Method, verified.Id)
-            : OAuthError.InvalidClient(failure ?? Reason.SecretUnknown);
+        if (verified.TookTime)
+        {
+            // The client or its credential may have been withdrawn meanwhile.
+            client = await clients.FindAsync(credentials.ClientId, ct);
+            failure = FailureOf(client, credentials) ?? verified.FailureOf(client!, clock.GetUtcNow());
+            if (failure is not null)
+                return OAuthError.InvalidClient(failure);
+        }
+
+        return new AuthenticatedClient(client!, credentials.Method, verified.Id);
     }
 
     private async ValueTask<Client?> FindAsync(ClientCredentials credentials, CancellationToken ct)
@@ -52,7 +56,7 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
             return client;
         if (credentials is not ClientCredentials.WithSecret { Secret.Selector: { } selector })
             return client;
-        if (client!.Secrets.Any(secret => secret.Id == selector))
+        if (client!.HasSecret(selector))
             return client;
 
         // The cached client lacks the row that the secret names. An admin may have added the secret a moment ago, with

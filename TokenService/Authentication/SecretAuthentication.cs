@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using System.Security.Cryptography;
 using Microsoft.Extensions.Options;
@@ -59,7 +60,7 @@ internal sealed class SecretAuthentication(
         foreach (var candidate in candidates)
         {
             if (candidate.Recognition == Recognition.Current)
-                return new VerifiedCredential.Secret(candidate.Row);
+                return new VerifiedCredential.Secret(candidate.Row, TookTime: false);
         }
 
         // A secret from another system contains no row's id. If it has no candidate, the dummy is hashed, so that an
@@ -71,7 +72,7 @@ internal sealed class SecretAuthentication(
 
         if (!(await HashAsync(credentials, candidates, source, ct)).TryGet(out var match, out var error))
             return error;
-        return match is null ? OAuthError.InvalidClient(failure) : new VerifiedCredential.Secret(match);
+        return match is null ? OAuthError.InvalidClient(failure) : new VerifiedCredential.Secret(match, TookTime: true);
     }
 
     // A generated secret contains the id of its row, so it has at most one candidate. For an imported secret, every
@@ -80,7 +81,7 @@ internal sealed class SecretAuthentication(
     {
         List<Candidate> candidates = [];
         var (now, failure) = (clock.GetUtcNow(), secret.Selector is null ? Reason.SecretWrong : Reason.SecretUnknown);
-        foreach (var row in client?.Secrets ?? [])
+        foreach (var row in client?.Secrets ?? ImmutableArray<ClientSecret>.Empty)
         {
             if (!secret.CanBe(row))
                 continue;
@@ -125,7 +126,7 @@ internal sealed class SecretAuthentication(
         var attempt = namesRow
             ? new Attempt($"{credentials.ClientId} {candidates[0].Row.Id}", Source: null)
             : new Attempt(credentials.ClientId, source);
-        if (isLimited && !failures.Begin(attempt).TryGet(out _, out var error))
+        if (isLimited && !failures.TryBegin(attempt, out var error))
             return Task.FromResult<Result<ClientSecret?>>(error);
 
         var verification = verifications.RunAsync(

@@ -5,29 +5,33 @@ using TokenService.Secrets;
 namespace TokenService.Authentication;
 
 /// <summary>A credential that was verified: a closed set, with a record for each kind of credential.</summary>
-internal abstract record VerifiedCredential
+/// <param name="TookTime">
+/// True when the verification had to wait, so the client or the credential may have been withdrawn meanwhile.
+/// </param>
+internal abstract record VerifiedCredential(bool TookTime)
 {
     public abstract CredentialId Id { get; }
 
     /// <summary>
-    /// True when the client, read again after the verification, still has this credential and it is valid.
+    /// Why the client, read again, does not have this credential any more: one of <see cref="Reason"/>. Null: it has.
     /// </summary>
-    public abstract bool IsHeldBy(Client client, DateTimeOffset now);
+    public abstract string? FailureOf(Client client, DateTimeOffset now);
 
     /// <param name="Row">The row whose digest the secret matched.</param>
-    public sealed record Secret(ClientSecret Row) : VerifiedCredential
+    /// <param name="TookTime">True when the secret was hashed.</param>
+    public sealed record Secret(ClientSecret Row, bool TookTime) : VerifiedCredential(TookTime)
     {
         public override CredentialId Id => CredentialId.OfSecret(Row.Id);
 
-        public override bool IsHeldBy(Client client, DateTimeOffset now)
+        public override string? FailureOf(Client client, DateTimeOffset now)
         {
             foreach (var row in client.Secrets)
             {
                 if (row.IsSameAs(Row))
-                    return row.IsAliveAt(now);
+                    return row.FailureAt(now);
             }
 
-            return false;
+            return Row.IsImported ? Reason.SecretWrong : Reason.SecretUnknown;
         }
     }
 }

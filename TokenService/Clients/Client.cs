@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Collections.Immutable;
 using System.Text.Json;
 using TokenService.Secrets;
 
@@ -28,7 +29,7 @@ internal sealed record Client
     public required IReadOnlyDictionary<string, JsonElement> ExtraClaims { get; init; }
 
     /// <summary>All its secrets, including dead ones.</summary>
-    public required IReadOnlyList<ClientSecret> Secrets { get; init; }
+    public required ImmutableArray<ClientSecret> Secrets { get; init; }
 
     /// <summary>The scopes it may ask for.</summary>
     public required IReadOnlyList<HeldScope> Scopes { get; init; }
@@ -38,6 +39,18 @@ internal sealed record Client
 
     /// <summary>Its tokens that were issued up to this instant are dead; null: no such instant was set.</summary>
     public required DateTimeOffset? TokensNotBefore { get; init; }
+
+    /// <summary>True when a secret of the client, dead or alive, has this id.</summary>
+    public bool HasSecret(string secretId)
+    {
+        foreach (var secret in Secrets)
+        {
+            if (secret.Id == secretId)
+                return true;
+        }
+
+        return false;
+    }
 }
 
 /// <summary>A scope that a client holds. The client may hold a scope with the same name at another resource.</summary>

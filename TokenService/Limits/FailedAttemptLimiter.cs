@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.Options;
@@ -29,16 +30,21 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
     /// Counts an attempt as failed before its outcome is known, so that many attempts at the same time cannot exceed
     /// the limit.
     /// </summary>
-    /// <returns>Refused with 429 when a budget is used up.</returns>
-    public Result<Attempt> Begin(Attempt attempt)
+    /// <returns>False: a budget is used up, and the error is a 429.</returns>
+    public bool TryBegin(Attempt attempt, [NotNullWhen(false)] out OAuthError? error)
     {
+        error = null;
         if (!targets.TryTake(attempt.Target, perTarget, out var wait))
-            return OAuthError.TooManyRequests(Reason.TooManyFailuresOfTarget, wait);
-        if (attempt.Source is null || sources.TryTake(Network(attempt.Source), perSource, out wait))
-            return attempt;
+        {
+            error = OAuthError.TooManyRequests(Reason.TooManyFailuresOfTarget, wait);
+        }
+        else if (attempt.Source is not null && !sources.TryTake(Network(attempt.Source), perSource, out wait))
+        {
+            targets.GiveBack(attempt.Target, perTarget);
+            error = OAuthError.TooManyRequests(Reason.TooManyFailuresFromSource, wait);
+        }
 
-        targets.GiveBack(attempt.Target, perTarget);
-        return OAuthError.TooManyRequests(Reason.TooManyFailuresFromSource, wait);
+        return error is null;
     }
 
     /// <summary>Takes an attempt off both counts, because the secret was right.</summary>

@@ -30,13 +30,14 @@ internal sealed class RateLimiter<TKey>
     public RateLimiter(TimeProvider clock)
     {
         (this.clock, start) = (clock, clock.GetTimestamp());
-        wholeAt = new(MaxKeys, isObsolete: at => at <= Now);
+        wholeAt = new(MaxKeys, obsolete: () =>
+        {
+            var now = Now;
+            return at => at <= now;
+        });
     }
 
     private long Now => clock.GetElapsedTime(start).Ticks;
-
-    /// <summary>The time until one is allowed; zero: one is allowed now.</summary>
-    public TimeSpan WaitFor(TKey key, Rate rate) => Wait(wholeAt.TryGetValue(key, out var at) ? at : 0, Now, rate);
 
     /// <summary>Takes one, if one is allowed.</summary>
     /// <param name="key">The key that the limit applies to.</param>

@@ -1,8 +1,8 @@
 namespace TokenService.Usage;
 
 /// <summary>
-/// Counts in memory which credential and which scope was used when, and writes the counts to Postgres in batches. Uses
-/// Clients for what it counts. Knows nothing of tokens or HTTP.
+/// Counts in memory which credential and which scope was used when, and writes the counts to Postgres in batches.
+/// Knows nothing of clients, tokens or HTTP.
 /// </summary>
 internal static class UsageSetup
 {
