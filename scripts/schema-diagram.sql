@@ -39,8 +39,8 @@ where c.connamespace = 'token_service'::regnamespace
   and c.contype = 'f'
 order by referred.relname collate "C", referring.relname collate "C", fk.columns collate "C";
 
--- The first sentence of each column's comment. Quotation marks become apostrophes, because Mermaid has no escape for
--- them.
+-- Each table with its columns, and the first sentence of each column's comment. Quotation marks become apostrophes,
+-- because Mermaid has no escape for them.
 select format(E'\n    %s {\n%s\n    }', t.relname, string_agg(
            format('        %s',
                concat_ws(' ', kind.name, a.attname, nullif(keys.markers, ''),

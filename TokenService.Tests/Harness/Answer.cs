@@ -60,7 +60,7 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
     }
 
     /// <summary>
-    /// The answer of RFC 7662 §2.2 about an active token: all its claims, exactly as the token has them.
+    /// Status, headers and body are those for an active token, RFC 7662 §2.2: the body has exactly the token's claims.
     /// </summary>
     public void IsActive(string token)
     {
@@ -68,7 +68,7 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         IsDone($$"""{"active":true,"token_type":"Bearer",{{payload[1..]}}""");
     }
 
-    /// <summary>The answer of RFC 7662 §2.2 about every other token.</summary>
+    /// <summary>Status, headers and body are those for every other token, RFC 7662 §2.2.</summary>
     public void IsInactive() => IsDone("""{"active":false}""");
 
     /// <summary>Status, headers and body are those of a successful request, and nothing else is there.</summary>

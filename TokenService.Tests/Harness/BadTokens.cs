@@ -183,7 +183,7 @@ internal sealed class BadTokens
             new TestCaseData(kind.Name).SetArgDisplayNames(kind.Name).SetCategory(kind.Clause));
 
     /// <summary>
-    /// A token that was good until its key was withdrawn. The server knows of the withdrawal and signs with another
+    /// A token that was valid until its key was withdrawn. The server knows of the withdrawal and signs with another
     /// key.
     /// </summary>
     public static async Task<string> WithdrawnAsync(Database database, TestServer server, TestClient client)

@@ -11,7 +11,7 @@ public abstract class IntrospectionFixture : ServerFixture
     [OneTimeSetUp]
     public async Task RegisterApi() => Api = await Database.CreateApiAsync("api", Resource);
 
-    /// <summary>Issues a good token.</summary>
+    /// <summary>Issues a valid token.</summary>
     private protected Task<string> IssueAsync(string scope = "invoices:read") => IssueAsync(Client, scope);
 
     private protected async Task<string> IssueAsync(TestClient client, string scope = "invoices:read") =>

@@ -196,7 +196,7 @@ public sealed class RevocationRequest : ServerFixture
         (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
     }
 
-    // The client is authenticated before the token is read, so a good token and rubbish get the same refusal.
+    // The client is authenticated before the token is read, so a valid token and rubbish get the same refusal.
     [Test, Rfc(7009, "2.1a"), Rfc(7009, "2a"), Rfc(7009, "5"), Rfc(6749, "5.2f")]
     public async Task A_caller_that_does_not_authenticate_revokes_nothing(
         [Values] Stranger caller, [Values] bool isRubbish)

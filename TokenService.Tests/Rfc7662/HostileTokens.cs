@@ -47,7 +47,7 @@ public sealed class HostileTokens : IntrospectionFixture
             }
         }
 
-        // Some mutations restore the good token. If most of them did, this test would have tried little.
+        // Some mutations restore the valid token. If most of them did, this test would have tried little.
         Assert.That(active, Is.InRange(1, Count / 10));
         await NothingFailedAsync(good);
     }

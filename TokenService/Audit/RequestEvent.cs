@@ -58,7 +58,7 @@ internal sealed class RequestEvent
     public string? Error { get; set; }
 
     /// <summary>
-    /// Why the request was refused, or why a token is not good: one of <see cref="Protocol.Reason"/>.
+    /// Why the request was refused, or why a token is not valid: one of <see cref="Protocol.Reason"/>.
     /// </summary>
     public string? Reason { get; set; }
 

@@ -14,7 +14,7 @@ internal sealed record CacheOptions(string Subject, TimeSpan ServeWhileAway, int
 
 /// <summary>
 /// A cache of database rows by id, and of ids that the database does not have. While notifications arrive, a cached
-/// value is good until a notification names its id. While they do not arrive, it is good for one second. This replica
+/// value is valid until a notification names its id. While they do not arrive, it is valid for one second. This replica
 /// therefore obeys a change at once or, when the listening connection died without an error, within
 /// <see cref="ChangeNotifications.MaxSilence"/>. While the database does not answer within a second, cached values are
 /// served up to a stated age, and every other lookup fails.
@@ -97,7 +97,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
             ? new(entry.Value)
             : new(ReadAsync(id, ct));
 
-    /// <summary>The same as <see cref="FindAsync"/>, but reads the database even if a cached value is good.</summary>
+    /// <summary>The same as <see cref="FindAsync"/>, but reads the database even if a cached value is valid.</summary>
     public async Task<TValue?> ReadAsync(string id, CancellationToken ct)
     {
         var isLost = gate.IsLost;

@@ -8,7 +8,7 @@ using TokenService.Tokens;
 namespace TokenService.Endpoints;
 
 /// <summary>
-/// <c>POST /introspect</c>: an API asks whether a token is good (RFC 7662). The response is signed (RFC 9701) if the
+/// <c>POST /introspect</c>: an API asks whether a token is valid (RFC 7662). The response is signed (RFC 9701) if the
 /// API asks for that.
 /// </summary>
 internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSigner signer)

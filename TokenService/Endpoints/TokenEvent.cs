@@ -3,7 +3,7 @@ using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
-/// <summary>Adds a presented token, and why it is not good, to the event of the request.</summary>
+/// <summary>Adds a presented token, and why it is not valid, to the event of the request.</summary>
 internal static class TokenEvent
 {
     public static void SetToken(this RequestEvent requestEvent, TokenValidation validation)

@@ -114,8 +114,8 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     }
 
     /// <summary>
-    /// Refuses a schema that is older than this build. Accepts a newer one, because migrations are safe while the
-    /// version before still runs.
+    /// Refuses a schema that is older than this build. Accepts a newer schema, because every migration keeps the
+    /// schema usable for the previous build.
     /// </summary>
     /// <exception cref="OperatorException">
     /// The schema lacks migrations, was made before the first release, or may not be used by this database user.

@@ -1,7 +1,7 @@
 namespace TokenService.Protocol;
 
 /// <summary>
-/// Why a request was refused, or why a presented token is not good: fixed codes for the event log, so that they can be
+/// Why a request was refused, or why a presented token is not valid: fixed codes for the event log, so that they can be
 /// counted. The caller never sees them. scripts/OPERATIONS.md lists them; a code that is in use is not renamed.
 /// </summary>
 internal static class Reason

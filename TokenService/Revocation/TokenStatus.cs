@@ -9,9 +9,9 @@ using TokenService.Tokens;
 namespace TokenService.Revocation;
 
 /// <summary>
-/// The status of an issued token. A token is not good any more when its client revoked it, when all tokens of its
-/// client were revoked, or when its client was deleted, was disabled or lost one of the scopes. The database is queried
-/// once for each token; then the answer is cached, under the rules of <see cref="DatabaseCache{TValue}"/>.
+/// The status of an issued token. A token is no longer valid when its client revoked it, when all tokens of its client
+/// were revoked, or when its client was deleted, was disabled or lost a scope that the token contains. The database is
+/// queried once for each token; then the answer is cached, under the rules of <see cref="DatabaseCache{TValue}"/>.
 /// </summary>
 internal sealed class TokenStatus : IDisposable
 {
@@ -44,7 +44,7 @@ internal sealed class TokenStatus : IDisposable
         states = new DatabaseCache<TokenState>(cacheOptions, store.FindAsync, notifications, clock, logger);
     }
 
-    /// <summary>Checks in every respect whether a token is good for the API that received it (RFC 7662 §4).</summary>
+    /// <summary>Checks in every respect whether a token is valid for the API that received it (RFC 7662 §4).</summary>
     /// <param name="jwt">Any string; it need not be a token.</param>
     /// <param name="api">The client that introspects. Its resources are those it may introspect tokens for.</param>
     /// <param name="ct">Ends the wait for the database.</param>
@@ -100,7 +100,7 @@ internal sealed class TokenStatus : IDisposable
         return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : Reason.TokenRevoked;
     }
 
-    // Why the token is not good because of a change of its client; null: it is good in this respect.
+    // Why the token is not valid because of a change of its client; null: it is valid in this respect.
     private static string? Failure(ValidatedToken token, Client? client)
     {
         if (client is not { IsEnabled: true })

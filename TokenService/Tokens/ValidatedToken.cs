@@ -27,7 +27,7 @@ internal sealed record ValidatedToken
 
 /// <summary>The outcome of validating a token.</summary>
 /// <param name="Token">The claims; null: this server did not issue the token, or it has expired.</param>
-/// <param name="Failure">Why the token is not good, one of <see cref="Reason"/>; null: it is good.</param>
+/// <param name="Failure">Why the token is not valid, one of <see cref="Reason"/>; null: it is valid.</param>
 internal readonly record struct TokenValidation(ValidatedToken? Token, string? Failure)
 {
     public static implicit operator TokenValidation(string failure) => new(Token: null, failure);

@@ -22,7 +22,7 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
     options.MapInboundClaims = false; // claims keep their names: sub, client_id, scope
     options.Events = new JwtBearerEvents { OnForbidden = NameTheScopeAsync };
 });
-RevokedTokens.Refuse(builder.Services); // RevokedTokens.cs. Without this line a revoked token is good until it expires
+RevokedTokens.Refuse(builder.Services); // RevokedTokens.cs. Without this line a revoked token is valid until it expires
 // A wrong setting ends the program at its start, not each request with 500.
 builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme).ValidateOnStart();
 // An endpoint without a stated scope still requires a token.
