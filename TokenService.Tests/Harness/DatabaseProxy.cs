@@ -16,6 +16,7 @@ internal sealed class DatabaseProxy : IDisposable
     private volatile bool isCut;
     private volatile bool isLending;
     private volatile Silence? silence;
+    private volatile int accepted;
 
     public DatabaseProxy(Database database)
     {
@@ -31,6 +32,9 @@ internal sealed class DatabaseProxy : IDisposable
         // Without TLS the proxy can read the traffic.
         SslMode = SslMode.Disable,
     }.ConnectionString;
+
+    /// <summary>The number of connections that the server under test has opened.</summary>
+    public int Accepted => accepted;
 
     public void Cut()
     {
@@ -78,6 +82,7 @@ internal sealed class DatabaseProxy : IDisposable
                 continue;
             }
 
+            accepted++;
             var link = new Link(near, await ConnectAsync());
             links.Add(link);
             _ = CopyAsync(link, link.Near, link.Far);

@@ -160,6 +160,7 @@ public sealed class KeyNotifications
         await database.ExecuteAsync("select token_service.withdraw_signing_key(kid) from token_service.signing_key");
         await StepAsync(server);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
+        server.Clock.Advance(Second);
         await IsReadyAsync(200, "Healthy");
     }
 

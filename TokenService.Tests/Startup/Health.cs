@@ -9,6 +9,9 @@ namespace TokenService.Tests.Startup;
 [TestFixture]
 public sealed class Health
 {
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
+
     private Database database = null!;
     private TestClient client = null!;
     private DatabaseProxy proxy = null!;
@@ -46,6 +49,66 @@ public sealed class Health
 
         await IsAsync("/healthz/live", 200, "Healthy");
         await IsAsync("/healthz/ready", 503, "Unhealthy");
+    }
+
+    [Test]
+    public async Task Readiness_is_checked_once_a_second()
+    {
+        await IsAsync("/healthz/ready", 200, "Healthy");
+        proxy.Cut();
+        server.Clock.Advance(Second - Instant);
+        await IsAsync("/healthz/ready", 200, "Healthy");
+
+        server.Clock.Advance(Instant);
+        await IsAsync("/healthz/ready", 503, "Unhealthy");
+        proxy.Mend();
+        server.Clock.Advance(Second - Instant);
+        await IsAsync("/healthz/ready", 503, "Unhealthy");
+
+        server.Clock.Advance(Instant);
+        await IsAsync("/healthz/ready", 200, "Healthy");
+    }
+
+    // The clock stands still, so each request that did not share the check would wait with a connection of its own.
+    [Test]
+    public async Task Many_requests_for_readiness_take_one_connection()
+    {
+        await IsAsync("/healthz/ready", 200, "Healthy");
+        server.Clock.Advance(Second);
+        proxy.SilenceAll();
+        var before = proxy.Accepted;
+        var asking = Enumerable.Range(0, 50).Select(_ => server.GetAsync("/healthz/ready")).ToList();
+        await Soon.IsAsync("all requests are answered", () =>
+        {
+            server.Clock.Advance(Second);
+            return asking.All(one => one.IsCompleted);
+        });
+
+        foreach (var answer in await Task.WhenAll(asking))
+            Assert.That((answer.Status, answer.Body), Is.EqualTo((503, "Unhealthy")));
+        Assert.That(proxy.Accepted - before, Is.LessThan(5));
+    }
+
+    [Test]
+    public async Task An_outage_is_logged_when_it_begins_and_when_it_ends_and_not_for_each_request()
+    {
+        await IsAsync("/healthz/ready", 200, "Healthy");
+        proxy.Cut();
+        for (var i = 0; i < 10; i++)
+        {
+            server.Clock.Advance(Second);
+            await IsAsync("/healthz/ready", 503, "Unhealthy");
+        }
+
+        proxy.Mend();
+        server.Clock.Advance(Second);
+        await IsAsync("/healthz/ready", 200, "Healthy");
+
+        var lines = server.Log.Lines.Where(line => line.Contains("eadiness") || line.Contains("HealthCheck")).ToList();
+        Assert.That(lines, Has.Count.EqualTo(2));
+        Assert.That(lines[0], Does.StartWith("Warning TokenService.Endpoints.ReadinessEndpoint: This replica is not ready. postgres: "));
+        Assert.That(lines[0], Does.Not.Contain("\n"));
+        Assert.That(lines[1], Does.StartWith("Information TokenService.Endpoints.ReadinessEndpoint: This replica is ready again"));
     }
 
     [Test]

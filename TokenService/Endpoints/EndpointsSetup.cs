@@ -32,7 +32,8 @@ internal static class EndpointsSetup
             .AddSingleton<RevocationEndpoint>()
             .AddSingleton<RevokedTokensEndpoint>()
             .AddSingleton<JwksEndpoint>()
-            .AddSingleton<MetadataEndpoint>();
+            .AddSingleton<MetadataEndpoint>()
+            .AddSingleton<ReadinessEndpoint>();
     }
 
     public static void MapEndpoints(this WebApplication app)
@@ -58,7 +59,7 @@ internal static class EndpointsSetup
         app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), GetAndHead, metadata.AnswerAsync);
 
         app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
-        app.MapHealthChecks("/healthz/ready");
+        app.Map(ReadinessEndpoint.Path, services.GetRequiredService<ReadinessEndpoint>().AnswerAsync);
 
         // All HTTP methods are mapped, so that a method other than POST gets an OAuth error too.
         void MapClientRequests(string path, ClientRequestHandler handler) =>
