@@ -1,4 +1,6 @@
 using Dapper;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Clients;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -10,6 +12,8 @@ namespace TokenService.Tests.Caching;
 [TestFixture]
 public sealed class FreshClients : ServerFixture
 {
+    private protected override string[] Settings => ["Logging:LogLevel:Npgsql=Trace"];
+
     [Test]
     public async Task A_new_secret_works_before_its_notification_arrives()
     {
@@ -21,6 +25,26 @@ public sealed class FreshClients : ServerFixture
 
         wire.SilenceListeners();
         (await TokenRequestBuilder.For(await AddSecretAsync(client)).SendAsync(server)).IsGrant("invoices:read");
+    }
+
+    // Otherwise the time of the answer would tell which clients exist.
+    [Test]
+    public async Task A_wrong_secret_costs_one_read_whether_or_not_the_client_exists(
+        [Values("enabled", "disabled", "unknown")] string kind, [Values] bool isCached)
+    {
+        var client = new TestClient($"{kind}-{isCached}", GeneratedSecret.Create().Value);
+        if (kind != "unknown")
+            await Database.CreateClientAsync(client.Id);
+        if (kind == "disabled")
+            await Database.ExecuteAsync("select token_service.set_client_enabled(@Id, false)", client);
+        await Server.HasReceivedNotificationsAsync();
+        if (isCached)
+            await Server.Services.GetRequiredService<ClientCache>().FindAsync(client.Id, CancellationToken.None);
+        var before = Reads();
+
+        (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
+
+        Assert.That(Reads() - before, Is.EqualTo(1));
     }
 
     [Test]
@@ -56,6 +80,10 @@ public sealed class FreshClients : ServerFixture
         await server.HasReceivedNotificationsAsync();
         (await TokenRequestBuilder.For(fresh).SendAsync(server)).IsInvalidClient();
     }
+
+    private int Reads() => Server.Log.Lines.Count(line =>
+        line.Contains("Npgsql.Command: Batch execution completed", StringComparison.Ordinal)
+        && line.Contains("from token_service.client_secret", StringComparison.Ordinal));
 
     private async Task<TestClient> AddSecretAsync(TestClient client)
     {

@@ -51,16 +51,15 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
 
     private async ValueTask<Client?> FindAsync(ClientCredentials credentials, CancellationToken ct)
     {
-        var client = await clients.FindAsync(credentials.ClientId, ct);
-        if (FailureOf(client, credentials) is not null)
+        var client = await clients.FindAsync(credentials.ClientId, out var isCached, ct);
+        if (!isCached || credentials is not ClientCredentials.WithSecret { Secret.Selector: { } selector })
             return client;
-        if (credentials is not ClientCredentials.WithSecret { Secret.Selector: { } selector })
-            return client;
-        if (client!.HasSecret(selector))
+        if (client?.HasSecret(selector) is true)
             return client;
 
         // The cached client lacks the row that the secret names. An admin may have added the secret a moment ago, with
-        // its notification still on the way, so the client is read again. The limit keeps guessed selectors from
+        // its notification still on the way, so the client is read again. The same is done for an unknown client, so
+        // that the time of the answer does not tell which clients exist. The limit keeps guessed selectors from
         // flooding the database.
         return rereads.TryTake(credentials.ClientId, Rereads, out _)
             ? await clients.ReadAsync(credentials.ClientId, ct)

@@ -92,12 +92,20 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     /// <exception cref="TimeoutException">
     /// A read is necessary, and the database did not answer in time or a moment ago.
     /// </exception>
-    public ValueTask<TValue?> FindAsync(string id, CancellationToken ct) =>
-        (known.TryGetValue(id, out var entry) || unknown.TryGetValue(id, out entry)) && IsGood(entry)
-            ? new(entry.Value)
-            : new(ReadAsync(id, ct));
+    public ValueTask<TValue?> FindAsync(string id, CancellationToken ct) => FindAsync(id, out _, ct);
 
-    /// <summary>The same as <see cref="FindAsync"/>, but reads the database even if a cached value is valid.</summary>
+    /// <summary>The same as <see cref="FindAsync(string, CancellationToken)"/>.</summary>
+    /// <param name="isCached">True when the value comes from the cache, false when it is read now.</param>
+    public ValueTask<TValue?> FindAsync(string id, out bool isCached, CancellationToken ct)
+    {
+        isCached = (known.TryGetValue(id, out var entry) || unknown.TryGetValue(id, out entry)) && IsFresh(entry);
+        return isCached ? new(entry!.Value) : new(ReadAsync(id, ct));
+    }
+
+    /// <summary>
+    /// The same as <see cref="FindAsync(string, CancellationToken)"/>, but reads the database even if a cached value is
+    /// valid.
+    /// </summary>
     public async Task<TValue?> ReadAsync(string id, CancellationToken ct)
     {
         var isLost = gate.IsLost;
@@ -151,7 +159,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         readSlots.Dispose();
     }
 
-    private bool IsGood(Entry entry) =>
+    private bool IsFresh(Entry entry) =>
         clock.GetElapsedTime(entry.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
 
     // The cached value, if it was certainly current less than ServeWhileAway ago: when it was read, or at the last

@@ -37,6 +37,10 @@ internal sealed class ClientCache : IDisposable
     /// <exception cref="TimeoutException">The database has to be asked, and did not answer a moment ago.</exception>
     public ValueTask<Client?> FindAsync(string id, CancellationToken ct) => clients.FindAsync(id, ct);
 
+    /// <summary>The same as <see cref="FindAsync(string, CancellationToken)"/>.</summary>
+    /// <param name="isCached">True when the client comes from the cache, false when it is read now.</param>
+    public ValueTask<Client?> FindAsync(string id, out bool isCached, CancellationToken ct) => clients.FindAsync(id, out isCached, ct);
+
     /// <summary>The same, read now if the database answers.</summary>
     public Task<Client?> ReadAsync(string id, CancellationToken ct) => clients.ReadAsync(id, ct);
 
