@@ -1,5 +1,6 @@
--- Enables a client that was disabled. The tokens it got before stay dead. For 10 seconds after it was disabled its
--- requests for a token are answered 503, with Retry-After. Running it again changes nothing.
+-- Enables a client that was disabled. Tokens that were issued before it was disabled stay dead. If it is enabled within
+-- 10 seconds of being disabled, its requests for a token get 503 with Retry-After until the 10 seconds are over. Running
+-- the script again changes nothing.
 --
 --   psql -v client_id=billing -f scripts/enable-client.sql
 --

@@ -4,8 +4,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Architecture;
 
 /// <summary>
-/// The floor plan: a room uses only rooms before it in the list and nothing of the root namespace, and only Endpoints
-/// uses HttpContext.
+/// Each folder of the program is a room. A room uses only the rooms before it in <c>Plan</c> and nothing of the root
+/// namespace, and only Endpoints uses HttpContext.
 /// </summary>
 [TestFixture]
 public sealed partial class Rooms

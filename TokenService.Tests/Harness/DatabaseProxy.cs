@@ -6,7 +6,8 @@ using Npgsql;
 namespace TokenService.Tests.Harness;
 
 /// <summary>
-/// A connection to PostgreSQL that a test can cut, which both ends notice, or silence, which neither end notices.
+/// A proxy in front of PostgreSQL. A test can cut its connections, which both ends notice, or hold back all that they
+/// send, which neither end notices.
 /// </summary>
 internal sealed class DatabaseProxy : IDisposable
 {

@@ -46,7 +46,7 @@ internal sealed class ProtectedApi : IAsyncDisposable
             .RequireAuthorization();
     }
 
-    /// <summary>Why the verifier refused a token; null while it refused none.</summary>
+    /// <summary>Why the verifier refused the token of the last request; null: it did not.</summary>
     public Exception? Failure { get; private set; }
 
     public Uri Address => new(app.Urls.Single());
