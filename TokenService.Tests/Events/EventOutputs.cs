@@ -184,7 +184,7 @@ public sealed class EventOutputs
     [Test]
     public async Task The_event_of_a_hostile_request_is_one_line_of_JSON()
     {
-        await using var server = await TestServer.StartAsync(database);
+        await using var server = await TestServer.StartAsync(database, "Proxies=127.0.0.1");
         string[] hostile =
         [
             "\"}", "a\nb", "{\"outcome\":\"granted\"}", "\u2028", "\ud83d\ude00", "\0", new string('x', 4000),

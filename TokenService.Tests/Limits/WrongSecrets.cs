@@ -32,7 +32,7 @@ public sealed class WrongSecrets
             database.ConnectionString, new FakeClock(),
             services => services.AddSingleton(_ => hashing.NewThreads()).AddSingleton<IStartupFilter, PeerFilter>(),
             $"Hashing:MemoryKiB={Database.Cheap.MemoryKiB}", $"Hashing:Iterations={Database.Cheap.Iterations}",
-            "Limits:FailuresPerClient=3", "Limits:FailuresPerSource=5", "Proxies=192.0.2.0/24");
+            "Limits:FailuresPerClient=3", "Limits:FailuresPerSource=5", "Proxies:0=192.0.2.0/24", "Proxies:1=127.0.0.1");
         await server.IsListeningAsync();
     }
 
@@ -134,6 +134,7 @@ public sealed class WrongSecrets
     // Otherwise a caller could claim a new address for each guess.
     [TestCase("192.0.2.7", false, Description = "A proxy that is listed.")]
     [TestCase("198.51.100.7", true)]
+    [TestCase("::1", true)]
     public async Task A_forwarded_address_counts_only_from_a_listed_proxy(string peer, bool isPeerCounted)
     {
         for (var i = 0; i < 5; i++)

@@ -270,7 +270,7 @@ public sealed class RevocationRequest : ServerFixture
     [Test, Rfc(7009, "2a")]
     public async Task A_server_whose_issuer_is_https_takes_revocations_over_TLS_only()
     {
-        await using var server = await TestServer.StartAsync(Database, "Issuer=https://as.example.com");
+        await using var server = await TestServer.StartAsync(Database, "Issuer=https://as.example.com", "Proxies=127.0.0.1");
         var token = (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", "https").SendAsync(server)).Token.EncodedToken;
 
         (await TokenRequestBuilder.Revoke(Client, token).SendAsync(server))

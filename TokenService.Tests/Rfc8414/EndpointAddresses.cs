@@ -15,7 +15,7 @@ public sealed class EndpointAddresses(string issuer, string path) : ServerFixtur
 {
     private const string WellKnown = "/.well-known/oauth-authorization-server";
 
-    private protected override string[] Settings => [$"Issuer={issuer}"];
+    private protected override string[] Settings => [$"Issuer={issuer}", "Proxies=127.0.0.1"];
 
     [Test, Rfc(8414, "3a"), Rfc(8414, "3.3"), Rfc(8414, "4")]
     public async Task The_metadata_is_between_host_and_path_and_names_the_issuer_unchanged()

@@ -36,11 +36,34 @@ public sealed class TrustedProxies
         await (database?.DisposeAsync() ?? ValueTask.CompletedTask);
     }
 
-    [Test]
-    public async Task The_last_of_several_forwarded_schemes_counts()
+    [TestCase("https", true)]
+    [TestCase("HTTPS", true)]
+    [TestCase("http", false)]
+    [TestCase("ftp", false)]
+    [TestCase("", false)]
+    [TestCase("http, https", true, Description = "A listed proxy wrote only the last one.")]
+    [TestCase("https, http", false)]
+    public async Task A_listed_proxy_says_by_which_scheme_the_request_came(string schemes, bool isTls)
     {
-        (await From("127.0.0.1", "http, https").SendAsync(server)).IsGrant("invoices:read");
-        IsRefused(await From("127.0.0.1", "https, http").SendAsync(server));
+        var answer = await From("203.0.113.7", schemes).SendAsync(server);
+        if (isTls)
+            answer.IsGrant("invoices:read");
+        else
+            IsRefused(answer);
+    }
+
+    [TestCase("198.51.100.1, 192.0.2.9", "https, http", true, Description = "Two listed proxies, the inner one by plain HTTP.")]
+    [TestCase("198.51.100.1, 2001:db8:1::1, 192.0.2.9", "https, http, http", true)]
+    [TestCase("198.51.100.1, 192.0.2.9", "http, https", false, Description = "Plain HTTP to the outer proxy.")]
+    [TestCase("192.0.2.9, 198.51.100.1", "https, http", false, Description = "The caller wrote the address of a proxy.")]
+    [TestCase("198.51.100.1", "https, http", false, Description = "The caller wrote the first scheme.")]
+    public async Task The_scheme_is_that_of_the_hop_to_the_outermost_listed_proxy(string addresses, string schemes, bool isTls)
+    {
+        var answer = await From("203.0.113.7", schemes).WithHeader("X-Forwarded-For", addresses).SendAsync(server);
+        if (isTls)
+            answer.IsGrant("invoices:read");
+        else
+            IsRefused(answer);
     }
 
     [TestCase("X-Forwarded-Scheme", "https")]
@@ -51,8 +74,6 @@ public sealed class TrustedProxies
     public async Task No_other_header_is_believed(string name, string value) =>
         IsRefused(await TokenRequestBuilder.For(client).WithHeader(name, value).SendAsync(server));
 
-    [TestCase("127.0.0.1")]
-    [TestCase("::1")]
     [TestCase("192.0.2.1")]
     [TestCase("192.0.2.255")]
     [TestCase("203.0.113.7")]
@@ -62,6 +83,8 @@ public sealed class TrustedProxies
     public async Task A_listed_proxy_is_believed(string peer) =>
         (await From(peer).SendAsync(server)).IsGrant("invoices:read");
 
+    [TestCase("127.0.0.1", Description = "Nor is this machine trusted.")]
+    [TestCase("::1")]
     [TestCase("192.0.3.1")]
     [TestCase("203.0.113.8")]
     [TestCase("10.0.0.1", Description = "A private address is not trusted.")]

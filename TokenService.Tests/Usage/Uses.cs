@@ -16,7 +16,7 @@ public sealed class Uses : ServerFixture
     private TestClient client = null!;
     private int number;
 
-    private protected override string[] Settings => ["Logging:LogLevel:Npgsql=Trace"];
+    private protected override string[] Settings => ["Logging:LogLevel:Npgsql=Trace", "Proxies:0=127.0.0.1", "Proxies:1=192.0.2.0/24"];
 
     [SetUp]
     public async Task CreateClient() => client = await CreateAsync();
@@ -53,6 +53,7 @@ public sealed class Uses : ServerFixture
 
     [TestCase("203.0.113.9", "203.0.113.9")]
     [TestCase("198.51.100.1, 203.0.113.9", "203.0.113.9", Description = "The proxy itself adds the last address.")]
+    [TestCase("198.51.100.1, 203.0.113.9, 192.0.2.7", "203.0.113.9", Description = "Another listed proxy is skipped.")]
     [TestCase("203.0.113.9:4711", "203.0.113.9")]
     [TestCase("::ffff:203.0.113.9", "203.0.113.9")]
     [TestCase("2001:db8::9", "2001:db8::9")]
@@ -117,7 +118,7 @@ public sealed class Uses : ServerFixture
     [Test]
     public async Task The_counts_of_two_servers_are_added()
     {
-        await using var other = await TestServer.StartAsync(Database);
+        await using var other = await TestServer.StartAsync(Database, Settings);
         other.Clock.Advance(TimeSpan.FromHours(1));
         var (first, last) = (Now, other.Clock.GetUtcNow().ToUnixTimeSeconds());
         await AskAsync();

@@ -22,7 +22,6 @@ internal static class EndpointsSetup
     {
         services.AddSettings<ProxyOptions>((options, configuration) =>
             options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies))));
-        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<ProxyOptions>>(TrustProxies);
         services.Configure<KestrelServerOptions>(LimitRequests);
         return services
             .AddSingleton<FormReader>()
@@ -38,9 +37,9 @@ internal static class EndpointsSetup
 
     public static void MapEndpoints(this WebApplication app)
     {
-        app.UseForwardedHeaders();
-
         var services = app.Services;
+        TrustProxies(app, services.GetRequiredService<IOptions<ProxyOptions>>().Value.Proxies);
+
         var issuer = services.GetRequiredService<Issuer>();
         var pipeline = services.GetRequiredService<ClientRequestPipeline>();
         var token = services.GetRequiredService<TokenEndpoint>();
@@ -70,16 +69,40 @@ internal static class EndpointsSetup
     private static string[] ReadList(IConfigurationSection section) =>
         section.Value is { } one ? [one] : section.Get<string[]>() ?? [];
 
-    private static void TrustProxies(ForwardedHeadersOptions headers, IOptions<ProxyOptions> options)
+    private static void TrustProxies(WebApplication app, string[] proxies)
     {
-        headers.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto;
-        foreach (var proxy in options.Value.Proxies)
+        // With empty lists ASP.NET Core would trust everybody.
+        if (proxies.Length == 0)
+            return;
+
+        // X-Forwarded-For tells which proxies a request passed: from the right, the listed ones are skipped, so that
+        // nothing to the left of them is read. Without it only the connection's peer is known to be a proxy, which
+        // wrote the last value of X-Forwarded-Proto.
+        app.UseWhen(http => !PassedOn(http), branch => branch.UseForwardedHeaders(Trusting(proxies, limit: 1)));
+        app.UseWhen(PassedOn, branch => branch.UseForwardedHeaders(Trusting(proxies, limit: null)));
+
+        static bool PassedOn(HttpContext http) => http.Request.Headers.ContainsKey("X-Forwarded-For");
+    }
+
+    private static ForwardedHeadersOptions Trusting(string[] proxies, int? limit)
+    {
+        var headers = new ForwardedHeadersOptions
+        {
+            ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto,
+            ForwardLimit = limit,
+        };
+        // By default these hold the loopback addresses.
+        headers.KnownProxies.Clear();
+        headers.KnownIPNetworks.Clear();
+        foreach (var proxy in proxies)
         {
             if (IPAddress.TryParse(proxy, out var address))
                 headers.KnownProxies.Add(address);
             else
                 headers.KnownIPNetworks.Add(IPNetwork.Parse(proxy));
         }
+
+        return headers;
     }
 
     private static void LimitRequests(KestrelServerOptions kestrel)

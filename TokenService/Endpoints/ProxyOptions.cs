@@ -8,8 +8,8 @@ internal sealed class ProxyOptions : IValidatableObject
 {
     /// <summary>
     /// Addresses, or networks such as <c>10.0.0.0/8</c>, of the proxies whose <c>X-Forwarded-For</c> and
-    /// <c>X-Forwarded-Proto</c> headers are trusted. Default: loopback only. These headers are ignored from other
-    /// addresses.
+    /// <c>X-Forwarded-Proto</c> headers are trusted; from other addresses they are ignored. Default: none, so that a
+    /// program on the same machine is not trusted either.
     /// </summary>
     public string[] Proxies { get; set; } = [];
 
