@@ -6,7 +6,7 @@ using TokenService.Protocol;
 namespace TokenService.Authentication;
 
 /// <summary>A client that was authenticated. Later code does not depend on the kind of credential.</summary>
-/// <param name="Client">The client as it was read after its credential was verified.</param>
+/// <param name="Client">The client. If its credential had to be hashed, it was looked up again after that.</param>
 /// <param name="Method">The method of authentication, as in RFC 8414 §2.</param>
 /// <param name="Credential">The credential that was verified.</param>
 internal sealed record AuthenticatedClient(Client Client, string Method, CredentialId Credential);

@@ -194,7 +194,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         {
             if (Interlocked.Increment(ref waiting) > MaxWaiting)
                 return false;
-            using var timeout = new CancellationTokenSource(DatabaseGate.QuestionTimeout, clock);
+            using var timeout = new CancellationTokenSource(DatabaseGate.QueryTimeout, clock);
             await readSlots.WaitAsync(timeout.Token);
             return true;
         }

@@ -75,13 +75,13 @@ internal static class EndpointsSetup
         if (proxies.Length == 0)
             return;
 
-        // X-Forwarded-For tells which proxies a request passed: from the right, the listed ones are skipped, so that
-        // nothing to the left of them is read. Without it only the connection's peer is known to be a proxy, which
-        // wrote the last value of X-Forwarded-Proto.
-        app.UseWhen(http => !PassedOn(http), branch => branch.UseForwardedHeaders(Trusting(proxies, limit: 1)));
-        app.UseWhen(PassedOn, branch => branch.UseForwardedHeaders(Trusting(proxies, limit: null)));
+        // X-Forwarded-For names the hops of a request. Both headers are read from the right, for as long as each hop is
+        // a listed proxy; what stands further to the left, the caller may have written. Without X-Forwarded-For only the
+        // connection's peer is known to be a proxy, so only the last value of X-Forwarded-Proto is read.
+        app.UseWhen(http => !NamesHops(http), branch => branch.UseForwardedHeaders(Trusting(proxies, limit: 1)));
+        app.UseWhen(NamesHops, branch => branch.UseForwardedHeaders(Trusting(proxies, limit: null)));
 
-        static bool PassedOn(HttpContext http) => http.Request.Headers.ContainsKey("X-Forwarded-For");
+        static bool NamesHops(HttpContext http) => http.Request.Headers.ContainsKey("X-Forwarded-For");
     }
 
     private static ForwardedHeadersOptions Trusting(string[] proxies, int? limit)

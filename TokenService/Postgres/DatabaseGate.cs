@@ -10,7 +10,7 @@ namespace TokenService.Postgres;
 internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost = null, Action? restored = null)
 {
     /// <summary>A query that takes longer counts as failed: for a request, so slow a database is unavailable.</summary>
-    public static readonly TimeSpan QuestionTimeout = TimeSpan.FromSeconds(1);
+    public static readonly TimeSpan QueryTimeout = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromSeconds(1);
 
@@ -44,13 +44,13 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
     public void Reset() => Volatile.Write(ref lostAt, NotLost);
 
     /// <summary>Runs a query, even if the one before it failed. Callers use <see cref="TryEnter"/> first.</summary>
-    /// <exception cref="TimeoutException">The query took longer than <see cref="QuestionTimeout"/>.</exception>
+    /// <exception cref="TimeoutException">The query took longer than <see cref="QueryTimeout"/>.</exception>
     public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> query)
     {
         var askedAt = Now();
         try
         {
-            var answer = await InTimeAsync(QuestionTimeout, clock, query);
+            var answer = await InTimeAsync(QueryTimeout, clock, query);
             Volatile.Write(ref answeredAt, askedAt);
             if (Interlocked.Exchange(ref lostAt, NotLost) != NotLost)
                 restored?.Invoke();

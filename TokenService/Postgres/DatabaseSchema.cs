@@ -20,19 +20,20 @@ internal abstract record SchemaFile(string Name, string Sql)
 internal sealed record Migration(int Number, string Name, string Sql) : SchemaFile(Name, Sql);
 
 /// <summary>
-/// Functions, triggers or rights: what may be applied again and again, because each statement replaces what was there before.
+/// Functions, triggers or rights, which may be applied again and again, because each statement replaces what was there
+/// before.
 /// </summary>
 internal sealed record FunctionsFile(string Name, string Sql) : SchemaFile(Name, Sql)
 {
     /// <summary>Whether the tables need it: the constraints call the grammar, and its rights go to the roles.</summary>
-    public bool ComesBeforeTables => Array.IndexOf(BeforeTables, Name) >= 0;
+    public bool ComesBeforeTables => BeforeTables.Contains(Name);
 
     /// <summary>These use no table. Every other file may use the tables, and comes after them.</summary>
     private static readonly string[] BeforeTables = ["roles", "grammar"];
 
     /// <summary>The order in which files are applied.</summary>
     public static IEnumerable<FunctionsFile> InOrder(IEnumerable<FunctionsFile> files) => files
-        .OrderBy(file => (uint)Array.IndexOf(BeforeTables, file.Name)) // -1, which is any other file, becomes the largest
+        .OrderBy(file => file.ComesBeforeTables ? Array.IndexOf(BeforeTables, file.Name) : BeforeTables.Length)
         .ThenBy(file => file.Name, StringComparer.Ordinal);
 }
 

@@ -101,7 +101,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             var missing = Missing(schema, applied);
 
             // An older build would replace newer functions, which the newer tables need, by its own.
-            var latest = applied.Count == 0 ? 0 : applied[^1].Number;
+            var latest = Latest(applied);
             return latest > schema.Migrations.Count
                 ? new MigrationReport([], NewerSchema: latest)
                 : new MigrationReport(await ApplyAsync(connection, schema, missing, ct), NewerSchema: null);
@@ -125,7 +125,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         var schema = DatabaseSchema.OfThisBuild;
         var applied = await AppliedAsync(ct);
         RefuseOtherLineage(schema, applied);
-        var latest = applied.Count == 0 ? 0 : applied[^1].Number;
+        var latest = Latest(applied);
         if (latest < schema.Migrations.Count)
         {
             throw new OperatorException(
@@ -182,6 +182,8 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
             ? (await connection.QueryAsync<AppliedMigration>(Command(Applied, ct: ct))).AsList()
             : [];
+
+    private static int Latest(List<AppliedMigration> applied) => applied.Count == 0 ? 0 : applied[^1].Number;
 
     // An applied migration never changes its name, so another name means a database from before the first release.
     private static void RefuseOtherLineage(DatabaseSchema schema, List<AppliedMigration> applied)

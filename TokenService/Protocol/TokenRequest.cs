@@ -3,8 +3,8 @@ namespace TokenService.Protocol;
 /// <summary>An access token request of the client credentials grant, RFC 6749 §4.4.2.</summary>
 /// <param name="Scope">The scope parameter as it came; null when the request leaves it to the client's defaults.</param>
 /// <param name="Resource">
-/// The resource that the token is to be for: the parameter resource of RFC 8707 §2, or audience, as clients of Auth0 and Hydra call
-/// it. Null when the request leaves it to the scope.
+/// The resource that the token is to be for: the parameter resource of RFC 8707 §2, or audience, as clients of Auth0 and
+/// Hydra call it. Null when the request leaves it to the scope.
 /// </param>
 internal readonly record struct TokenRequest(string? Scope, string? Resource)
 {

@@ -103,7 +103,7 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
     // available.
     private bool IsServedDuringQuery(SignedList list) =>
         IsServable(list)
-        && clock.GetElapsedTime(Volatile.Read(ref lastQueryEndedAt)) < QueryInterval + DatabaseGate.QuestionTimeout;
+        && clock.GetElapsedTime(Volatile.Read(ref lastQueryEndedAt)) < QueryInterval + DatabaseGate.QueryTimeout;
 
     // A reader may keep the list for MaxAge, and it must not expire in that time.
     private bool IsServable(SignedList list) => AgeOf(list) + MaxAge < Lifetime;

@@ -251,8 +251,8 @@ end
 $$;
 
 comment on function token_service.set_client_enabled(text, boolean) is
-    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again: the tokens it '
-    'got before stay dead, and for 10 seconds after it was disabled it gets no token.';
+    'Disables a client: it is refused like an unknown one, and its tokens are dead. Or enables it again: tokens that '
+    'were issued before it was disabled stay dead, and for 10 seconds after it was disabled it gets no token.';
 
 revoke all on function token_service.set_client_enabled(text, boolean) from public;
 grant execute on function token_service.set_client_enabled(text, boolean) to token_service_admin;
