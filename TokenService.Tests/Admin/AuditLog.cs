@@ -180,11 +180,11 @@ public sealed class AuditLog : AdminFixture
         // A function: each row that it changes is recorded.
         Change("select update_client('billing', 'New')",
             "UPDATE | client | billing | billing | {\"name\": \"The billing service\"} | {\"name\": \"New\"}"),
-        Change($"select rotate_secret('other', 'NewNewNewNew', {Digest}, p_now => '2040-01-01Z')",
+        Change($"select rotate_secret('other', 'NewNewNewNew', {Digest})",
             "INSERT | client_secret | NewNewNewNew | other | - | {\"id\": \"NewNewNewNew\", \"label\": null, \"digest\": \"…\", "
             + "\"client_id\": \"other\", \"expires_at\": null, \"revoked_at\": null}",
             "UPDATE | client_secret | OtherOther11 | other | {\"expires_at\": null} | {\"expires_at\": \"2040-01-02T00:00:00+00:00\"}"),
-        Change("select revoke_secret('other', 'OtherOther11', '2040-01-01Z')",
+        Change("select revoke_secret('other', 'OtherOther11')",
             "UPDATE | client_secret | OtherOther11 | other | {\"revoked_at\": null} | {\"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
 
         Change("select set_client_enabled('other', false)",
@@ -208,6 +208,7 @@ public sealed class AuditLog : AdminFixture
     [OneTimeSetUp]
     public async Task CreateRows()
     {
+        await Database.SetInstantAsync("'2040-01-01Z'");
         await Database.ExecuteAsync(
             $"""
             insert into token_service.client (id, name) values ('other', 'Other');

@@ -37,6 +37,9 @@ public sealed class PolicyFunction : AdminFixture
         new("2040-04-03", "'2040-07-02 12:00Z'", false),
     ];
 
+    [SetUp]
+    public Task SetInstant() => Database.SetInstantAsync("'2040-07-01 12:00Z'");
+
     [TearDown]
     public Task RestorePolicy() => Database.ExecuteAsync(
         """
@@ -77,7 +80,7 @@ public sealed class PolicyFunction : AdminFixture
     public async Task A_maximum_age_that_ends_live_secrets_within_a_week_is_refused(string made, string expires, bool isAccepted)
     {
         await OnlySecretAsync(made, expires);
-        const string Call = "select token_service.set_policy('90 days', p_now => '2040-07-01 12:00Z')";
+        const string Call = "select token_service.set_policy('90 days')";
         if (isAccepted)
             await Database.ExecuteAsync(Call);
         else
@@ -92,7 +95,7 @@ public sealed class PolicyFunction : AdminFixture
     public async Task A_maximum_age_with_at_once_may_end_live_secrets()
     {
         await OnlySecretAsync("2039-01-01", "null");
-        await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true, p_now => '2040-07-01Z')");
+        await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true)");
         Assert.That(await PolicyAsync(), Is.EqualTo(["90.00:00:00 | 30.00:00:00 | 38912"]));
     }
 
@@ -100,9 +103,9 @@ public sealed class PolicyFunction : AdminFixture
     public async Task A_policy_that_changes_nothing_or_ends_secrets_later_is_not_refused()
     {
         await OnlySecretAsync("2040-04-04", "null");
-        await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true, p_now => '2040-07-01Z')");
-        await ChangesNothingAsync("select token_service.set_policy('90 days', p_now => '2040-07-01Z')");
-        await Database.ExecuteAsync("select token_service.set_policy('91 days', p_now => '2040-07-01Z')");
+        await Database.ExecuteAsync("select token_service.set_policy('90 days', p_at_once => true)");
+        await ChangesNothingAsync("select token_service.set_policy('90 days')");
+        await Database.ExecuteAsync("select token_service.set_policy('91 days')");
     }
 
     [TestCase("'2040-01-01Z'", "null", "-")]
@@ -156,7 +159,7 @@ public sealed class PolicyFunction : AdminFixture
             values ('YoungYoung11', 'billing', {Digest}, '2040-06-01Z', '2040-06-01Z')
             """);
         Assert.That(
-            await WarningsOfAsync("select token_service.revoke_secret('billing', 'YoungYoung11', p_now => '2040-07-01Z')"),
+            await WarningsOfAsync("select token_service.revoke_secret('billing', 'YoungYoung11')"),
             Is.EqualTo([
                 "WARNING: Client \"billing\" has no live secret left, so it can get no token. "
                 + "Give it one with scripts/add-secret.sql, or disable it with scripts/disable-client.sql.",

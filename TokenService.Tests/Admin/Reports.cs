@@ -9,6 +9,9 @@ public sealed class Reports : AdminFixture
 {
     private const string Now = "timestamptz '2040-01-31 00:00Z'";
 
+    [SetUp]
+    public Task SetInstant() => Database.SetInstantAsync(Now);
+
     // One secret: its columns, its last use, and its state, end and findings in the report. The client also has a
     // secret from 2020 that was revoked long ago.
     private static IEnumerable<TestCaseData> Secrets() =>
@@ -45,7 +48,7 @@ public sealed class Reports : AdminFixture
 
     private static IEnumerable<TestCaseData> IdleTimes() =>
         Refused("p_idle", ["null", "'119 seconds'", "'-30 days'"],
-            PostgresErrorCodes.CheckViolation, "The idle time is missing or shorter than 2 minutes.",
+            PostgresErrorCodes.CheckViolation, "The idle time is not 2 minutes to 3650 days.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
 
     [SetUp]
@@ -87,9 +90,9 @@ public sealed class Reports : AdminFixture
     {
         await AddNewerAsync();
         var safe = await RowsAsync(
-            $"select secret_id from token_service.secrets_report(p_now => {Now}) where findings like '%safe to retire%'");
+            $"select secret_id from token_service.secrets_report() where findings like '%safe to retire%'");
         Assert.That(
-            await RowsAsync($"select secret_id from token_service.retire_unused_secrets('30 days', false, {Now})"),
+            await RowsAsync($"select secret_id from token_service.retire_unused_secrets('30 days', false)"),
             Is.EqualTo(safe).And.EqualTo<string[]>(["ThisThisThis"]));
     }
 
@@ -108,9 +111,9 @@ public sealed class Reports : AdminFixture
         await AddNewerAsync();
         await Database.ExecuteAsync("update token_service.client_secret set expires_at = '2040-03-01Z' where id = 'ThisThisThis'");
         await UseAsync("ThisThisThis", "2040-01-29");
-        Assert.That(await StateAsync(", p_idle => '2 days'"), Is.EqualTo(["alive | 2040-03-01 | still used"]));
-        Assert.That(await StateAsync(", p_idle => '47 hours'"), Is.EqualTo(["alive | 2040-03-01 | safe to retire"]));
-        Assert.That(await StateAsync(", p_soon => '30 days'"), Is.EqualTo(["alive | 2040-03-01 | still used, ends soon"]));
+        Assert.That(await StateAsync("p_idle => '2 days'"), Is.EqualTo(["alive | 2040-03-01 | still used"]));
+        Assert.That(await StateAsync("p_idle => '47 hours'"), Is.EqualTo(["alive | 2040-03-01 | safe to retire"]));
+        Assert.That(await StateAsync("p_soon => '30 days'"), Is.EqualTo(["alive | 2040-03-01 | still used, ends soon"]));
     }
 
     [Test]
@@ -129,13 +132,13 @@ public sealed class Reports : AdminFixture
             "billing | OldOldOldOld | - | revoked | 2020-01-01 | 2020-02-01 | - | 0 | - | m=19456,t=2 | ",
             $"billing | {made}",
         ]));
-        Assert.That(await ReportAsync("'billing', "), Is.EqualTo(all[1..]));
+        Assert.That(await ReportAsync("'billing'"), Is.EqualTo(all[1..]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
             select client_id, secret_id, label, state, {Day("made_at")}, {Day("ends_at")},
                    to_char(last_used_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), use_count, last_used_from, digest_cost, findings
-            from token_service.secrets_report({client}p_now => {Now})
+            from token_service.secrets_report({client})
             """);
     }
 
@@ -165,13 +168,13 @@ public sealed class Reports : AdminFixture
             $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | - "
                 + $"| 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
         ]));
-        Assert.That(await ReportAsync("'another', "), Is.EqualTo(all[..1]));
+        Assert.That(await ReportAsync("'another'"), Is.EqualTo(all[..1]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
             select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes,
                    default_scopes, speaks_for, {Day("last_used_at")}, {Day("made_at")}
-            from token_service.clients_report({client}p_now => {Now})
+            from token_service.clients_report({client})
             """);
     }
 
@@ -188,7 +191,7 @@ public sealed class Reports : AdminFixture
         if (columns != "")
             await Database.ExecuteAsync($"update token_service.client_secret set {columns} where id = 'ThisThisThis'");
         Assert.That(
-            await RowsAsync($"select live_secrets from token_service.clients_report('billing', {Now})"), Is.EqualTo([$"{expected}"]));
+            await RowsAsync($"select live_secrets from token_service.clients_report('billing')"), Is.EqualTo([$"{expected}"]));
     }
 
     // When the client was made, its scope granted, its secret last used and its scope last used; and the findings.
@@ -231,7 +234,7 @@ public sealed class Reports : AdminFixture
     {
         await AddClientAsync("tested");
         Assert.That(await AccessAsync(""), Has.Length.EqualTo(1));
-        Assert.That(await AccessAsync("p_idle => '400 days', "), Is.Empty);
+        Assert.That(await AccessAsync("p_idle => '400 days'"), Is.Empty);
         await Database.ExecuteAsync("select token_service.set_client_enabled('tested', false)");
         Assert.That(await AccessAsync(""), Is.Empty);
     }
@@ -259,7 +262,7 @@ public sealed class Reports : AdminFixture
     private Task<string[]> StateAsync(string more = "") => RowsAsync(
         $"""
         select state, {Day("ends_at")}, findings
-        from token_service.secrets_report(p_now => {Now}{more})
+        from token_service.secrets_report({more})
         where secret_id = 'ThisThisThis'
         """);
 
@@ -267,7 +270,7 @@ public sealed class Reports : AdminFixture
         $"""
         select concat_ws(' ', client_id, name, finding, coalesce(resource || ' ' || scope, '-'),
                          coalesce({Day("last_used_at")}, '-'), {Day("since")})
-        from token_service.access_report({idle}p_now => {Now})
+        from token_service.access_report({idle})
         where client_id <> 'billing'
         """);
 

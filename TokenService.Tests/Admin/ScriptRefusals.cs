@@ -9,6 +9,10 @@ namespace TokenService.Tests.Admin;
 [TestFixture]
 public sealed partial class ScriptRefusals
 {
+    private const string DateOutOfRange = "A date of the secret is not between the years 1900 and 9000.";
+
+    private const string CheckTheYear = "Check the year, or leave the date out.";
+
     private const string Pasted = "a plaintext secret, pasted by mistake";
     private const string Digest =
         "digest=$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
@@ -64,13 +68,19 @@ public sealed partial class ScriptRefusals
             "Say in a few words where the secret is kept, or leave the label out."),
         Case("add-secret", [Digest, SecretId, "expires_at=2020-01-01 UTC"], "The secret would expire before it could be used.",
             "Choose an expires_at after now and after not_before, or leave it out."),
+        Case("add-secret", [Digest, SecretId, "expires_at=infinity"], DateOutOfRange, CheckTheYear),
+        Case("add-secret", [Digest, SecretId, "not_before=20000-01-01 UTC"], DateOutOfRange, CheckTheYear),
+        Case("rotate-secret", [Digest, SecretId, "not_before=-infinity"], DateOutOfRange, CheckTheYear),
+        Case("rotate-secret", [Digest, SecretId, "expires_at=20000-01-01 UTC"], DateOutOfRange, CheckTheYear),
+        // The old secret would end a day later, in the year 9000.
+        Case("rotate-secret", [Digest, SecretId, "not_before=8999-12-31 12:00 UTC"], DateOutOfRange, CheckTheYear),
         Case("rotate-secret", [Digest, SecretId, "overlap=-1 second"], "The overlap is missing or negative.",
             "Say for how long the old secrets still work, such as '24 hours'; '0' ends them at once."),
         Case("rotate-secret", [Digest, SecretId, "overlap=31 days"], "The overlap is longer than 30 days, the longest the policy allows.",
             "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
         Case("revoke-secret", [SecretId], "Client \"billing\" has no such secret.",
             "scripts/show-client.sql shows the ids of its secrets."),
-        Case("retire-unused-secrets", ["idle=1 minute"], "The idle time is missing or shorter than 2 minutes.",
+        Case("retire-unused-secrets", ["idle=1 minute"], "The idle time is not 2 minutes to 3650 days.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
 
         Case("update-client", ["name="], "The name of client \"billing\" is empty or longer than 200 characters.",
@@ -126,7 +136,7 @@ public sealed partial class ScriptRefusals
         Case("set-policy", ["max_overlap=366 days"], "The maximum overlap is not 0 to 365 days.", "Say something like '30 days'."),
         Case("set-policy", ["min_digest_cost=1"], "The minimum digest cost is not 8192 to 655360.",
             "It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2."),
-        Case("access-report", ["idle=0"], "The idle time is missing or shorter than 2 minutes.",
+        Case("access-report", ["idle=0"], "The idle time is not 2 minutes to 3650 days.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
     ];
 

@@ -11,6 +11,9 @@ public sealed class SecretFunctions : AdminFixture
     // When these tests take place; what they add through functions is made before.
     private const string Now = "timestamptz '2040-01-31 00:00Z'";
 
+    [SetUp]
+    public Task SetInstant() => Database.SetInstantAsync(Now);
+
     private static readonly Dictionary<string, string> ValidSecret = new()
     {
         ["p_client_id"] = "'billing'",
@@ -76,8 +79,8 @@ public sealed class SecretFunctions : AdminFixture
     ];
 
     private static IEnumerable<TestCaseData> IdleTimes() =>
-        Refused("p_idle", ["null", "'0'", "'119 seconds'", "'-30 days'"],
-            PostgresErrorCodes.CheckViolation, "The idle time is missing or shorter than 2 minutes.",
+        Refused("p_idle", ["null", "'0'", "'119 seconds'", "'-30 days'", "'3650 days 1 second'"],
+            PostgresErrorCodes.CheckViolation, "The idle time is not 2 minutes to 3650 days.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'.");
 
     [TestCaseSource(nameof(RefusedSecrets))]
@@ -210,7 +213,9 @@ public sealed class SecretFunctions : AdminFixture
     {
         var client = await ClientAsync();
         var secrets = new[] { await SecretAsync(client), await SecretAsync(client), await SecretAsync(client) };
-        await Database.ExecuteAsync($"select token_service.revoke_secret('{client}', '{secrets[1]}', p_now => '2039-06-01Z')");
+        await Database.SetInstantAsync("'2039-06-01Z'");
+        await Database.ExecuteAsync($"select token_service.revoke_secret('{client}', '{secrets[1]}')");
+        await Database.SetInstantAsync(Now);
         var other = await ClientAsync();
 
         var ends = await RotateAsync(
@@ -282,16 +287,18 @@ public sealed class SecretFunctions : AdminFixture
     {
         var client = await ClientAsync();
         var secret = await SecretAsync(client);
-        var revoke = $"select token_service.revoke_secret('{client}', '{secret}', p_now => {Now})";
+        var revoke = $"select token_service.revoke_secret('{client}', '{secret}')";
         Assert.That(await WarningsOfAsync(revoke), Is.Empty);
         Assert.That(await LifeAsync(secret), Is.EqualTo("revoked 2040-01-31 00:00"));
 
         await ChangesNothingAsync(revoke);
-        await ChangesNothingAsync($"select token_service.revoke_secret('{client}', '{secret}', p_now => {Now} + interval '1 day')");
+        await Database.SetInstantAsync($"{Now} + interval '1 day'");
+        await ChangesNothingAsync(revoke);
         Assert.That(await WarningsOfAsync(revoke), Is.Empty);
 
         // An earlier revocation replaces a later one.
-        await Database.ExecuteAsync($"select token_service.revoke_secret('{client}', '{secret}', p_now => {Now} - interval '1 day')");
+        await Database.SetInstantAsync($"{Now} - interval '1 day'");
+        await Database.ExecuteAsync(revoke);
         Assert.That(await LifeAsync(secret), Is.EqualTo("revoked 2040-01-30 00:00"));
     }
 
@@ -305,7 +312,7 @@ public sealed class SecretFunctions : AdminFixture
         var secret = await SecretAsync(client);
         await UseAsync(secret, $"{Now} - interval '{ago}'", from);
         var warnings = await WarningsOfAsync(
-            $"set timezone = 'UTC'; select token_service.revoke_secret('{client}', '{secret}', p_now => {Now})");
+            $"set timezone = 'UTC'; select token_service.revoke_secret('{client}', '{secret}')");
         var at = await Database.ReadAsync<string>(
             $"select to_char(({Now} - interval '{ago}') at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')");
         Assert.That(warnings, Is.EqualTo<string[]>(shown is null
@@ -323,7 +330,7 @@ public sealed class SecretFunctions : AdminFixture
         var client = await ClientAsync();
         await SecretAsync(client, begins, ends);
         Assert.That(
-            await WarningsOfAsync($"select token_service.revoke_secret('{client}', '{First(client)}', p_now => {Now})"),
+            await WarningsOfAsync($"select token_service.revoke_secret('{client}', '{First(client)}')"),
             Is.EqualTo<string[]>(isLast
                 ? [
                     $"WARNING: Client \"{client}\" has no live secret left, so it can get no token. "
@@ -414,7 +421,7 @@ public sealed class SecretFunctions : AdminFixture
                 await RowsAsync(
                     $"""
                     select client_id, secret_id, label, last_used_at = '2039-06-01Z', newer_secret_id
-                    from token_service.retire_unused_secrets({arguments}{(arguments == "'30 days'" ? ", p_now =>" : ",")} {Now})
+                    from token_service.retire_unused_secrets({arguments})
                     where client_id = '{client}'
                     """),
                 Is.EqualTo([$"{client} | {old} | old | True | {newer}"]));
@@ -436,7 +443,7 @@ public sealed class SecretFunctions : AdminFixture
         await using var first = await Database.Source.OpenConnectionAsync();
         await using var transaction = await first.BeginTransactionAsync();
         await using var revocation = new NpgsqlCommand(
-            $"select token_service.revoke_secret('{client}', '{newer}', p_now => {Now})", first);
+            $"select token_service.revoke_secret('{client}', '{newer}')", first);
         await revocation.ExecuteNonQueryAsync();
 
         var retired = RetiredAsync(client, "false");
@@ -486,7 +493,7 @@ public sealed class SecretFunctions : AdminFixture
     private Task<string?> RotateAsync(string client, string id, params (string Argument, string Value)[] more) =>
         Database.ReadAsync<string>(
             $"""
-            select to_char(({Call("rotate_secret", Arguments(client, id, [.. more, ("p_now", Now)]))}) at time zone 'UTC',
+            select to_char(({Call("rotate_secret", Arguments(client, id, more))}) at time zone 'UTC',
                            'YYYY-MM-DD HH24:MI')
             """);
 
@@ -514,7 +521,7 @@ public sealed class SecretFunctions : AdminFixture
     private async Task<string[]> RetiredAsync(string client, string dryRun) =>
         await RowsAsync(
             $"""
-            with retired as materialized (select * from token_service.retire_unused_secrets('30 days', {dryRun}, {Now}))
+            with retired as materialized (select * from token_service.retire_unused_secrets('30 days', {dryRun}))
             select secret_id, newer_secret_id from retired where client_id = '{client}' order by secret_id
             """);
 

@@ -95,6 +95,14 @@ internal sealed class Database : IAsyncDisposable
             await ExecuteOnServerAsync($"drop database {name} with (force)");
     }
 
+    /// <summary>Makes the functions of administration use an instant instead of the present one.</summary>
+    /// <param name="instant">A timestamptz in SQL, such as <c>'2040-01-31Z'</c>.</param>
+    public Task SetInstantAsync(string instant) => ExecuteAsync(
+        $"""
+        create or replace function token_service.instant() returns timestamptz language sql stable
+        set search_path = pg_catalog as $$ select ({instant})::timestamptz $$
+        """);
+
     public async Task ExecuteAsync(string sql, object? parameters = null)
     {
         await using var connection = await Source.OpenConnectionAsync();

@@ -69,7 +69,7 @@ public sealed class Constraints : AdminFixture
                 ["'', 'billing', now()", "'a.b', 'billing', now()", "E'a\\n', 'billing', now()", "repeat('a', 65), 'billing', now()"])),
         .. Rows("tokens_not_before",
             ("tokens_not_before_pkey", ["'billing', now()"]),
-            ("tokens_not_before_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
+            ("tokens_not_before_dates_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
         .. Rows("resource (id)",
             ("resource_pkey", ["'https://api.example.com'"]),
             ("resource_id_grammar", NotResources)),
@@ -142,6 +142,31 @@ public sealed class Constraints : AdminFixture
                     "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, -1",
                     "'test', '', 'a', 'ES256', '{}', now(), now(), now(), null, 300, 86401",
                 ])),
+        .. Rows("migration (number, name, checksum, applied_at)", ("migration_dates_representable", ["99, 'a', '', 'infinity'"])),
+        .. Rows("functions_file (name, checksum, applied_at)", ("functions_file_dates_representable", ["'a', '', 'infinity'"])),
+        .. Rows("policy (usage_counted_since)", ("policy_dates_representable", ["'infinity'"])),
+        .. Rows("client (id, name, created_at)", ("client_dates_representable", ["'a', 'x', 'infinity'"])),
+        .. Rows("resource (id, created_at)", ("resource_dates_representable", ["'https://other.example.com', 'infinity'"])),
+        .. Rows("scope (resource, name, created_at)", ("scope_dates_representable", ["'https://api.example.com', 'a', 'infinity'"])),
+        .. Rows("client_scope (client_id, resource, scope, created_at)",
+            ("client_scope_dates_representable", ["'billing', 'https://api.example.com', 'a', 'infinity'"])),
+        .. Rows("resource_server (client_id, resource, created_at)",
+            ("resource_server_dates_representable", ["'billing', 'https://other.example.com', 'infinity'"])),
+        .. Rows(
+            "signing_key (sealing_key_id, sealed_private_key, kid, alg, public_jwk, published_at, known_from, signs_from, "
+            + "jwks_max_age_seconds)",
+            ("signing_key_dates_representable",
+                [
+                    "'test', '', 'a', 'ES256', '{}', '-infinity', now(), now(), 300",
+                    "'test', '', 'a', 'ES256', '{}', now(), now(), '20000-01-01Z', 300",
+                ])),
+        .. Rows("revoked_token (jti, client_id, expires_at)", ("revoked_token_dates_representable", ["'a', 'billing', 'infinity'"])),
+        .. Rows("credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)",
+            ("credential_use_dates_representable", ["'secret', 'CCCCCCCCCCCC', 'billing', now(), 'infinity', 1"])),
+        .. Rows("scope_use (resource, client_id, scope, first_used_at, last_used_at, use_count)",
+            ("scope_use_dates_representable", ["'https://api.example.com', 'billing', 'nothing', now(), 'infinity', 1"])),
+        .. Rows("audit_log (at, user_name, application_name, table_name, id, operation, hash)",
+            ("audit_log_dates_representable", ["'infinity', '', '', '', 0, 'INSERT', sha256('')"])),
     ];
 
     [OneTimeSetUp]
@@ -163,6 +188,34 @@ public sealed class Constraints : AdminFixture
         Assert.That(
             () => Database.ExecuteAsync(insert),
             Throws.InstanceOf<PostgresException>().With.Property(nameof(PostgresException.ConstraintName)).EqualTo(constraint));
+
+    [Test]
+    public async Task A_date_that_not_every_reader_can_represent_is_refused_in_every_column()
+    {
+        await using var connection = await Database.Source.OpenConnectionAsync();
+        var columns = await connection.QueryAsync<(string Table, string Column)>(
+            """
+            select table_name, column_name
+            from information_schema.columns
+            where table_schema = 'token_service'
+              and data_type like '%time%'
+              and (table_name, column_name) <> ('signing_key', 'gone_after') -- a trigger computes it from the others
+            """);
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (var (table, column) in columns)
+            {
+                foreach (var date in new[] { "infinity", "-infinity", "1899-12-31Z", "20000-01-01Z" })
+                {
+                    Assert.That(
+                        () => Database.ExecuteAsync($"update token_service.{table} set {column} = '{date}'"),
+                        Throws.InstanceOf<PostgresException>()
+                            .With.Property(nameof(PostgresException.SqlState)).EqualTo(PostgresErrorCodes.CheckViolation),
+                        $"{table}.{column} = {date}");
+                }
+            }
+        }
+    }
 
     [Test]
     public async Task Every_constraint_has_a_row_that_it_refuses()

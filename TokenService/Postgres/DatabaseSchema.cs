@@ -25,11 +25,13 @@ internal sealed record Migration(int Number, string Name, string Sql) : SchemaFi
 /// </summary>
 internal sealed record FunctionsFile(string Name, string Sql) : SchemaFile(Name, Sql)
 {
-    /// <summary>Whether the tables need it: the constraints call the grammar, and its rights go to the roles.</summary>
+    /// <summary>
+    /// True when later files need it: constraints and functions call its functions, or its rights go to the roles.
+    /// </summary>
     public bool ComesBeforeTables => BeforeTables.Contains(Name);
 
     /// <summary>These use no table. Every other file may use the tables, and comes after them.</summary>
-    private static readonly string[] BeforeTables = ["roles", "grammar"];
+    private static readonly string[] BeforeTables = ["roles", "grammar", "instant"];
 
     /// <summary>The order in which files are applied.</summary>
     public static IEnumerable<FunctionsFile> InOrder(IEnumerable<FunctionsFile> files) => files

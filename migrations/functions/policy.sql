@@ -1,16 +1,16 @@
 -- The policy: the rules for all clients.
 
 create or replace function token_service.set_policy(
-    p_max_secret_age  interval    default null,
-    p_max_overlap     interval    default null,
-    p_min_digest_cost integer     default null,
-    p_at_once         boolean     default false,
-    p_now             timestamptz default now() -- for tests
+    p_max_secret_age  interval default null,
+    p_max_overlap     interval default null,
+    p_min_digest_cost integer  default null,
+    p_at_once         boolean  default false
 ) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
+    v_now   timestamptz := token_service.instant();
     v_dying integer;
 begin
     if p_max_secret_age <> interval '0' and not token_service.is_max_secret_age(p_max_secret_age) then
@@ -34,9 +34,9 @@ begin
     select count(*) into v_dying
     from client_secret s
     where s.revoked_at is null
-      and (token_service.secret_ends_at(s.created_at, s.expires_at) > p_now) is not false
+      and (token_service.secret_ends_at(s.created_at, s.expires_at) > v_now) is not false
       and p_max_secret_age <> interval '0'
-      and s.created_at + p_max_secret_age <= p_now + interval '7 days'
+      and s.created_at + p_max_secret_age <= v_now + interval '7 days'
       and (s.created_at + p_max_secret_age < token_service.secret_ends_at(s.created_at, s.expires_at)) is not false;
     if v_dying > 0 and not p_at_once then
         raise exception 'With that maximum age live secrets would end now or within 7 days: %.', v_dying
@@ -53,12 +53,12 @@ begin
 end
 $$;
 
-comment on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) is
+comment on function token_service.set_policy(interval, interval, integer, boolean) is
     'Changes the rules that are not null. A maximum secret age of 0 removes the maximum. Refuses to end live secrets '
     'within 7 days, unless p_at_once is true.';
 
-revoke all on function token_service.set_policy(interval, interval, integer, boolean, timestamptz) from public;
-grant execute on function token_service.set_policy(interval, interval, integer, boolean, timestamptz)
+revoke all on function token_service.set_policy(interval, interval, integer, boolean) from public;
+grant execute on function token_service.set_policy(interval, interval, integer, boolean)
     to token_service_admin;
 
 

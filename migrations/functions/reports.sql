@@ -1,10 +1,9 @@
--- Reports, which the admin's scripts show. The arguments p_now are for tests.
+-- Reports, which the admin's scripts show.
 
 create or replace function token_service.secrets_report(
-    p_client_id text        default null,
-    p_idle      interval    default '30 days',
-    p_soon      interval    default '14 days',
-    p_now       timestamptz default now()
+    p_client_id text     default null,
+    p_idle      interval default '30 days',
+    p_soon      interval default '14 days'
 ) returns table (
     client_id      text,
     secret_id      text,
@@ -22,8 +21,14 @@ create or replace function token_service.secrets_report(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := token_service.instant();
 begin
     perform token_service.require_idle_time(p_idle);
+    if p_soon between interval '0' and interval '3650 days' is not true then
+        raise exception 'The time within which secrets end soon is not 0 to 3650 days.'
+            using errcode = 'check_violation', hint = 'Say something like ''14 days''.';
+    end if;
     if p_client_id is not null then
         perform token_service.require_client(p_client_id, p_lock => false);
     end if;
@@ -42,7 +47,7 @@ begin
                case
                    when life.state <> 'alive' then null
                    when i.secret_id is not null then 'safe to retire'
-                   when u.last_used_at < p_now - p_idle then 'idle, but the client has no newer live one'
+                   when u.last_used_at < v_now - p_idle then 'idle, but the client has no newer live one'
                    when u.last_used_at is null and s.created_at < policy.usage_counted_since
                        then format('not used since %s', policy.usage_counted_since::date)
                    when u.last_used_at is null then 'never used'
@@ -53,7 +58,7 @@ begin
                          and newer.revoked_at is null
                    ) then 'still used'
                end,
-               case when life.state in ('alive', 'to come') and life.ends_at <= p_now + p_soon then 'ends soon' end,
+               case when life.state in ('alive', 'to come') and life.ends_at <= v_now + p_soon then 'ends soon' end,
                case
                    when life.state in ('alive', 'to come')
                        and cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost
@@ -65,30 +70,30 @@ begin
     cross join lateral (
         select ends.at as ends_at,
                case
-                   when s.revoked_at <= p_now then 'revoked'
-                   when ends.at <= p_now then 'expired'
-                   when s.not_before > p_now then 'to come'
+                   when s.revoked_at <= v_now then 'revoked'
+                   when ends.at <= v_now then 'expired'
+                   when s.not_before > v_now then 'to come'
                    else 'alive'
                end as state
         from (select least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) as at) ends
     ) life
     left join credential_use u on u.kind = 'secret' and u.credential_id = s.id
-    left join token_service.idle_secrets(p_idle, p_now) i on i.secret_id = s.id
+    left join token_service.idle_secrets(p_idle, v_now) i on i.secret_id = s.id
     where p_client_id is null
        or s.client_id = p_client_id
     order by s.client_id, s.created_at, s.id;
 end
 $$;
 
-comment on function token_service.secrets_report(text, interval, interval, timestamptz) is
+comment on function token_service.secrets_report(text, interval, interval) is
     'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was '
     'used, and what to do about it.';
 
-revoke all on function token_service.secrets_report(text, interval, interval, timestamptz) from public;
-grant execute on function token_service.secrets_report(text, interval, interval, timestamptz) to token_service_admin;
+revoke all on function token_service.secrets_report(text, interval, interval) from public;
+grant execute on function token_service.secrets_report(text, interval, interval) to token_service_admin;
 
 
-create or replace function token_service.clients_report(p_client_id text default null, p_now timestamptz default now())
+create or replace function token_service.clients_report(p_client_id text default null)
     returns table (
         client_id         text,
         name              text,
@@ -108,6 +113,8 @@ create or replace function token_service.clients_report(p_client_id text default
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := token_service.instant();
 begin
     if p_client_id is not null then
         perform token_service.require_client(p_client_id, p_lock => false);
@@ -131,8 +138,8 @@ begin
         select count(*) as live
         from client_secret
         where client_id = c.id
-          and not_before <= p_now
-          and (least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) > p_now) is not false
+          and not_before <= v_now
+          and (least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) > v_now) is not false
     ) s
     cross join lateral (
         select max(last_used_at) as last_used_at
@@ -164,17 +171,16 @@ begin
 end
 $$;
 
-comment on function token_service.clients_report(text, timestamptz) is
+comment on function token_service.clients_report(text) is
     'One client or all, with properties, scopes and resources. A scope whose name the client holds at several '
     'resources has the resource beside it.';
 
-revoke all on function token_service.clients_report(text, timestamptz) from public;
-grant execute on function token_service.clients_report(text, timestamptz) to token_service_admin;
+revoke all on function token_service.clients_report(text) from public;
+grant execute on function token_service.clients_report(text) to token_service_admin;
 
 
 create or replace function token_service.access_report(
-    p_idle interval    default '90 days',
-    p_now  timestamptz default now()
+    p_idle interval default '90 days'
 )
     returns table (
         client_id    text,
@@ -189,6 +195,8 @@ create or replace function token_service.access_report(
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := token_service.instant();
 begin
     perform token_service.require_idle_time(p_idle);
     return query
@@ -202,22 +210,22 @@ begin
     select c.id, c.name, null::text, null::text, c.last_used_at, c.created_at, 'client is idle: disable it?'
     from clients c
     cross join policy
-    where greatest(c.last_used_at, c.created_at, policy.usage_counted_since) < p_now - p_idle
+    where greatest(c.last_used_at, c.created_at, policy.usage_counted_since) < v_now - p_idle
     union all
     select c.id, c.name, cs.resource, cs.scope, u.last_used_at, cs.created_at, 'scope is not asked for: revoke it?'
     from clients c
     join client_scope cs on cs.client_id = c.id
     left join scope_use u on u.client_id = cs.client_id and u.resource = cs.resource and u.scope = cs.scope
     cross join policy
-    where greatest(u.last_used_at, cs.created_at, policy.usage_counted_since) < p_now - p_idle
-      and greatest(c.last_used_at, c.created_at) >= p_now - p_idle
+    where greatest(u.last_used_at, cs.created_at, policy.usage_counted_since) < v_now - p_idle
+      and greatest(c.last_used_at, c.created_at) >= v_now - p_idle
     order by 1, 3 nulls first, 4;
 end
 $$;
 
-comment on function token_service.access_report(interval, timestamptz) is
+comment on function token_service.access_report(interval) is
     'The enabled clients that were not used for a time, and the scopes that clients hold and did not ask for in that '
     'time.';
 
-revoke all on function token_service.access_report(interval, timestamptz) from public;
-grant execute on function token_service.access_report(interval, timestamptz) to token_service_admin;
+revoke all on function token_service.access_report(interval) from public;
+grant execute on function token_service.access_report(interval) to token_service_admin;

@@ -23,7 +23,7 @@ create or replace function token_service.end_tokens_of_withdrawn_client() return
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
-    v_now      timestamptz := clock_timestamp(); -- not now(), which is when a long transaction began
+    v_now timestamptz := clock_timestamp(); -- not now(), which is when a long transaction began
     -- A replica may learn of the change up to 5 seconds late, and issues tokens until then; another 5 are for clocks
     -- that differ.
     v_heard_by timestamptz := v_now + interval '10 seconds';

@@ -1,5 +1,5 @@
 -- Client secrets: adding, rotating, revoking and retiring them. A call that changes nothing when it is repeated may be
--- repeated. No message repeats a value that could be a secret pasted by mistake. The arguments p_now are for tests.
+-- repeated. No message repeats a value that could be a secret pasted by mistake.
 
 create or replace function token_service.secret_ends_at(p_created_at timestamptz, p_expires_at timestamptz)
     returns timestamptz
@@ -180,13 +180,13 @@ create or replace function token_service.rotate_secret(
     p_label            text        default null,
     p_not_before       timestamptz default null,
     p_expires_at       timestamptz default null,
-    p_newest_secret_id text        default null,
-    p_now              timestamptz default now()
+    p_newest_secret_id text        default null
 ) returns timestamptz
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
+    v_now         timestamptz := token_service.instant();
     v_max_overlap interval := (select max_overlap from policy);
     v_old_end     timestamptz;
 begin
@@ -214,12 +214,14 @@ begin
     perform token_service.require_dates(p_not_before, p_expires_at);
 
     -- The old secrets live until the new one begins, and then for the overlap.
-    v_old_end := greatest(p_not_before, p_now) + p_overlap;
+    v_old_end := greatest(p_not_before, v_now) + p_overlap;
+    -- Checked here, because the message of a constraint would show the old row with its digest.
+    perform token_service.require_dates(v_old_end, null);
 
     update client_secret
     set expires_at = case when not_before < v_old_end then v_old_end else expires_at end,
         -- A secret that would begin only after that instant is revoked.
-        revoked_at = case when not_before < v_old_end then revoked_at else p_now end
+        revoked_at = case when not_before < v_old_end then revoked_at else v_now end
     where client_id = p_client_id
       and revoked_at is null
       and (expires_at is null or expires_at > v_old_end);
@@ -229,28 +231,22 @@ begin
 end
 $$;
 
-comment on function
-    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz) is
+comment on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text) is
     'Adds a secret and ends the client''s other secrets after the overlap. Returns when they end. '
     'Refuses if p_newest_secret_id is given and is not the newest: another admin has changed the secrets.';
 
-revoke all on function
-    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
+revoke all on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text)
     from public;
-grant execute on function
-    token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text, timestamptz)
+grant execute on function token_service.rotate_secret(text, text, text, interval, text, timestamptz, timestamptz, text)
     to token_service_admin;
 
 
-create or replace function token_service.revoke_secret(
-    p_client_id text,
-    p_secret_id text,
-    p_now       timestamptz default now()
-) returns void
+create or replace function token_service.revoke_secret(p_client_id text, p_secret_id text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
+    v_now timestamptz := token_service.instant();
     v_use credential_use;
 begin
     perform token_service.require_client(p_client_id);
@@ -262,9 +258,9 @@ begin
     end if;
 
     update client_secret
-    set revoked_at = p_now
+    set revoked_at = v_now
     where id = p_secret_id
-      and (revoked_at is null or revoked_at > p_now);
+      and (revoked_at is null or revoked_at > v_now);
     if not found then
         return;
     end if;
@@ -273,7 +269,7 @@ begin
     from credential_use
     where kind = 'secret'
       and credential_id = p_secret_id
-      and last_used_at > p_now - interval '7 days';
+      and last_used_at > v_now - interval '7 days';
     if found then
         raise warning 'The secret was still used, last at % from %.',
                 v_use.last_used_at, coalesce(host(v_use.last_used_from), 'unknown')
@@ -284,8 +280,8 @@ begin
         select from client_secret
         where client_id = p_client_id
           and revoked_at is null
-          and not_before <= p_now
-          and (token_service.secret_ends_at(created_at, expires_at) > p_now) is not false
+          and not_before <= v_now
+          and (token_service.secret_ends_at(created_at, expires_at) > v_now) is not false
     ) then
         raise warning 'Client "%" has no live secret left, so it can get no token.', p_client_id
             using hint = 'Give it one with scripts/add-secret.sql, or disable it with scripts/disable-client.sql.';
@@ -293,11 +289,11 @@ begin
 end
 $$;
 
-comment on function token_service.revoke_secret(text, text, timestamptz) is
+comment on function token_service.revoke_secret(text, text) is
     'Ends a secret at once. Warns if it was still used, or if the client has no other.';
 
-revoke all on function token_service.revoke_secret(text, text, timestamptz) from public;
-grant execute on function token_service.revoke_secret(text, text, timestamptz) to token_service_admin;
+revoke all on function token_service.revoke_secret(text, text) from public;
+grant execute on function token_service.revoke_secret(text, text) to token_service_admin;
 
 
 create or replace function token_service.require_idle_time(p_idle interval) returns void
@@ -305,8 +301,8 @@ create or replace function token_service.require_idle_time(p_idle interval) retu
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 begin
-    if p_idle is null or p_idle < interval '2 minutes' then
-        raise exception 'The idle time is missing or shorter than 2 minutes.'
+    if p_idle between interval '2 minutes' and interval '3650 days' is not true then
+        raise exception 'The idle time is not 2 minutes to 3650 days.'
             using errcode = 'check_violation',
             hint = 'Usage is written every 30 seconds: a shorter time would miss some. Say something like ''30 days''.';
     end if;
@@ -314,7 +310,7 @@ end
 $$;
 
 comment on function token_service.require_idle_time(interval) is
-    'Refuses an idle time that is too short to mean anything.';
+    'Refuses an idle time that is missing, or too short or too long to mean anything.';
 
 revoke all on function token_service.require_idle_time(interval) from public;
 
@@ -350,13 +346,14 @@ revoke all on function token_service.idle_secrets(interval, timestamptz) from pu
 
 create or replace function token_service.retire_unused_secrets(
     p_idle    interval,
-    p_dry_run boolean     default true,
-    p_now     timestamptz default now()
+    p_dry_run boolean default true
 ) returns table (client_id text, secret_id text, label text, last_used_at timestamptz, newer_secret_id text)
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := token_service.instant();
 begin
     perform token_service.require_idle_time(p_idle);
 
@@ -365,15 +362,15 @@ begin
         perform from client c
         where c.id in (
             select s.client_id
-            from token_service.idle_secrets(p_idle, p_now) i
+            from token_service.idle_secrets(p_idle, v_now) i
             join client_secret s on s.id = i.secret_id)
         order by c.id
         for no key update;
 
         return query
         update client_secret s
-        set revoked_at = p_now
-        from token_service.idle_secrets(p_idle, p_now) i
+        set revoked_at = v_now
+        from token_service.idle_secrets(p_idle, v_now) i
         left join credential_use u on u.kind = 'secret' and u.credential_id = i.secret_id
         where s.id = i.secret_id
           and s.revoked_at is null
@@ -383,19 +380,19 @@ begin
 
     return query
     select s.client_id, s.id, s.label, u.last_used_at, i.newer_secret_id
-    from token_service.idle_secrets(p_idle, p_now) i
+    from token_service.idle_secrets(p_idle, v_now) i
     join client_secret s on s.id = i.secret_id
     left join credential_use u on u.kind = 'secret' and u.credential_id = i.secret_id
     order by s.client_id, s.id;
 end
 $$;
 
-comment on function token_service.retire_unused_secrets(interval, boolean, timestamptz) is
+comment on function token_service.retire_unused_secrets(interval, boolean) is
     'Revokes the live secrets that were not used for a time and whose client has a newer live secret, and returns '
     'them. A dry run only returns them.';
 
-revoke all on function token_service.retire_unused_secrets(interval, boolean, timestamptz) from public;
-grant execute on function token_service.retire_unused_secrets(interval, boolean, timestamptz) to token_service_admin;
+revoke all on function token_service.retire_unused_secrets(interval, boolean) from public;
+grant execute on function token_service.retire_unused_secrets(interval, boolean) to token_service_admin;
 
 
 -- credential_use has credentials of every kind, so no foreign key can do this.

@@ -1,5 +1,5 @@
 -- Signing keys: the date that follows from the others, and what an admin does to a key by hand. The server does
--- everything else. The arguments p_now are for tests.
+-- everything else.
 
 -- The one place that decides when a key is gone, for every change of its dates.
 create or replace function token_service.set_signing_key_gone_after() returns trigger
@@ -21,14 +21,14 @@ comment on function token_service.set_signing_key_gone_after() is
 revoke all on function token_service.set_signing_key_gone_after() from public;
 
 
-create or replace function token_service.rotate_signing_key(
-    p_alg text        default null,
-    p_now timestamptz default now()
-) returns table (kid text, alg text, signs_from timestamptz)
+create or replace function token_service.rotate_signing_key(p_alg text default null)
+    returns table (kid text, alg text, signs_from timestamptz)
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := token_service.instant();
 begin
     if not exists (select from signing_key k where p_alg is null or k.alg = p_alg) then
         raise exception 'There is no signing key of that algorithm.'
@@ -38,10 +38,10 @@ begin
     -- The next key of each algorithm signs from the first instant at which every verifier has it.
     return query
     with next as (
-        select k.kid, k.alg, k.signs_from as planned, greatest(p_now, k.known_from) as brought_forward
+        select k.kid, k.alg, k.signs_from as planned, greatest(v_now, k.known_from) as brought_forward
         from signing_key k
         where (p_alg is null or k.alg = p_alg)
-          and k.signs_from > p_now
+          and k.signs_from > v_now
           and k.signs_until is null
           and k.withdrawn_at is null
     ), ended as (
@@ -60,22 +60,20 @@ begin
 end
 $$;
 
-comment on function token_service.rotate_signing_key(text, timestamptz) is
+comment on function token_service.rotate_signing_key(text) is
     'Lets the next key of an algorithm, or of each algorithm, sign as soon as all verifiers have it. Returns these '
     'keys, and from when they sign.';
 
-revoke all on function token_service.rotate_signing_key(text, timestamptz) from public;
-grant execute on function token_service.rotate_signing_key(text, timestamptz) to token_service_admin;
+revoke all on function token_service.rotate_signing_key(text) from public;
+grant execute on function token_service.rotate_signing_key(text) to token_service_admin;
 
 
-create or replace function token_service.withdraw_signing_key(
-    p_kid text,
-    p_now timestamptz default now()
-) returns void
+create or replace function token_service.withdraw_signing_key(p_kid text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
 declare
+    v_now timestamptz := token_service.instant();
     v_key signing_key;
 begin
     select * into v_key from signing_key where kid = p_kid for update;
@@ -88,7 +86,7 @@ begin
     end if;
 
     update signing_key
-    set withdrawn_at = p_now, sealed_private_key = null
+    set withdrawn_at = v_now, sealed_private_key = null
     where kid = p_kid;
 
     -- If this was the next key, the one before it signs until there is another. If this key was signing, the server
@@ -97,17 +95,17 @@ begin
     set signs_until = null
     where alg = v_key.alg
       and signs_until = v_key.signs_from
-      and signs_until > p_now
+      and signs_until > v_now
       and withdrawn_at is null;
 end
 $$;
 
-comment on function token_service.withdraw_signing_key(text, timestamptz) is
+comment on function token_service.withdraw_signing_key(text) is
     'Withdraws a compromised key: it leaves the JWKS at once, its private half is destroyed, and the next key signs '
     'at once.';
 
-revoke all on function token_service.withdraw_signing_key(text, timestamptz) from public;
-grant execute on function token_service.withdraw_signing_key(text, timestamptz) to token_service_admin;
+revoke all on function token_service.withdraw_signing_key(text) from public;
+grant execute on function token_service.withdraw_signing_key(text) to token_service_admin;
 
 
 select token_service.ensure_trigger('signing_key', 'signing_key_gone_after',
