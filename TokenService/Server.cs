@@ -79,7 +79,7 @@ internal static class Server
             app.Services.GetRequiredService<NpgsqlDataSource>(),
             app.Services.GetRequiredService<ILoggerFactory>(),
             CancellationToken.None);
-        if (await app.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None) is { } problem)
+        if (await app.Services.GetRequiredService<KeyRotation>().PrepareAsync(CancellationToken.None) is { } problem)
             throw new OperatorException(problem);
         app.Services.ObserveKeys();
         try

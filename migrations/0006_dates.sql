@@ -44,6 +44,10 @@ alter table token_service.signing_key
         and token_service.is_representable(withdrawn_at)
     );
 
+-- For the same reason: .NET reads JSON of up to 64 levels.
+alter table token_service.signing_key
+    add constraint signing_key_public_jwk_depth check (token_service.is_shallow(public_jwk));
+
 alter table token_service.revoked_token
     add constraint revoked_token_dates_representable check (
         token_service.is_representable(expires_at)

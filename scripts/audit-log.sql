@@ -16,6 +16,9 @@
 -- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?client_id} \set client_id :'client_id' \else \set client_id null \endif
 
+-- The server's own changes are appended when an admin changes something, and here.
+select token_service.append_pending_changes() \g /dev/null
+
 select id,
        date_trunc('second', at) as at,
        operation,

@@ -22,6 +22,9 @@
 \if :{?id} \set id :'id' \else \set id null \endif
 \if :{?hash} \set hash :'hash' \else \set hash null \endif
 
+-- The server's own changes are appended when an admin changes something, and here.
+select token_service.append_pending_changes() \g /dev/null
+
 -- One snapshot for both queries, so that a row that is appended meanwhile appears in neither.
 begin isolation level repeatable read read only;
 

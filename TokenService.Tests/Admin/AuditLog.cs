@@ -17,12 +17,12 @@ public sealed class AuditLog : AdminFixture
     // These tables have no trigger: the log itself, the counts of the service, the tokens that clients revoke, and the
     // migrations, which are recorded elsewhere.
     private static readonly string[] Unaudited =
-        ["audit_log", "credential_use", "functions_file", "migration", "revoked_token", "scope_use"];
+        ["audit_log", "audit_pending", "credential_use", "functions_file", "migration", "revoked_token", "scope_use", "self_revocation"];
 
     // The tables that a token request reads. A new row of scope or resource belongs to no client yet.
     private static readonly string[] ReadForClients =
     [
-        "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "tokens_not_before",
+        "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "self_revocation", "tokens_not_before",
     ];
 
     private static readonly string[] Columns =

@@ -189,8 +189,7 @@ internal sealed class BadTokens
     public static async Task<string> WithdrawnAsync(Database database, TestServer server, TestClient client)
     {
         var token = (await TokenRequestBuilder.For(client).SendAsync(server)).Token;
-        await database.ExecuteAsync(
-            "select token_service.withdraw_signing_key(@Kid, @now)", new { token.Kid, now = server.Clock.GetUtcNow().UtcDateTime });
+        await database.WithdrawKeyAsync(token.Kid, server.Clock.GetUtcNow());
         await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
         return token.EncodedToken;
     }

@@ -103,6 +103,15 @@ internal sealed class Database : IAsyncDisposable
         set search_path = pg_catalog as $$ select ({instant})::timestamptz $$
         """);
 
+    public Task SetInstantAsync(DateTimeOffset instant) => SetInstantAsync($"'{instant:O}'");
+
+    /// <summary>Withdraws a signing key at an instant of a server's clock.</summary>
+    public async Task WithdrawKeyAsync(string? kid, DateTimeOffset now)
+    {
+        await SetInstantAsync(now);
+        await ExecuteAsync("select token_service.withdraw_signing_key(@kid)", new { kid });
+    }
+
     public async Task ExecuteAsync(string sql, object? parameters = null)
     {
         await using var connection = await Source.OpenConnectionAsync();

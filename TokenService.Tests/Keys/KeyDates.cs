@@ -152,13 +152,13 @@ public sealed class KeyDates
 
     private async Task<IEnumerable<(string Kid, string Algorithm, DateTime? SignsFrom)>> RotateAsync(string? algorithm, int now)
     {
+        await database.SetInstantAsync(At(now)!.Value);
         await using var connection = await database.Source.OpenConnectionAsync();
         return await connection.QueryAsync<(string, string, DateTime?)>(
-            "select * from token_service.rotate_signing_key(@algorithm, @now)", new { algorithm, now = At(now) });
+            "select * from token_service.rotate_signing_key(@algorithm)", new { algorithm });
     }
 
-    private Task WithdrawAsync(string? kid, int now) =>
-        database.ExecuteAsync("select token_service.withdraw_signing_key(@kid, @now)", new { kid, now = At(now) });
+    private Task WithdrawAsync(string? kid, int now) => database.WithdrawKeyAsync(kid, At(now)!.Value);
 
     private Task<DateTime?> DateAsync(string kid, string column) =>
         database.ReadAsync<DateTime?>($"select {column} from token_service.signing_key where kid = @kid", new { kid });

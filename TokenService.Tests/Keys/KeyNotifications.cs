@@ -108,9 +108,7 @@ public sealed class KeyNotifications
         server.Clock.Advance(TimeSpan.FromMinutes(15));
         await IsLoggedAsync(first, "Gone", firstEnds, firstIsGone);
 
-        await database.ExecuteAsync(
-            "select token_service.withdraw_signing_key(@kid, @now)",
-            new { second.Kid, now = server.Clock.GetUtcNow().UtcDateTime });
+        await database.WithdrawKeyAsync(second.Kid, server.Clock.GetUtcNow());
         await IsLoggedAsync(
             second, "Withdrawn", $"{second.SignsFrom + TimeSpan.FromHours(1):u}", $"{server.Clock.GetUtcNow():u}");
     }

@@ -97,8 +97,7 @@ public sealed class KeyRotationAtVerifiers
         await cluster.RunAsync(TimeSpan.FromMinutes(150));
         var withdrawn = cluster.LastToken.Kid;
 
-        await cluster.Database.ExecuteAsync(
-            "select token_service.withdraw_signing_key(@withdrawn, @now)", new { withdrawn, now = cluster.Now.UtcDateTime });
+        await cluster.Database.WithdrawKeyAsync(withdrawn, cluster.Now);
         await cluster.RunAsync(TimeSpan.FromHours(3));
 
         using (Assert.EnterMultipleScope())

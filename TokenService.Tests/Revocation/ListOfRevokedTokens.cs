@@ -1,9 +1,11 @@
 using System.Buffers.Text;
+using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
 using TokenService.Revocation;
 using TokenService.Tests.Harness;
 
@@ -21,7 +23,8 @@ public sealed class ListOfRevokedTokens
     private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1);
     // Seconds for which a verifier may accept a token after its exp.
     private const int MaxClockSkew = 600;
-    private const int MaxTokenLifetime = 86_400;
+    // The longest lifetime of the key's tokens, as these tests set it.
+    private const int MaxTokenLifetime = 7200;
 
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(5);
 
@@ -95,6 +98,8 @@ public sealed class ListOfRevokedTokens
     [Test, Rfc(7009, "2.1d")]
     public async Task The_list_has_all_revoked_tokens_that_a_verifier_could_still_accept_in_order()
     {
+        await database.ExecuteAsync("update token_service.signing_key set max_token_lifetime_seconds = @MaxTokenLifetime", new { MaxTokenLifetime });
+        await server.Services.GetRequiredService<SigningKeys>().LoadAsync(CancellationToken.None);
         await StoreAsync(
             ("c", 1 - MaxClockSkew), ("a", 600), ("dead", -MaxClockSkew), ("long-dead", -3600), ("b", 86_400));
         await EndAsync(
@@ -107,6 +112,32 @@ public sealed class ListOfRevokedTokens
              "not_before":{"billing":{{Now}},"new":{{Now + 5}},
              "shipping":{{Now + 1 - MaxTokenLifetime - MaxClockSkew}}},"revoked":["a","b","c"]}
             """);
+    }
+
+    // 10,000 clients of the longest id that an admin disables at once.
+    [Test]
+    public async Task A_list_that_would_be_too_long_names_all_clients_at_once()
+    {
+        await database.ExecuteAsync(
+            """
+            insert into token_service.revoked_token (jti, client_id, expires_at)
+            select lpad(n::text, 22, '0'), 'x', @now + interval '1 hour' from generate_series(1, 2400) n;
+            insert into token_service.tokens_not_before
+            select lpad(n::text, 128, '0'), @now + n * interval '1 millisecond' from generate_series(1, 9000) n;
+            insert into token_service.tokens_not_before
+            select lpad(n::text, 128, '0'), @now + interval '10 seconds' from generate_series(9001, 9400) n
+            """,
+            new { now = server.Clock.GetUtcNow().UtcDateTime });
+
+        var list = await ReadAsync();
+        Assert.That(list, Has.Length.InRange(150_000, 165_000));
+        var claims = Claims(list);
+        Assert.That(claims.GetProperty("revoked").GetArrayLength(), Is.EqualTo(2400));
+        var notBefore = claims.GetProperty("not_before").EnumerateObject().ToDictionary(client => client.Name, client => client.Value.GetInt64());
+        Assert.That(notBefore["*"], Is.EqualTo(Now + 8), "the latest of those that are not named");
+        Assert.That(notBefore.Where(client => client.Key != "*").Select(client => client.Value).Min(), Is.GreaterThanOrEqualTo(Now + 8));
+        Assert.That(notBefore[9400.ToString(CultureInfo.InvariantCulture).PadLeft(128, '0')], Is.EqualTo(Now + 10));
+        Assert.That(server.Log.Lines.Count(line => line.Contains("too many for the list of revoked tokens", StringComparison.Ordinal)), Is.EqualTo(1));
     }
 
     [Test]

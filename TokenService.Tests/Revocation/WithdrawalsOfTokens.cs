@@ -149,8 +149,7 @@ public sealed class WithdrawalsOfTokens
     [Test]
     public async Task A_withdrawn_key_ends_its_tokens_on_every_server()
     {
-        await database.ExecuteAsync("select token_service.withdraw_signing_key(kid, @now) from token_service.signing_key where kid = @Kid",
-            new { new JsonWebToken(token).Kid, now = clock.GetUtcNow().UtcDateTime });
+        await database.WithdrawKeyAsync(new JsonWebToken(token).Kid, clock.GetUtcNow());
 
         // The notification makes each server read all keys, in the background.
         await Soon.IsAsync("the token is inactive", async () =>

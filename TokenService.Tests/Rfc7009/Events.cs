@@ -1,5 +1,4 @@
 using System.Text.Json;
-using TokenService.Revocation;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc7009;
@@ -58,24 +57,31 @@ public sealed class Events : ServerFixture
             """);
 
     [Test]
-    public async Task A_client_with_too_many_revocations_is_logged_as_refused()
+    public async Task A_revocation_that_the_full_list_has_no_room_for_is_logged_as_refused()
     {
         var many = await Database.CreateClientAsync("many");
         await Database.ExecuteAsync(
             """
             insert into token_service.revoked_token (jti, client_id, expires_at)
-            select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, @max) n
-            """,
-            new { max = RevocationStore.MaxPerClient });
-        var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;
-
-        await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""
-            {
-              "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
-              "reason": "too_many_revocations", "client_id": "many", "auth_method": "client_secret_basic",
-              "secret_id": "{{many.Secret[5..17]}}", "source": "127.0.0.1", "duration_us": 0
-            }
+            select 'many-' || n, 'many', now() + interval '1 hour' from generate_series(1, 200) n;
+            insert into token_service.self_revocation (client_id, not_before)
+            select lpad(n::text, 128, '0'), now() from generate_series(1, 212) n
             """);
+        var token = (await TokenRequestBuilder.For(many).SendAsync(Server)).Token.EncodedToken;
+        try
+        {
+            await IsAsync(await TokenRequestBuilder.Revoke(many, token).SendAsync(Server), $$"""
+                {
+                  "outcome": "refused", "status": 503, "error": "temporarily_unavailable",
+                  "reason": "too_many_revocations", "client_id": "many", "auth_method": "client_secret_basic",
+                  "secret_id": "{{many.Secret[5..17]}}", "source": "127.0.0.1", "duration_us": 0
+                }
+                """);
+        }
+        finally
+        {
+            await Database.ExecuteAsync("truncate token_service.revoked_token, token_service.self_revocation");
+        }
     }
 
     private async Task IsAsync(Answer answer, string expected)

@@ -13,6 +13,8 @@ public sealed class Constraints : AdminFixture
     // RFC 7518 §6: the members of a JWK that hold private or symmetric key material.
     private static readonly string[] PrivateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
+    private const string Entry = "(select entry from token_service.audit_log entry limit 1)";
+
     // Each row is written by a plain INSERT, which the checks of the functions do not see.
     private static IEnumerable<TestCaseData> RefusedRows() =>
     [
@@ -125,6 +127,8 @@ public sealed class Constraints : AdminFixture
                     .. PrivateMembers.Select(member =>
                         $$"""'test', '', 'a', 'ES256', '{"{{member}}": ""}', now(), now(), now(), null, 300, 0"""),
                 ]),
+            ("signing_key_public_jwk_depth",
+                [$"'test', '', 'a', 'ES256', '{{\"x\": {Nested("[", 16, "]")}}}', now(), now(), now(), null, 300, 0"]),
             ("signing_key_dates_in_order",
                 [
                     "'test', '', 'a', 'ES256', '{}', now(), now(), now() - interval '1 second', null, 300, 0",
@@ -160,6 +164,11 @@ public sealed class Constraints : AdminFixture
                     "'test', '', 'a', 'ES256', '{}', '-infinity', now(), now(), 300",
                     "'test', '', 'a', 'ES256', '{}', now(), now(), '20000-01-01Z', 300",
                 ])),
+        .. Rows("self_revocation",
+            ("self_revocation_pkey", ["'billing', now()"]),
+            ("self_revocation_dates_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
+        .. Rows("audit_pending (id, entry) overriding system value",
+            ("audit_pending_pkey", [$"7, {Entry}), (7, {Entry}"])),
         .. Rows("revoked_token (jti, client_id, expires_at)", ("revoked_token_dates_representable", ["'a', 'billing', 'infinity'"])),
         .. Rows("credential_use (kind, credential_id, client_id, first_used_at, last_used_at, use_count)",
             ("credential_use_dates_representable", ["'secret', 'CCCCCCCCCCCC', 'billing', now(), 'infinity', 1"])),
@@ -179,6 +188,7 @@ public sealed class Constraints : AdminFixture
         insert into token_service.resource_server (client_id, resource) values ('billing', 'https://api.example.com');
         insert into token_service.revoked_token (jti, client_id, expires_at) values ('used', 'billing', now());
         insert into token_service.tokens_not_before values ('billing', now());
+        insert into token_service.self_revocation values ('billing', now());
         insert into token_service.credential_use values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1);
         insert into token_service.scope_use values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1);
         """);
@@ -197,7 +207,9 @@ public sealed class Constraints : AdminFixture
             """
             select table_name, column_name
             from information_schema.columns
+            join information_schema.tables using (table_schema, table_name)
             where table_schema = 'token_service'
+              and table_type = 'BASE TABLE'
               and data_type like '%time%'
               and (table_name, column_name) <> ('signing_key', 'gone_after') -- a trigger computes it from the others
             """);

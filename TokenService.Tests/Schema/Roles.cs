@@ -51,7 +51,13 @@ public sealed class Roles : AdminFixture
             "insert into tokens_not_before values ('billing', now())",
             "update tokens_not_before set not_before = now()",
             "delete from tokens_not_before",
+            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now())",
             "update revoked_token set expires_at = now()",
+            "insert into self_revocation values ('billing', now())",
+            "update credential_use set last_used_at = now() - interval '1 year'",
+            "update scope_use set last_used_at = now() - interval '1 year'",
+            "select append_pending_changes()",
+            "delete from audit_pending",
             "delete from revoked_token",
             "truncate revoked_token",
             "select from audit_log",
@@ -126,21 +132,20 @@ public sealed class Roles : AdminFixture
             "select digest from client_secret",
             "select sealed_private_key from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, "
-                + "revoked_token, tokens_not_before",
-            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()) on conflict (jti) do nothing",
+                + "revoked_token, client_not_before",
+            "select revoke_token('a', 'billing', now(), now())",
             "select delete_expired(100)",
             "select secret_ends_at(created_at, expires_at) from client_secret",
-            "insert into credential_use as u values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1) "
-                + "on conflict (kind, credential_id) do update set use_count = u.use_count + 1",
-            "insert into scope_use as u values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1) "
-                + "on conflict (client_id, resource, scope) do update set use_count = u.use_count + 1",
+            "select add_credential_use('{secret}', '{UsedUsedUsed}', '{1}', array[now()], array[now()], '{127.0.0.1}')",
+            "select add_scope_use('{billing}', '{https://api.example.com}', '{parcels:read}', '{1}', array[now()], array[now()])",
             $"insert into signing_key ({Key}) values ('a', 'ES256', '{{}}', '', 'x', now(), now(), now(), 300)",
             "update signing_key set signs_until = now() + interval '1 day', max_token_lifetime_seconds = 60, sealing_key_id = 'y'"),
         .. To(Admin,
             "select id, client_id, label, not_before, expires_at, revoked_at, created_at from client_secret",
             "select kid, withdrawn_at from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, audit_log, "
-                + "resource_server, revoked_token, tokens_not_before",
+                + "resource_server, revoked_token, tokens_not_before, self_revocation, client_not_before, audit_pending",
+            "select append_pending_changes()",
             "select create_resource('https://api.example.com', p_max_token_lifetime => '5 minutes')",
             "select register_resource_server('billing', 'https://api.example.com'), "
                 + "unregister_resource_server('billing', 'https://api.example.com')",
@@ -189,7 +194,9 @@ public sealed class Roles : AdminFixture
                 """),
             Is.EqualTo([
                 $"{Admin} | audit_log | select",
+                $"{Admin} | audit_pending | select",
                 $"{Admin} | client | select",
+                $"{Admin} | client_not_before | select",
                 $"{Admin} | client_scope | select",
                 $"{Admin} | credential_use | select",
                 $"{Admin} | functions_file | select",
@@ -200,20 +207,21 @@ public sealed class Roles : AdminFixture
                 $"{Admin} | revoked_token | select",
                 $"{Admin} | scope | select",
                 $"{Admin} | scope_use | select",
+                $"{Admin} | self_revocation | select",
                 $"{Admin} | tokens_not_before | select",
                 $"{App} | client | select",
+                $"{App} | client_not_before | select",
                 $"{App} | client_scope | select",
                 $"{App} | client_secret | select",
-                $"{App} | credential_use | insert select update",
+                $"{App} | credential_use | select",
                 $"{App} | migration | select",
                 $"{App} | policy | select",
                 $"{App} | resource | select",
                 $"{App} | resource_server | select",
-                $"{App} | revoked_token | insert select",
+                $"{App} | revoked_token | select",
                 $"{App} | scope | select",
-                $"{App} | scope_use | insert select update",
+                $"{App} | scope_use | select",
                 $"{App} | signing_key | insert select",
-                $"{App} | tokens_not_before | select",
             ]));
 
     [Test]
@@ -256,7 +264,11 @@ public sealed class Roles : AdminFixture
                 """),
             Is.EqualTo([
                 "access_report | admin as owner",
+                "add_credential_use | app as owner",
+                "add_scope_use | app as owner",
                 "add_secret | admin as owner",
+                "append_pending_changes | admin as owner",
+                "append_to_audit_log | -",
                 "are_authentication_methods | -",
                 "attach_triggers | -",
                 "audit_findings | admin as owner",
@@ -283,12 +295,13 @@ public sealed class Roles : AdminFixture
                 "is_resource_id | -",
                 "is_scope_token | -",
                 "is_secret_id | -",
-                "is_shallow | -",
+                "is_shallow | app",
                 "is_short_text | -",
                 "is_signing_algorithm | app",
                 "is_small_object | -",
                 "is_token_lifetime | -",
                 "is_tokens_per_minute | -",
+                "lock_signing_keys | app as owner",
                 "newest_secret_id | admin as owner",
                 "notify_change | -",
                 "record_change | as owner",
@@ -309,6 +322,7 @@ public sealed class Roles : AdminFixture
                 "revoke_client_tokens | admin as owner",
                 "revoke_scope | admin as owner",
                 "revoke_secret | admin as owner",
+                "revoke_token | app as owner",
                 "rotate_secret | admin as owner",
                 "rotate_signing_key | admin as owner",
                 "secret_ends_at | app",
@@ -352,6 +366,21 @@ public sealed class Roles : AdminFixture
                 $"{Admin} | False | False | False | False | False | False | False",
                 $"{App} | False | False | False | False | False | False | False",
             ]));
+
+    // A session that keeps a transaction open, whoever has it, holds up an admin for these seconds, and not for ever.
+    // Functions that only read wait for nobody.
+    [Test]
+    public async Task Every_function_that_changes_something_for_an_admin_waits_at_most_5_seconds_for_a_lock() =>
+        Assert.That(
+            await RowsAsync(
+                $"""
+                select proname, proconfig
+                from pg_proc
+                where pronamespace = 'token_service'::regnamespace
+                  and (has_function_privilege('{Admin}', oid, 'execute') and provolatile = 'v' or proname = 'record_change')
+                  and array['lock_timeout=5s'] <@ proconfig is not true
+                """),
+            Is.Empty);
 
     // This holds for every function: one that runs with the owner's rights may call one that does not.
     [Test]

@@ -293,7 +293,7 @@ public sealed class Uses : ServerFixture
 
     private int Statements() => Server.Log.Lines.Count(line =>
         line.Contains("Npgsql.Command: Command execution completed", StringComparison.Ordinal)
-        && line.Contains("insert into token_service.credential_use", StringComparison.Ordinal));
+        && line.Contains("token_service.add_credential_use(", StringComparison.Ordinal));
 
     private Task EndAsync(TestClient client, DateTimeOffset at) => Database.ExecuteAsync(
         "update token_service.client_secret set expires_at = @at where client_id = @Id", new { client.Id, at = at.UtcDateTime });

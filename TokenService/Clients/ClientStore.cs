@@ -21,7 +21,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                token_lifetime_seconds as "TokenLifetimeSeconds",
                tokens_per_minute as "TokensPerMinute",
                extra_claims::text as "ExtraClaims",
-               (select not_before from token_service.tokens_not_before where client_id = @id) as "TokensNotBefore"
+               (select not_before from token_service.client_not_before where client_id = @id) as "TokensNotBefore"
         from token_service.client
         where id = @id;
 

@@ -23,32 +23,54 @@ internal sealed partial class KeyRotation(
     // publishes the key, and it must open the private half before it may publish.
     private static readonly TimeSpan EraseDelay = TimeSpan.FromHours(1);
 
+    private const int MaxAttempts = 60;
+
+    // One step at a time, so that two steps of this replica do not wait for each other's lock in the database.
+    private readonly SemaphoreSlim stepping = new(1);
+
     private readonly Dictionary<string, SigningKeyState> loggedStates = [];
 
     private string? loggedProblem;
 
     /// <summary>
-    /// Loads the keys and takes the steps that are due now. The loop calls it, and the server before it starts, because
-    /// it needs keys.
+    /// Loads the keys and takes the steps that are due, until there is a key to sign with. The server calls it before it
+    /// accepts requests.
     /// </summary>
+    /// <returns>Why there is no such key or why a key cannot be opened, for the operator; null: the server can start.</returns>
+    public async Task<string?> PrepareAsync(CancellationToken ct)
+    {
+        // Each attempt waits up to a second for the lock. The replica that has it may be making RSA keys on a slow machine.
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
+        {
+            if (await StepAsync(ct) is { } problem)
+                return problem;
+            if (keys.Ring.SigningAt(clock.GetUtcNow(), options.Value.Algorithm, options.Value.Algorithm) is not null)
+                return null;
+        }
+
+        return "There is no signing key, and none could be made for a minute, because another session locks token_service.signing_key. "
+            + "Look for that session in pg_locks.";
+    }
+
+    /// <summary>Loads the keys and takes the steps that are due now.</summary>
     /// <returns>Why a key cannot be opened, for the operator; null: every key can.</returns>
     public async Task<string?> StepAsync(CancellationToken ct)
     {
-        // Loading comes first: this replica must learn of a withdrawal even if the steps below fail.
-        var problem = await keys.LoadAsync(ct);
+        await stepping.WaitAsync(ct);
+        try
+        {
+            return await TakeStepAsync(ct);
+        }
+        finally
+        {
+            stepping.Release();
+        }
+    }
 
-        var now = clock.GetUtcNow();
-        var plan = await PlanAsync(ct);
-        var kidsToErase = keys.Ring.Keys
-            .Where(key => key.SealedBy is not null && key.GoneAfter < now - EraseDelay)
-            .Select(key => key.Kid)
-            .ToList();
-        var isDue = plan.StepsAt(now, keys.Ring).Count > 0;
-        if (isDue)
-            await store.TakeStepsAsync(now - SigningKeys.GoneKeyRetention, ring => plan.StepsAt(now, ring), ct);
-        if (kidsToErase.Count > 0)
-            await store.EraseAsync(kidsToErase, ct);
-        return isDue ? await keys.LoadAsync(ct) : problem;
+    public override void Dispose()
+    {
+        stepping.Dispose();
+        base.Dispose();
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -74,6 +96,26 @@ internal sealed partial class KeyRotation(
 
             LogStates();
         }
+    }
+
+    private async Task<string?> TakeStepAsync(CancellationToken ct)
+    {
+        // Loading comes first: this replica must learn of a withdrawal even if the steps below fail or wait.
+        var problem = await keys.LoadAsync(ct);
+
+        var now = clock.GetUtcNow();
+        var plan = await PlanAsync(ct);
+        var kidsToErase = keys.Ring.Keys
+            .Where(key => key.SealedBy is not null && key.GoneAfter < now - EraseDelay)
+            .Select(key => key.Kid)
+            .ToList();
+        var isDue = plan.StepsAt(now, keys.Ring).Count > 0;
+        // False: another replica is taking the steps. A notification wakes this one when they are taken.
+        if (isDue && !await store.TryTakeStepsAsync(now - SigningKeys.GoneKeyRetention, ring => plan.StepsAt(now, ring), ct))
+            Log.Busy(logger);
+        if (kidsToErase.Count > 0)
+            await store.EraseAsync(kidsToErase, ct);
+        return isDue ? await keys.LoadAsync(ct) : problem;
     }
 
     private async Task<KeyPlan> PlanAsync(CancellationToken ct)
@@ -123,5 +165,10 @@ internal sealed partial class KeyRotation(
             "The signing keys could not be loaded or rotated. Tokens are still signed with the known keys, and the server "
             + "tries again within 5 seconds. If this lasts, check the database")]
         public static partial void Failed(ILogger logger, Exception e);
+
+        [LoggerMessage(4, LogLevel.Information,
+            "The signing keys are locked by another replica or by an admin's transaction. Tokens are still signed with the known "
+            + "keys, and the server tries again within 5 seconds. If this lasts, look for the session in pg_locks")]
+        public static partial void Busy(ILogger logger);
     }
 }

@@ -12,15 +12,16 @@ namespace TokenService.Keys;
 /// </summary>
 internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sealingKeys, IOptions<KeyOptions> options)
 {
-    // The id of the advisory lock for changes of signing keys. The number is arbitrary, but must be the same in every
-    // build.
-    private const long LockId = 0x6B6579735F5F7376; // "keys__sv"
-
-    // The other replica that has the lock may be making several RSA keys on a slow machine.
-    private const int LockSeconds = 60;
-
     // More rounds than any correct plan needs. It stops a plan that a bug keeps from ending.
     private const int MaxRounds = 100;
+
+    // Only the service's role may call the function, so no other user of the database can hold the keys' lock. The wait is
+    // short, because this replica must go on learning of withdrawals. It also covers rows that an admin's transaction
+    // holds.
+    private const string LockKeys = """
+        set local lock_timeout = '1s';
+        select token_service.lock_signing_keys();
+        """;
 
     private const string Load = """
         select kid as "Kid",
@@ -36,9 +37,11 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
                case when sealed_private_key is not null then sealing_key_id end as "SealedBy"
         from token_service.signing_key
-        where gone_after is null
-           or gone_after > @goneSince
-           or sealed_private_key is not null
+        where (gone_after is null or gone_after > @goneSince or sealed_private_key is not null)
+          -- Constraints refuse such a row. If one of them is missing, the row must not keep the others from being read.
+          and token_service.is_representable(least(published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at))
+          and token_service.is_representable(greatest(published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at))
+          and token_service.is_shallow(public_jwk)
         """;
 
     private const string LoadSealed = """
@@ -127,26 +130,34 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     /// Takes the steps that are due, under a lock that only one replica holds at a time. The steps are computed again
     /// under the lock, so a replica that waited for the lock finds them taken.
     /// </summary>
+    /// <returns>False: another replica has the lock, or an admin a row, for longer than a second. Nothing is changed.</returns>
     /// <param name="goneSince">Keys that were gone at this instant are not loaded.</param>
     /// <param name="due">Returns the next steps for a ring; empty: nothing is due.</param>
     /// <param name="ct">Ends the wait for the lock.</param>
-    public async Task TakeStepsAsync(
+    public async Task<bool> TryTakeStepsAsync(
         DateTimeOffset goneSince, Func<KeyRing, IReadOnlyList<KeyStep>> due, CancellationToken ct)
     {
-        await using var connection = await postgres.OpenConnectionAsync(ct);
-        await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(
-            new("select pg_advisory_xact_lock(@LockId)", new { LockId }, commandTimeout: LockSeconds, cancellationToken: ct));
-        for (var round = 0; round < MaxRounds; round++)
+        try
         {
-            var steps = due(await LoadAsync(connection, goneSince, ct));
-            if (steps.Count == 0)
-                break;
-            foreach (var step in steps)
-                await TakeAsync(connection, step, ct);
-        }
+            await using var connection = await postgres.OpenConnectionAsync(ct);
+            await using var transaction = await connection.BeginTransactionAsync(ct);
+            await connection.ExecuteAsync(new(LockKeys, cancellationToken: ct));
+            for (var round = 0; round < MaxRounds; round++)
+            {
+                var steps = due(await LoadAsync(connection, goneSince, ct));
+                if (steps.Count == 0)
+                    break;
+                foreach (var step in steps)
+                    await TakeAsync(connection, step, ct);
+            }
 
-        await transaction.CommitAsync(ct);
+            await transaction.CommitAsync(ct);
+            return true;
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            return false;
+        }
     }
 
     /// <summary>
@@ -165,7 +176,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new("select pg_advisory_xact_lock(@LockId)", new { LockId }, cancellationToken: ct));
+        await connection.ExecuteAsync(new(LockKeys, cancellationToken: ct));
 
         var others = (await connection.QueryAsync<SealedKey>(new(LoadSealed, cancellationToken: ct)))
             .Where(key => key.SealingKeyId != sealingKeys.Current.Id)

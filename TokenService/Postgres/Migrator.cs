@@ -15,11 +15,11 @@ internal sealed record MigrationReport(IReadOnlyList<string> Applied, int? Newer
 
 /// <summary>
 /// Brings the schema to what this build knows, forward only: the missing migrations, each recorded with its checksum,
-/// and all functions files, in one transaction. An advisory lock keeps other migrators out.
+/// and all functions files, in one transaction. A lock keeps other migrators out.
 /// </summary>
 internal sealed class Migrator(NpgsqlDataSource postgres)
 {
-    // An arbitrary number, the same in every build: every migrator of this database locks it.
+    // An arbitrary number, the same in every build: every migrator of an empty database locks it.
     private const long LockId = 0x746F6B656E5F7376; // "token_sv"
 
     // 0 means no command time-out: another migrator may hold the lock for a long time, and a migration may take long.
@@ -80,6 +80,8 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         returning true
         """;
 
+    private const string LockTable = "lock table token_service.migration in share update exclusive mode";
+
     private const string Exists = "select to_regclass('token_service.migration') is not null";
 
     /// <summary>
@@ -91,26 +93,22 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     /// </exception>
     public async Task<MigrationReport> MigrateAsync(DatabaseSchema schema, CancellationToken ct)
     {
+        // One transaction: nobody meets new tables with old functions, or a function without its rights, and a file that
+        // fails leaves the database as it was.
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        // The session holds the lock, so it is released if this process dies.
-        await connection.ExecuteAsync(Command("select pg_advisory_lock(@LockId)", new { LockId }, Patient, ct));
-        try
-        {
-            var applied = await AppliedAsync(connection, ct);
-            RefuseOtherLineage(schema, applied);
-            var missing = Missing(schema, applied);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        await LockAsync(connection, ct);
+        var applied = await AppliedAsync(connection, ct);
+        RefuseOtherLineage(schema, applied);
+        var missing = Missing(schema, applied);
 
-            // An older build would replace newer functions, which the newer tables need, by its own.
-            var latest = Latest(applied);
-            return latest > schema.Migrations.Count
-                ? new MigrationReport([], NewerSchema: latest)
-                : new MigrationReport(await ApplyAsync(connection, schema, missing, ct), NewerSchema: null);
-        }
-        finally
-        {
-            if (connection.State == ConnectionState.Open)
-                await connection.ExecuteAsync(Command("select pg_advisory_unlock(@LockId)", new { LockId }, ct: CancellationToken.None));
-        }
+        // An older build would replace newer functions, which the newer tables need, by its own.
+        var latest = Latest(applied);
+        if (latest > schema.Migrations.Count)
+            return new MigrationReport([], NewerSchema: latest);
+        var report = new MigrationReport(await ApplyAsync(connection, schema, missing, ct), NewerSchema: null);
+        await transaction.CommitAsync(ct);
+        return report;
     }
 
     /// <summary>
@@ -133,13 +131,21 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
     }
 
-    // One transaction: nobody meets new tables with old functions, or a function without its rights, and a file that
-    // fails leaves the database as it was.
+    // Keeps other migrators out until the end of the transaction. Any user of the database can take an advisory lock, so
+    // it is used only before there is a table to lock.
+    private static async Task LockAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        if (!await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct)))
+            await connection.ExecuteAsync(Command("select pg_advisory_xact_lock(@LockId)", new { LockId }, Patient, ct));
+        // Another migrator may have made the table meanwhile.
+        if (await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct)))
+            await connection.ExecuteAsync(Command(LockTable, null, Patient, ct));
+    }
+
     private static async Task<List<string>> ApplyAsync(
         NpgsqlConnection connection, DatabaseSchema schema, List<Migration> missing, CancellationToken ct)
     {
         List<string> changed = [];
-        await using var transaction = await connection.BeginTransactionAsync(ct);
         await connection.ExecuteAsync(Command(Prepare, ct: ct));
         await ApplyFunctionsAsync(schema.Functions.Where(file => file.ComesBeforeTables));
         foreach (var migration in missing)
@@ -149,7 +155,6 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
 
         await ApplyFunctionsAsync(schema.Functions.Where(file => !file.ComesBeforeTables));
-        await transaction.CommitAsync(ct);
         return [.. missing.Select(migration => migration.Name), .. changed];
 
         async Task ApplyFunctionsAsync(IEnumerable<FunctionsFile> files)

@@ -7,24 +7,9 @@ namespace TokenService.Revocation;
 /// <summary>The state of one token in the database.</summary>
 internal sealed record TokenState(bool IsRevoked);
 
-/// <summary>All revocations of tokens that have not expired.</summary>
-/// <param name="TokenIds">The jti of each token that was revoked alone, sorted.</param>
-/// <param name="NotBefore">The clients whose tokens were all revoked, sorted by client.</param>
-internal sealed record Revocations(IReadOnlyList<string> TokenIds, IReadOnlyList<ClientNotBefore> NotBefore);
-
-/// <param name="ClientId">The client whose tokens were revoked.</param>
-/// <param name="NotBefore">Tokens issued up to this instant are revoked.</param>
-internal sealed record ClientNotBefore(string ClientId, DateTime NotBefore);
-
 /// <summary>Reads and writes revocations. A row lasts until its token expires.</summary>
 internal sealed class RevocationStore(NpgsqlDataSource postgres)
 {
-    /// <summary>
-    /// How many unexpired tokens of one client may be revoked one by one. It bounds the table and the list. Requests at
-    /// the same moment may exceed it slightly, because each of them counts the rows before the others are committed.
-    /// </summary>
-    public const int MaxPerClient = 10_000;
-
     private const string Find = """
         select exists (
             select
@@ -33,20 +18,8 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         ) as "IsRevoked"
         """;
 
-    private const string Insert = """
-        insert into token_service.revoked_token (jti, client_id, expires_at)
-        select @id, @clientId, @expiresAt
-        where @max > (
-            select count(*)
-            from (
-                select
-                from token_service.revoked_token
-                where client_id = @clientId
-                  and expires_at > @now
-                limit @max
-            ) alive
-        )
-        on conflict (jti) do nothing
+    private const string Revoke = """
+        select token_service.revoke_token(@id, @clientId, @issuedAt, @expiresAt)
         """;
 
     // Both queries see one snapshot.
@@ -60,7 +33,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
 
         select client_id as "ClientId",
                not_before as "NotBefore"
-        from token_service.tokens_not_before
+        from token_service.client_not_before
         where not_before > @issuedSince
         order by client_id;
 
@@ -75,27 +48,24 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         return await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct));
     }
 
-    /// <summary>Revokes a token. If it is revoked already, nothing changes.</summary>
-    /// <returns>False: the client has <see cref="MaxPerClient"/> revoked tokens already.</returns>
-    public async Task<bool> AddAsync(ValidatedToken token, DateTimeOffset now, CancellationToken ct)
+    /// <summary>
+    /// Revokes a token, or all tokens of its client up to now if the client has revoked many. If the token is revoked
+    /// already, nothing changes.
+    /// </summary>
+    /// <returns>False: the list of revoked tokens is full, and nothing is revoked.</returns>
+    public async Task<bool> AddAsync(ValidatedToken token, CancellationToken ct)
     {
-        // All statements use this one connection. If each call held one connection and waited for a second, many calls
-        // at once could use up the pool and wait for each other for ever.
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        if (await IsRevokedAsync(connection, token.Id, ct))
-            return true;
-        var added = await connection.ExecuteAsync(new(
-            Insert,
+        return await connection.ExecuteScalarAsync<bool>(new(
+            Revoke,
             new
             {
                 id = token.Id,
                 clientId = token.ClientId,
+                issuedAt = token.IssuedAt.UtcDateTime,
                 expiresAt = token.ExpiresAt.UtcDateTime,
-                now = now.UtcDateTime,
-                max = MaxPerClient,
             },
             cancellationToken: ct));
-        return added > 0 || await IsRevokedAsync(connection, token.Id, ct);
     }
 
     /// <param name="since">Tokens that expired before this instant are left out.</param>
@@ -120,7 +90,4 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(ct);
         return await connection.ExecuteScalarAsync<int>(new(DeleteExpired, new { maxCount }, cancellationToken: ct));
     }
-
-    private static async Task<bool> IsRevokedAsync(NpgsqlConnection connection, string id, CancellationToken ct) =>
-        (await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct))).IsRevoked;
 }

@@ -4,17 +4,18 @@ using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Postgres;
 using TokenService.Protocol;
-using TokenService.Tokens;
 
 namespace TokenService.Revocation;
 
 /// <summary>
 /// The signed list of revoked tokens, for APIs that verify tokens offline. It is a JWT with <c>iss</c>, <c>aud</c> (the
 /// list's own address), <c>iat</c>, <c>exp</c>, <c>revoked</c> (the jti of each revoked token) and <c>not_before</c>
-/// (for each client whose tokens were all revoked, the NumericDate up to which they are). It leaves out tokens that
-/// expired more than 10 minutes ago.
+/// (for each client whose tokens were all revoked, the NumericDate up to which they are; <c>*</c> stands for every
+/// client). It leaves out tokens that expired more than 10 minutes ago, and is never longer than
+/// <see cref="Revocations.MaxLength"/> allows.
 /// </summary>
-internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock) : IDisposable
+internal sealed partial class RevokedTokensList(
+    RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock, ILogger<RevokedTokensList> logger) : IDisposable
 {
     /// <summary>
     /// The value of <c>typ</c>, so that no verifier takes the list for an access token (RFC 8725 §3.11).
@@ -130,9 +131,11 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
     {
         var queriedAt = clock.GetTimestamp();
         var now = DateTimeOffset.FromUnixTimeSeconds(clock.GetUtcNow().ToUnixTimeSeconds());
-        var content = await store.LoadAsync(now - Leeway, TokenOptions.MaxLifetime, ct);
         if (!(await keys.SignerAsync(algorithm: null, Lifetime, ct)).TryGet(out var signer, out var error))
             return error;
+        // No token that a verifier accepts lived longer than the longest of the published keys.
+        var maxLifetime = keys.Ring.PublishedAt(now).Max(key => key.MaxTokenLifetime);
+        var content = Fit(await store.LoadAsync(now - Leeway, maxLifetime, ct));
 
         // If the signing key is another, the list is signed again, because the old key may have been withdrawn.
         var kid = signer.PublicKey.Kid;
@@ -141,6 +144,14 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
 
         var jwt = writer.Write(signer, new Claims(issuer, now, content), Write);
         return new SignedList(jwt, kid, now, content, queriedAt);
+    }
+
+    private Revocations Fit(Revocations all)
+    {
+        var fitted = all.Fitted();
+        if (!ReferenceEquals(fitted, all))
+            Log.TooLong(logger, all.NotBefore.Count, fitted.NotBefore[0].NotBefore);
+        return fitted;
     }
 
     private TimeSpan AgeOf(SignedList list) => clock.GetUtcNow() - list.IssuedAt;
@@ -174,5 +185,14 @@ internal sealed class RevokedTokensList(RevocationStore store, SigningKeys keys,
     {
         public bool HasContent(Revocations other) =>
             Content.TokenIds.SequenceEqual(other.TokenIds) && Content.NotBefore.SequenceEqual(other.NotBefore);
+    }
+
+    private static partial class Log
+    {
+        [LoggerMessage(1, LogLevel.Warning,
+            "The tokens of {Count} clients were revoked as a whole, which is too many for the list of revoked tokens. APIs that "
+            + "use the list refuse the tokens of every client that were issued up to {Until:u}; callers get new ones. The list "
+            + "names clients again when the revoked tokens have expired")]
+        public static partial void TooLong(ILogger logger, int count, DateTime until);
     }
 }

@@ -83,7 +83,7 @@ internal sealed class TokenStatus : IDisposable
         await writeSlots.WaitAsync(ct);
         try
         {
-            return await store.AddAsync(token, clock.GetUtcNow(), ct);
+            return await store.AddAsync(token, ct);
         }
         finally
         {

@@ -38,10 +38,64 @@ comment on function token_service.audit_image(jsonb, jsonb) is
 revoke all on function token_service.audit_image(jsonb, jsonb) from public;
 
 
+create or replace function token_service.append_to_audit_log(p_entry token_service.audit_log) returns void
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_last  audit_log;
+    v_entry audit_log := p_entry;
+begin
+    select * into v_last from audit_log order by id desc limit 1;
+    v_entry.id := coalesce(v_last.id, 0) + 1;
+    v_entry.hash := token_service.audit_hash(v_entry, v_last.hash);
+    insert into audit_log select v_entry.*;
+end
+$$;
+
+comment on function token_service.append_to_audit_log(token_service.audit_log) is
+    'Appends one entry to the chain. The caller has locked the table.';
+
+revoke all on function token_service.append_to_audit_log(token_service.audit_log) from public;
+
+
+create or replace function token_service.append_pending_changes() returns void
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
+    set timezone = 'UTC'
+as $$
+declare
+    v_entry audit_log;
+begin
+    -- One transaction at a time may append, because the chain has one end. The lock is on the table and not an advisory
+    -- one, because a user without rights on the table cannot take it.
+    lock table audit_log in share row exclusive mode;
+    for v_entry in
+        with pending as (
+            delete from audit_pending
+            where id = any (array(select id from audit_pending order by id limit 10000 for update skip locked))
+            returning id, entry
+        )
+        select (entry).* from pending order by id
+    loop
+        perform token_service.append_to_audit_log(v_entry);
+    end loop;
+end
+$$;
+
+comment on function token_service.append_pending_changes() is
+    'Appends the changes that the server made to the audit log, which this locks until the end of the transaction.';
+
+revoke all on function token_service.append_pending_changes() from public;
+grant execute on function token_service.append_pending_changes() to token_service_admin;
+
+
 -- The arguments of the trigger are the columns of the primary key.
 create or replace function token_service.record_change() returns trigger
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
     set timezone = 'UTC'
     set intervalstyle = 'postgres'
 as $$
@@ -49,20 +103,12 @@ declare
     v_old   jsonb := case when tg_op in ('UPDATE', 'DELETE') then to_jsonb(old) end;
     v_new   jsonb := case when tg_op in ('INSERT', 'UPDATE') then to_jsonb(new) end;
     v_row   jsonb := coalesce(v_new, v_old);
-    v_last  audit_log;
     v_entry audit_log;
 begin
     if v_old::text = v_new::text then
         return null;
     end if;
 
-    -- One transaction at a time may append, because the chain has one end. This runs as the last thing before a commit,
-    -- so others wait only for a moment, unless a session says "set constraints all immediate" and then stays idle. The
-    -- lock is on the table and not an advisory one, because a user without rights on the table cannot take it.
-    lock table audit_log in share row exclusive mode;
-    select * into v_last from audit_log order by id desc limit 1;
-
-    v_entry.id               := coalesce(v_last.id, 0) + 1;
     v_entry.at               := clock_timestamp();
     v_entry.user_name        := session_user;
     v_entry.application_name := current_setting('application_name');
@@ -75,13 +121,25 @@ begin
         v_row ->> 'client_id', case when tg_table_name = 'client' then v_row ->> 'id' end);
     v_entry.before           := token_service.audit_image(v_old, v_new);
     v_entry.after            := token_service.audit_image(v_new, v_old);
-    v_entry.hash             := token_service.audit_hash(v_entry, v_last.hash);
-    insert into audit_log select v_entry.*;
+
+    -- The session's user counts, and not a role that it has set.
+    if pg_has_role(session_user, 'token_service_app', 'member')
+       and not pg_has_role(session_user, 'token_service_admin', 'member') then
+        insert into audit_pending (entry) values (v_entry);
+        return null;
+    end if;
+
+    -- This runs as the last thing before a commit, so others wait only for a moment, unless a session says "set
+    -- constraints all immediate" and then stays idle.
+    perform token_service.append_pending_changes();
+    v_entry.at := clock_timestamp();
+    perform token_service.append_to_audit_log(v_entry);
     return null;
 end
 $$;
 
-comment on function token_service.record_change() is 'Appends a change to the audit log.';
+comment on function token_service.record_change() is
+    'Appends a change to the audit log. A change by the server goes to audit_pending.';
 
 revoke all on function token_service.record_change() from public;
 

@@ -112,6 +112,7 @@ create or replace function token_service.create_client(
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_scopes   text[] := coalesce(p_scopes, array[]::text[]);
@@ -180,6 +181,7 @@ create or replace function token_service.update_client(
 ) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_seconds integer;
@@ -239,6 +241,7 @@ grant execute on function token_service.update_client(text, text, interval, text
 create or replace function token_service.set_client_enabled(p_client_id text, p_enabled boolean) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 begin
     perform token_service.require_client(p_client_id);
@@ -261,6 +264,7 @@ grant execute on function token_service.set_client_enabled(text, boolean) to tok
 create or replace function token_service.delete_client(p_client_id text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 begin
     perform token_service.require_client(p_client_id);

@@ -92,6 +92,8 @@ $$;
 comment on function token_service.is_shallow(jsonb) is 'True for JSON of at most 16 levels.';
 
 revoke all on function token_service.is_shallow(jsonb) from public;
+-- The server writes signing keys, whose constraint calls this.
+grant execute on function token_service.is_shallow(jsonb) to token_service_app;
 
 
 -- The claims that this server sets, those of RFC 7519 §4.1, and those from which an API concludes who a person is or

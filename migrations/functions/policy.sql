@@ -8,6 +8,7 @@ create or replace function token_service.set_policy(
 ) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_now   timestamptz := token_service.instant();

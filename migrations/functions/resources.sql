@@ -26,6 +26,7 @@ create or replace function token_service.create_resource(
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_seconds integer;
@@ -85,6 +86,7 @@ grant execute on function token_service.create_resource(text, text[], text, inte
 create or replace function token_service.register_resource_server(p_client_id text, p_resource text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 begin
     perform token_service.require_client(p_client_id);
@@ -103,6 +105,7 @@ grant execute on function token_service.register_resource_server(text, text) to 
 create or replace function token_service.unregister_resource_server(p_client_id text, p_resource text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 begin
     perform token_service.require_client(p_client_id);

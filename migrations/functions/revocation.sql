@@ -53,6 +53,7 @@ revoke all on function token_service.end_tokens_of_withdrawn_client() from publi
 create or replace function token_service.revoke_client_tokens(p_client_id text) returns timestamptz
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 begin
     -- A client that was deleted within the last day still has its row in tokens_not_before.
@@ -73,6 +74,71 @@ revoke all on function token_service.revoke_client_tokens(text) from public;
 grant execute on function token_service.revoke_client_tokens(text) to token_service_admin;
 
 
+-- The server calls this, and cannot write the tables otherwise. The limits bound the list of revoked tokens, which has to
+-- fit into what common verifiers read: common ones read 250 KB. A token takes its jti and 3 characters in the list, a
+-- client its id and 14.
+create or replace function token_service.revoke_token(
+    p_jti        text,
+    p_client_id  text,
+    p_issued_at  timestamptz,
+    p_expires_at timestamptz
+) returns boolean
+    language plpgsql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    -- The list has a token until 10 minutes after it expired, for verifiers whose clocks are behind.
+    v_listed_since  timestamptz := now() - interval '10 minutes';
+    -- A client is in the list for as long as a token issued up to its instant may be.
+    v_issued_since  timestamptz := v_listed_since - make_interval(secs => coalesce(
+        (select max(max_token_lifetime_seconds) from signing_key where gone_after is null or gone_after > now()), 86400));
+    v_own_tokens    integer;
+    v_token_length  integer;
+    v_client_length integer;
+begin
+    if exists (select from revoked_token where jti = p_jti)
+       or exists (select from client_not_before where client_id = p_client_id and not_before >= p_issued_at) then
+        return true;
+    end if;
+
+    select count(*) into v_own_tokens
+    from revoked_token
+    where client_id = p_client_id
+      and expires_at > v_listed_since;
+    select coalesce(sum(octet_length(jti) + 3), 0) into v_token_length
+    from revoked_token
+    where expires_at > v_listed_since;
+    if v_own_tokens < 200 and v_token_length < 60000 then
+        insert into revoked_token (jti, client_id, expires_at)
+        values (p_jti, p_client_id, p_expires_at)
+        on conflict (jti) do nothing;
+        return true;
+    end if;
+
+    -- All tokens of the client up to now take one line. The client can get new ones.
+    select coalesce(sum(octet_length(client_id) + 14), 0) into v_client_length
+    from client_not_before
+    where not_before > v_issued_since
+      and client_id <> p_client_id;
+    if v_client_length > 30000 then
+        return false;
+    end if;
+    insert into self_revocation as s (client_id, not_before)
+    values (p_client_id, greatest(p_issued_at, clock_timestamp()))
+    on conflict (client_id) do update
+        set not_before = greatest(s.not_before, excluded.not_before);
+    return true;
+end
+$$;
+
+comment on function token_service.revoke_token(text, text, timestamptz, timestamptz) is
+    'Revokes a token of a client. Where the client has 200 revoked tokens, or the list of revoked tokens has no room for '
+    'more, revokes all tokens that it got until now. False: the list has no room for that either, and nothing is revoked.';
+
+revoke all on function token_service.revoke_token(text, text, timestamptz, timestamptz) from public;
+grant execute on function token_service.revoke_token(text, text, timestamptz, timestamptz) to token_service_app;
+
+
 -- The server calls this. It cannot delete a revocation that still counts, because the clock is the database's and the
 -- limit is small. The hour is for clocks that differ, and for the minute that verifiers forgive.
 create or replace function token_service.delete_expired(p_limit integer) returns integer
@@ -82,6 +148,7 @@ as $$
 declare
     v_tokens  integer;
     v_clients integer;
+    v_self    integer;
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'The limit is not 1 to 1000.'
@@ -112,7 +179,18 @@ begin
         for update skip locked
     ));
     get diagnostics v_clients = row_count;
-    return greatest(v_tokens, v_clients);
+
+    delete from self_revocation
+    where client_id = any (array(
+        select client_id
+        from self_revocation
+        where not_before < now() - interval '25 hours'
+        order by not_before
+        limit p_limit
+        for update skip locked
+    ));
+    get diagnostics v_self = row_count;
+    return greatest(v_tokens, v_clients, v_self);
 end
 $$;
 
@@ -132,4 +210,5 @@ select token_service.ensure_trigger('client', 'client_end_tokens_truncate',
 -- A row of revoked_token is deleted when its token has expired, and no replica needs to learn that. Clients cause the
 -- rows, not admins, so the table is not audited.
 select token_service.attach_triggers('revoked_token', 'token', 'jti', null, 'INSERT OR UPDATE');
+select token_service.attach_triggers('self_revocation', 'client', 'client_id');
 select token_service.attach_triggers('tokens_not_before', 'client', 'client_id', array['client_id']);

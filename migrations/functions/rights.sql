@@ -9,6 +9,7 @@ revoke all on all tables in schema token_service from public, token_service_admi
 
 grant select on
     token_service.client,
+    token_service.client_not_before,
     token_service.client_scope,
     token_service.client_secret,
     token_service.credential_use,
@@ -19,13 +20,8 @@ grant select on
     token_service.revoked_token,
     token_service.scope,
     token_service.scope_use,
-    token_service.signing_key,
-    token_service.tokens_not_before
+    token_service.signing_key
 to token_service_app;
-
-grant insert, update on token_service.credential_use, token_service.scope_use to token_service_app;
-
-grant insert on token_service.revoked_token to token_service_app;
 
 -- The server may not update kid, alg and public_jwk, which never change, nor withdrawn_at, which only an admin sets.
 grant insert on token_service.signing_key to token_service_app;
@@ -37,7 +33,9 @@ grant update (signs_from, signs_until, max_token_lifetime_seconds, sealed_privat
 
 grant select on
     token_service.audit_log,
+    token_service.audit_pending,
     token_service.client,
+    token_service.client_not_before,
     token_service.client_scope,
     token_service.credential_use,
     token_service.functions_file,
@@ -48,6 +46,7 @@ grant select on
     token_service.revoked_token,
     token_service.scope,
     token_service.scope_use,
+    token_service.self_revocation,
     token_service.tokens_not_before
 to token_service_admin;
 

@@ -77,6 +77,7 @@ create or replace function token_service.grant_scope(
 ) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_resource text;
@@ -104,6 +105,7 @@ create or replace function token_service.revoke_scope(p_client_id text, p_scope 
     returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_resource text;

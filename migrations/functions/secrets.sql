@@ -84,6 +84,7 @@ create or replace function token_service.add_secret(
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_not_before timestamptz := coalesce(p_not_before, now());
@@ -184,6 +185,7 @@ create or replace function token_service.rotate_secret(
 ) returns timestamptz
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_now         timestamptz := token_service.instant();
@@ -244,6 +246,7 @@ grant execute on function token_service.rotate_secret(text, text, text, interval
 create or replace function token_service.revoke_secret(p_client_id text, p_secret_id text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_now timestamptz := token_service.instant();
@@ -350,6 +353,7 @@ create or replace function token_service.retire_unused_secrets(
 ) returns table (client_id text, secret_id text, label text, last_used_at timestamptz, newer_secret_id text)
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare

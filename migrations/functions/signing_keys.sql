@@ -21,10 +21,27 @@ comment on function token_service.set_signing_key_gone_after() is
 revoke all on function token_service.set_signing_key_gone_after() from public;
 
 
+-- The lock lets others read and change keys, and keeps out only others that take it. The server calls this because its
+-- role may not lock the table.
+create or replace function token_service.lock_signing_keys() returns void
+    language sql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+    lock table signing_key in share update exclusive mode
+$$;
+
+comment on function token_service.lock_signing_keys() is
+    'Lets one replica at a time make and end signing keys. The lock lasts until the end of the transaction.';
+
+revoke all on function token_service.lock_signing_keys() from public;
+grant execute on function token_service.lock_signing_keys() to token_service_app;
+
+
 create or replace function token_service.rotate_signing_key(p_alg text default null)
     returns table (kid text, alg text, signs_from timestamptz)
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -71,6 +88,7 @@ grant execute on function token_service.rotate_signing_key(text) to token_servic
 create or replace function token_service.withdraw_signing_key(p_kid text) returns void
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
+    set lock_timeout = '5s'
 as $$
 declare
     v_now timestamptz := token_service.instant();

@@ -117,6 +117,12 @@ KINDS = {
 }
 
 
+def longest_list(token_ids):
+    """A list of as many characters as the server ever sends."""
+    clients = {f"{client:0128}": int(time.time()) - 3600 for client in range(422)}
+    return revoked_tokens(revoked=[f"{token:022}" for token in range(2400)] + token_ids, not_before=clients)
+
+
 def revoked_tokens(key=KEY, typ="revoked-tokens+jwt", **claims):
     """An empty list, with the passed changes."""
     now = int(time.time())
@@ -133,6 +139,11 @@ LISTS = {
     "of-the-clients-older-tokens": (200, lambda: revoked_tokens(not_before={"caller": int(time.time()) - 3600})),
     "of-the-clients-tokens": (401, lambda: revoked_tokens(not_before={"caller": int(time.time()) + 60})),
     "empty-again": (200, revoked_tokens),
+    "of-every-clients-older-tokens": (200, lambda: revoked_tokens(not_before={"*": int(time.time()) - 3600})),
+    "of-every-clients-tokens": (401, lambda: revoked_tokens(not_before={"*": int(time.time()) + 60})),
+    "as-long-as-can-be": (200, lambda: longest_list(["another"])),
+    "as-long-as-can-be-with-the-token": (401, lambda: longest_list(["1"])),
+    "empty-after-that": (200, revoked_tokens),
     "of-the-token": (401, lambda: revoked_tokens(revoked=["0", "1"])),
     # An API must not accept these empty lists, so it goes on using the list before.
     "none": (401, lambda: None),

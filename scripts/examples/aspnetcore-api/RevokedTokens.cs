@@ -22,6 +22,9 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
         RespectRequiredConstructorParameters = true,
     };
 
+    // The issuer's list never has more than 165,000 characters. This is the handler's default, too.
+    private static readonly JsonWebTokenHandler Handler = new() { MaximumTokenSizeInBytes = 250 * 1024 };
+
     private bool isFresh;
     private volatile List? last;
 
@@ -66,7 +69,7 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
             var metadata = await bearer.ConfigurationManager!.GetConfigurationAsync(ct);
             var address = (string)metadata.AdditionalData["revoked_tokens_uri"];
             var jwt = await bearer.Backchannel.GetStringAsync(address, ct);
-            var read = await new JsonWebTokenHandler().ValidateTokenAsync(jwt, new TokenValidationParameters
+            var read = await Handler.ValidateTokenAsync(jwt, new TokenValidationParameters
             {
                 // The keys and the issuer are those of the tokens.
                 ConfigurationManager = (BaseConfigurationManager)bearer.ConfigurationManager,
@@ -111,12 +114,15 @@ public sealed partial class RevokedTokens(IOptionsMonitor<JwtBearerOptions> opti
 
     /// <param name="Exp">When the list expires.</param>
     /// <param name="Revoked">The jti of each revoked token.</param>
-    /// <param name="NotBefore">By client_id: tokens issued at this time or earlier are revoked.</param>
+    /// <param name="NotBefore">
+    /// By client_id: tokens issued at this time or earlier are revoked. <c>*</c> stands for every client.
+    /// </param>
     private sealed record List(long Exp, HashSet<string> Revoked, Dictionary<string, long> NotBefore)
     {
         public DateTimeOffset ExpiresAt => DateTimeOffset.FromUnixTimeSeconds(Exp);
 
-        public long EndOf(string? clientId) => NotBefore.GetValueOrDefault(clientId ?? "");
+        public long EndOf(string? clientId) =>
+            Math.Max(NotBefore.GetValueOrDefault(clientId ?? ""), NotBefore.GetValueOrDefault("*"));
     }
 
     private sealed class NoListException() : Exception("There is no valid list of revoked tokens.");

@@ -20,6 +20,7 @@ ALGORITHMS = ["ES256", "ES384", "RS256", "PS256"]
 REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "jti", "sub", "client_id"]
 CLOCK_TOLERANCE = 30  # seconds
 LIST_SECONDS = float(os.environ.get("LIST_SECONDS", "60"))
+MAX_LIST_BYTES = 250 * 1024  # the issuer's list never has more than 165,000 characters
 
 # PyJWT before 2.7 has no timeout when it fetches keys.
 socket.setdefaulttimeout(5)
@@ -64,13 +65,17 @@ class RevokedTokens:
             revoked = self._list
         if time.time() >= revoked["exp"]:
             raise IssuerUnavailable("The list of revoked tokens has expired.")
-        # not_before: all tokens that a client got up to this time are revoked, for example because it was disabled.
-        return token["jti"] in revoked["revoked"] or token["iat"] <= revoked["not_before"].get(token["client_id"], -1)
+        # not_before: all tokens that a client got up to this time are revoked, for example because it was disabled. "*"
+        # stands for every client.
+        not_before = revoked["not_before"]
+        return token["jti"] in revoked["revoked"] or any(
+            token["iat"] <= not_before.get(client, -1) for client in (token["client_id"], "*")
+        )
 
     def _fetch(self):
         try:
             with urlopen(self._address) as response:
-                text, required = response.read().decode(), ["exp", "iss", "aud", "revoked", "not_before"]
+                text, required = response.read(MAX_LIST_BYTES).decode(), ["exp", "iss", "aud", "revoked", "not_before"]
             # The audience is the list's own address, since it is for every API.
             revoked = decode(text, "revoked-tokens+jwt", required, self._address)
             self._list = {**revoked, "revoked": set(revoked["revoked"])}
