@@ -18,8 +18,6 @@ public enum Shutdown
 /// </summary>
 internal sealed class OwnPostgres : IAsyncDisposable
 {
-    private const int NoSuchEngine = 3;
-
     // PostgreSQL's user can enter /tmp, and the path of a socket in this folder is short enough.
     private readonly string folder = $"/tmp/tsvc-test-{Guid.NewGuid():N}";
 
@@ -37,9 +35,7 @@ internal sealed class OwnPostgres : IAsyncDisposable
     /// </summary>
     public static async Task<OwnPostgres> CreateAsync()
     {
-        var which = await Tool.RunAsync("bash", [PostgresScript.Path, "--engine", "local", "--which"]);
-        if (which.ExitCode == NoSuchEngine)
-            Assert.Ignore($"This stops a PostgreSQL of its own, and needs the binaries for that. {which.Error.Trim()}");
+        await PostgresScript.IgnoreWithoutBinariesAsync("This stops a PostgreSQL of its own, and needs the binaries for that.");
         var postgres = new OwnPostgres();
         await postgres.StartAsync();
         return postgres;

@@ -8,6 +8,8 @@ namespace TokenService.Tests.Harness;
 /// </summary>
 internal sealed class PostgresScript : IAsyncDisposable
 {
+    private const int NoSuchEngine = 3;
+
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(30);
 
     private readonly Process script;
@@ -30,6 +32,14 @@ internal sealed class PostgresScript : IAsyncDisposable
         return connectionString is null
             ? throw new InvalidOperationException("scripts/postgres started no server; its output above says why.")
             : new PostgresScript(script, connectionString);
+    }
+
+    /// <summary>Skips the test if this machine has no PostgreSQL of its own.</summary>
+    public static async Task IgnoreWithoutBinariesAsync(string reason)
+    {
+        var which = await Tool.RunAsync("bash", [Path, "--engine", "local", "--which"]);
+        if (which.ExitCode == NoSuchEngine)
+            Assert.Ignore($"{reason} {which.Error.Trim()}");
     }
 
     public async ValueTask DisposeAsync()
