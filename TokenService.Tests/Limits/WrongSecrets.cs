@@ -11,8 +11,8 @@ namespace TokenService.Tests.Limits;
 
 /// <summary>
 /// The server counts wrong secrets that had to be hashed, for each client and for each address. Over either rate limit
-/// the next secret is refused before it is hashed. Here the limits are three for one client and five for one address;
-/// other clients and addresses are not affected.
+/// the next secret is refused before it is hashed. Here the limits are three for one client from one address and five
+/// for one address; other clients and addresses are not affected.
 /// </summary>
 [TestFixture, Rfc(6749, "2.3.1"), Rfc(6749, "2.3.1e")]
 public sealed class WrongSecrets
@@ -58,21 +58,59 @@ public sealed class WrongSecrets
         if (kind != "unknown")
             await CreateAsync(id, kind);
 
+        var address = Address();
         for (var i = 0; i < 3; i++)
-            (await TryAsync(id, $"guess {i}", Address(i))).IsInvalidClient();
+            (await TryAsync(id, $"guess {i}", address)).IsInvalidClient();
         for (var i = 0; i < 3; i++)
-            IsTooMany(await TryAsync(id, $"guess {i}", Address(i)), seconds: 20);
+            IsTooMany(await TryAsync(id, $"guess {i}", address), seconds: 20);
 
         server.Clock.Advance(TimeSpan.FromSeconds(19.5));
-        IsTooMany(await TryAsync(id, "a later guess", Address(4)), seconds: 1);
+        IsTooMany(await TryAsync(id, "a later guess", address), seconds: 1);
         server.Clock.Advance(TimeSpan.FromSeconds(0.5));
-        (await TryAsync(id, "a later guess", Address(4))).IsInvalidClient();
-        IsTooMany(await TryAsync(id, "a later guess", Address(4)), seconds: 20);
+        (await TryAsync(id, "a later guess", address)).IsInvalidClient();
+        IsTooMany(await TryAsync(id, "a later guess", address), seconds: 20);
 
         server.Clock.Advance(TimeSpan.FromMinutes(1));
         for (var i = 0; i < 3; i++)
-            (await TryAsync(id, $"guess {i}", Address(i))).IsInvalidClient();
-        IsTooMany(await TryAsync(id, "one more guess", Address(3)), seconds: 20);
+            (await TryAsync(id, $"guess {i}", address)).IsInvalidClient();
+        IsTooMany(await TryAsync(id, "one more guess", address), seconds: 20);
+    }
+
+    [TestCase("unknown")]
+    [TestCase("imported")]
+    public async Task All_addresses_together_have_ten_times_the_limit_and_those_that_have_not_failed_a_reserve(string kind)
+    {
+        var id = $"some-{++number}";
+        if (kind != "unknown")
+            await CreateAsync(id, kind);
+        var guessing = Enumerable.Range(0, 11).Select(_ => Address()).ToList();
+        for (var i = 0; i < 30; i++)
+            (await TryAsync(id, $"guess {i}", guessing[i / 3])).IsInvalidClient();
+        // The address has failed, though not at this client.
+        (await TryAsync($"other-{number}", "a guess", guessing[10])).IsInvalidClient();
+        IsTooMany(await TryAsync(id, "a guess", guessing[10]), seconds: 2);
+
+        for (var i = 0; i < 3; i++)
+            (await TryAsync(id, $"a guess {i}", Address())).IsInvalidClient();
+        IsTooMany(await TryAsync(id, "a guess", Address()), seconds: 2);
+
+        // Ten minutes later, nobody has failed lately.
+        server.Clock.Advance(TimeSpan.FromMinutes(10));
+        (await TryAsync(id, "a guess", guessing[10])).IsInvalidClient();
+    }
+
+    // The first use of this secret, which has to be hashed.
+    [Test]
+    public async Task The_right_secret_gets_in_while_another_address_guesses()
+    {
+        var (client, guessing) = (await CreateAsync($"some-{++number}", "imported"), Address());
+        for (var i = 0; i < 80; i++)
+            await TryAsync(client.Id, $"guess {i}", guessing);
+        Assert.That((await TryAsync(client.Id, "one guess more", guessing)).Status, Is.EqualTo(429));
+
+        var address = Address();
+        (await TryAsync(client.Id, "a mistake", address)).IsInvalidClient();
+        (await TryAsync(client.Id, Imported, address)).IsGrant("invoices:read");
     }
 
     // Otherwise one address could keep the queue full for as long as it likes, each time under another invented id.
@@ -84,9 +122,10 @@ public sealed class WrongSecrets
         var before = hashing.Count;
         hashing.Close();
         // One secret is about to be hashed, and as many wait as there is room for.
-        List<Task> waiting = [queue.MatchesAsync("x", digest, namesRow: false)];
+        List<Task> waiting = [queue.MatchesAsync("x", digest, HashingPriority.Other)];
         await hashing.HoldsAsync(before + 1);
-        waiting.AddRange(Enumerable.Range(0, 64).Select(_ => queue.MatchesAsync("x", digest, namesRow: false)));
+        waiting.AddRange(Enumerable.Range(0, 64).Select(_ => queue.MatchesAsync("x", digest, HashingPriority.SourceWithoutFailures)));
+        waiting.AddRange(Enumerable.Range(0, 64).Select(_ => queue.MatchesAsync("x", digest, HashingPriority.Other)));
 
         for (var i = 0; i < 5; i++)
             Assert.That((await TryAsync($"invented-{++number}", "a guess", "198.51.100.77")).Status, Is.EqualTo(503));
@@ -237,8 +276,8 @@ public sealed class WrongSecrets
             new { client.Id, wrong.Selector, digest = Database.Digest("another") });
 
         for (var i = 0; i < 3; i++)
-            (await TryAsync(client.Id, wrong.Value, Address())).IsInvalidClient();
-        IsTooMany(await TryAsync(client.Id, wrong.Value, Address()), seconds: 20);
+            (await TryAsync(client.Id, wrong.Value, address)).IsInvalidClient();
+        IsTooMany(await TryAsync(client.Id, wrong.Value, address), seconds: 20);
         (await TryAsync(client.Id, client.Secret, address)).IsGrant("invoices:read");
     }
 
@@ -262,7 +301,7 @@ public sealed class WrongSecrets
         }
 
         var failures = server.Services.GetRequiredService<FailedAttemptLimiter>();
-        Assert.That(failures.TryBegin(new Attempt(client.Id, Source: null), out _), Is.False);
+        Assert.That(failures.TryBegin(new Attempt(client.Id, Source: null), out _, out _), Is.False);
     }
 
     [Test]

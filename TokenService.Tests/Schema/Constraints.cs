@@ -164,6 +164,12 @@ public sealed class Constraints : AdminFixture
                     "'test', '', 'a', 'ES256', '{}', '-infinity', now(), now(), 300",
                     "'test', '', 'a', 'ES256', '{}', now(), now(), '20000-01-01Z', 300",
                 ])),
+        .. Rows("verified_secret",
+            ("verified_secret_pkey", ["'UsedUsedUsed', sha256(''), 'test', now()"]),
+            ("verified_secret_secret_fkey", ["'CCCCCCCCCCCC', sha256(''), 'test', now()"]),
+            ("verified_secret_is_generated", ["'imported_AAAAAAAAAAAA', sha256(''), 'test', now()"]),
+            ("verified_secret_mac_length", ["'UsedUsedUsed', '', 'test', now()"]),
+            ("verified_secret_dates_representable", ["'UsedUsedUsed', sha256(''), 'test', 'infinity'"])),
         .. Rows("self_revocation",
             ("self_revocation_pkey", ["'billing', now()"]),
             ("self_revocation_dates_representable", ["'a', 'infinity'", "'a', '-infinity'", "'a', '20270-01-01'"])),
@@ -189,6 +195,7 @@ public sealed class Constraints : AdminFixture
         insert into token_service.revoked_token (jti, client_id, expires_at) values ('used', 'billing', now());
         insert into token_service.tokens_not_before values ('billing', now());
         insert into token_service.self_revocation values ('billing', now());
+        insert into token_service.verified_secret values ('UsedUsedUsed', sha256(''), 'test', now());
         insert into token_service.credential_use values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1);
         insert into token_service.scope_use values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1);
         """);

@@ -222,6 +222,7 @@ public sealed class Roles : AdminFixture
                 $"{App} | scope | select",
                 $"{App} | scope_use | select",
                 $"{App} | signing_key | insert select",
+                $"{App} | verified_secret | select",
             ]));
 
     [Test]
@@ -283,6 +284,7 @@ public sealed class Roles : AdminFixture
                 "end_tokens_of_withdrawn_client | -",
                 "ensure_trigger | -",
                 "forget_usage | -",
+                "forget_verified_secret | -",
                 "grant_scope | admin as owner",
                 "idle_secrets | -",
                 "instant | -",
@@ -301,6 +303,7 @@ public sealed class Roles : AdminFixture
                 "is_small_object | -",
                 "is_token_lifetime | -",
                 "is_tokens_per_minute | -",
+                "keep_verified_secrets | app as owner",
                 "lock_signing_keys | app as owner",
                 "newest_secret_id | admin as owner",
                 "notify_change | -",

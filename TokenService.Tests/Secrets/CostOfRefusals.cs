@@ -48,8 +48,9 @@ public sealed class CostOfRefusals
             new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()),
             new Metrics(services.GetRequiredService<IMeterFactory>()), TimeProvider.System,
             NullLogger<ClientCache>.Instance);
+        var key = VerifiedSecretKey.Derive("test", new byte[32]);
         var secrets = new SecretAuthentication(
-            new VerifiedSecretCache(options, TimeProvider.System),
+            new VerifiedSecretCache(options, new VerifiedSecretKeys(key, [key]), new VerifiedSecretQueue(), TimeProvider.System),
             new FailedAttemptLimiter(Options.Create(new LimitOptions()), TimeProvider.System),
             hashing,
             options,

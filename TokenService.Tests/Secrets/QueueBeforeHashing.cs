@@ -19,7 +19,7 @@ public sealed class QueueBeforeHashing
     public async Task<bool> A_queued_secret_is_compared_with_its_digest(string secret)
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock());
-        Assert.That((await hashing.MatchesAsync(secret, Digest, namesRow: false)).TryGet(out var matches, out _), Is.True);
+        Assert.That((await hashing.MatchesAsync(secret, Digest, HashingPriority.Other)).TryGet(out var matches, out _), Is.True);
         return matches;
     }
 
@@ -28,24 +28,65 @@ public sealed class QueueBeforeHashing
     public async Task A_secret_is_refused_at_once_when_the_queue_is_full()
     {
         using var hashing = new HashingQueue(Options, threadCount: 0, new WorkersClock());
-        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
-        _ = hashing.MatchesAsync(Secret, Digest, namesRow: false);
+        _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.Other);
+        _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.Other);
 
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), Reason.HashingQueueFull);
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), Reason.HashingQueueFull);
     }
 
     [Test]
     public async Task A_secret_that_waited_exactly_the_queue_time_is_hashed()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
-        Assert.That((await hashing.MatchesAsync(Secret, Digest, namesRow: false)).TryGet(out _, out _), Is.True);
+        Assert.That((await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other)).TryGet(out _, out _), Is.True);
     }
 
     [Test]
     public async Task A_secret_that_waited_longer_than_the_queue_time_is_refused()
     {
         using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
-        IsRefused(await hashing.MatchesAsync(Secret, Digest, namesRow: false), Reason.HashingTooLate);
+        IsRefused(await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), Reason.HashingTooLate);
+    }
+
+    [Test]
+    public async Task A_secret_that_would_wait_longer_than_the_queue_time_is_refused_at_once()
+    {
+        // A hash is taken for 20 ms until one was measured.
+        var options = new HashingOptions { QueueLength = 1000, QueueTime = TimeSpan.FromSeconds(2) };
+        using var hashing = new HashingQueue(options, threadCount: 0, new WorkersClock());
+        for (var i = 0; i < 101; i++)
+            _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.SourceWithoutFailures);
+
+        Assert.That(await RetryAfterAsync(HashingPriority.SourceWithoutFailures), Is.InRange(2.0, 2.1));
+        Assert.That(await RetryAfterAsync(HashingPriority.Other), Is.InRange(2.0, 2.1), "these come later");
+        Assert.That(hashing.MatchesAsync(Secret, Digest, HashingPriority.KnownSecret).IsCompleted, Is.False, "these come first");
+
+        async Task<double> RetryAfterAsync(HashingPriority priority) =>
+            (await hashing.MatchesAsync(Secret, Digest, priority)).TryGet(out _, out var error) ? 0 : error!.RetryAfter!.Value.TotalSeconds;
+    }
+
+    // A server that starts for the first time, and thousands of clients with right secrets.
+    [Test]
+    public async Task Known_secrets_that_are_refused_are_told_to_come_back_one_after_the_other()
+    {
+        var options = new HashingOptions { QueueLength = 1000, QueueTime = TimeSpan.FromSeconds(2) };
+        using var hashing = new HashingQueue(options, threadCount: 0, new WorkersClock());
+        for (var i = 0; i < 101; i++)
+            _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.KnownSecret);
+
+        var waits = new List<double>();
+        for (var i = 0; i < 20_000; i++)
+        {
+            Assert.That((await hashing.MatchesAsync(Secret, Digest, HashingPriority.KnownSecret)).TryGet(out _, out var error), Is.False);
+            waits.Add(error!.RetryAfter!.Value.TotalSeconds);
+        }
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(waits[0], Is.InRange(2.0, 2.1));
+            Assert.That(waits[1000], Is.GreaterThan(waits[0]).And.LessThan(22.1), "up to 1000 hashes of 20 ms later");
+            Assert.That(waits[^1], Is.EqualTo(300), "never later than five minutes");
+        }
     }
 
     [Test]
@@ -55,7 +96,7 @@ public sealed class QueueBeforeHashing
         var hashing = new HashingQueue(Options, threadCount: 2, clock);
         Task<Result<bool>>[] answers =
         [
-            hashing.MatchesAsync(Secret, Digest, namesRow: false), hashing.MatchesAsync(Secret, Digest, namesRow: false),
+            hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), hashing.MatchesAsync(Secret, Digest, HashingPriority.Other),
         ];
         hashing.Dispose();
 

@@ -8,8 +8,8 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Secrets;
 
 /// <summary>
-/// A verified secret is recognised without hashing it again, until SecretMemory has passed or its row or client
-/// changes.
+/// A verified secret is recognised without hashing it again, until SecretMemory has passed (if it is imported) or its
+/// row or client changes.
 /// </summary>
 [TestFixture]
 public sealed class RecognisedSecrets
@@ -66,16 +66,26 @@ public sealed class RecognisedSecrets
     }
 
     [Test]
-    public async Task A_verified_secret_is_hashed_again_after_SecretMemory_however_often_it_was_used()
+    public async Task A_verified_imported_secret_is_hashed_again_after_SecretMemory_however_often_it_was_used()
     {
-        await IsGrantedAsync(client, hashes: 1);
+        await database.AddSecretAsync(client.Id, Imported);
+        var imported = client with { Secret = Imported };
+        await IsGrantedAsync(imported, hashes: 1);
         server.Clock.Advance(SecretMemory / 2);
-        await IsGrantedAsync(client, hashes: 0);
+        await IsGrantedAsync(imported, hashes: 0);
         server.Clock.Advance((SecretMemory / 2) - Instant);
-        await IsGrantedAsync(client, hashes: 0);
+        await IsGrantedAsync(imported, hashes: 0);
 
         server.Clock.Advance(Instant);
+        await IsGrantedAsync(imported, hashes: 1);
+        await IsGrantedAsync(imported, hashes: 0);
+    }
+
+    [Test]
+    public async Task A_verified_generated_secret_is_recognised_for_as_long_as_its_row_is_unchanged()
+    {
         await IsGrantedAsync(client, hashes: 1);
+        server.Clock.Advance(2 * SecretMemory);
         await IsGrantedAsync(client, hashes: 0);
     }
 
@@ -273,9 +283,9 @@ public sealed class RecognisedSecrets
         var (threads, before) = (server.Services.GetRequiredService<HashingQueue>(), hashing.Count);
         hashing.Close();
         // One secret holds up the hashing thread, and four more fill the queue.
-        var waiting = new List<Task> { threads.MatchesAsync(Imported, Cheap, namesRow: true) };
+        var waiting = new List<Task> { threads.MatchesAsync(Imported, Cheap, HashingPriority.KnownSecret) };
         await hashing.HoldsAsync(before + 1);
-        waiting.AddRange(Enumerable.Range(0, 4).Select(_ => threads.MatchesAsync(Imported, Cheap, namesRow: true)));
+        waiting.AddRange(Enumerable.Range(0, 4).Select(_ => threads.MatchesAsync(Imported, Cheap, HashingPriority.KnownSecret)));
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));

@@ -42,10 +42,14 @@ public sealed class VerifiedSecrets
         Assert.That(Knows(after, Secret));
     }
 
-    // Without the process's key an attacker cannot compute the MAC, and another process cannot compare it.
+    // Without the sealing key an attacker cannot compute the MAC.
     [Test]
-    public void Each_cache_computes_MACs_with_its_own_key() =>
-        Assert.That(New().MacOf(Row("imported_1", Digest), Secret), Is.Not.EqualTo(cache.MacOf(Row("imported_1", Digest), Secret)));
+    public void Another_sealing_key_makes_other_MACs() =>
+        Assert.That(New(sealingKey: 2).MacOf(Row("imported_1", Digest), Secret), Is.Not.EqualTo(cache.MacOf(Row("imported_1", Digest), Secret)));
+
+    [Test]
+    public void The_MAC_key_is_not_the_sealing_key_itself() =>
+        Assert.That(VerifiedSecretKey.Derive("test", new byte[32]).Key, Is.Not.EqualTo(new byte[32]));
 
     [Test]
     public void The_cache_has_room_for_the_longest_secret_of_the_longest_id()
@@ -66,7 +70,7 @@ public sealed class VerifiedSecrets
         foreach (var row in rows)
             full.Add(row, mac);
 
-        Assert.That(rows.Count(row => full.Recognise(row, mac) == Recognition.Current), Is.InRange(Max * 3 / 4, Max));
+        Assert.That(rows.Count(row => full.Recognise(row, Secret, mac) == Recognition.Current), Is.InRange(Max * 3 / 4, Max));
     }
 
     [Test]
@@ -86,21 +90,26 @@ public sealed class VerifiedSecrets
     public void The_cache_tells_how_long_ago_a_secret_was_verified(int minutes, int expected)
     {
         var clock = new FakeClock();
-        var later = new VerifiedSecretCache(Options.Create(new HashingOptions()), clock);
+        var later = New(clock: clock);
         var (row, changed) = (Row("imported_1", Digest), Row("imported_1", Hash(2)));
         later.Add(row, later.MacOf(row, Secret));
         clock.Advance(TimeSpan.FromMinutes(minutes));
         using (Assert.EnterMultipleScope())
         {
-            Assert.That((int)later.Recognise(row, later.MacOf(row, Secret)), Is.EqualTo(expected));
-            Assert.That(later.Recognise(row, later.MacOf(row, "another")), Is.EqualTo(Recognition.None));
-            Assert.That(later.Recognise(changed, later.MacOf(changed, Secret)), Is.EqualTo(Recognition.None));
+            Assert.That((int)later.Recognise(row, Secret, later.MacOf(row, Secret)), Is.EqualTo(expected));
+            Assert.That(later.Recognise(row, "another", later.MacOf(row, "another")), Is.EqualTo(Recognition.None));
+            Assert.That(later.Recognise(changed, Secret, later.MacOf(changed, Secret)), Is.EqualTo(Recognition.None));
         }
     }
 
-    private bool Knows(ClientSecret row, string secret) => cache.Recognise(row, cache.MacOf(row, secret)) == Recognition.Current;
+    private bool Knows(ClientSecret row, string secret) => cache.Recognise(row, secret, cache.MacOf(row, secret)) == Recognition.Current;
 
-    private static VerifiedSecretCache New() => new(Options.Create(new HashingOptions()), new FakeClock());
+    private static VerifiedSecretCache New(byte sealingKey = 1, FakeClock? clock = null)
+    {
+        var key = VerifiedSecretKey.Derive("test", Enumerable.Repeat(sealingKey, 32).ToArray());
+        return new(
+            Options.Create(new HashingOptions()), new VerifiedSecretKeys(key, [key]), new VerifiedSecretQueue(), clock ?? new FakeClock());
+    }
 
     private static Argon2Digest Hash(byte value)
     {

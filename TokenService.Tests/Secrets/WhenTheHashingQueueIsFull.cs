@@ -18,7 +18,7 @@ public sealed class WhenTheHashingQueueIsFull
             database.ConnectionString, clock,
             services => services.AddSingleton(_ => new HashingQueue(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
         var digest = new Argon2Digest(Database.Cheap, new byte[Argon2Digest.SaltLength], new byte[Argon2Digest.HashLength]);
-        _ = server.Services.GetRequiredService<HashingQueue>().MatchesAsync("x", digest, namesRow: true);
+        _ = server.Services.GetRequiredService<HashingQueue>().MatchesAsync("x", digest, HashingPriority.KnownSecret);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));

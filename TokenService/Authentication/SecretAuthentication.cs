@@ -98,7 +98,7 @@ internal sealed class SecretAuthentication(
     private Candidate ToCandidate(ClientSecret row, PresentedSecret secret)
     {
         var mac = verified.MacOf(row, secret.Value);
-        return new Candidate(row, mac, verified.Recognise(row, mac));
+        return new Candidate(row, mac, verified.Recognise(row, secret.Value, mac));
     }
 
     private async Task<Result<ClientSecret?>> HashAsync(
@@ -119,30 +119,31 @@ internal sealed class SecretAuthentication(
         if (verifications.Find(key) is { } running)
             return running;
 
-        // An attempt with the id of a live secret counts against that secret only, and it is hashed before others,
-        // so that a flood of other guesses does not delay it, even from the same address. (No client_id contains a
-        // space, so targets stay distinct.)
+        // An attempt with the id of a live secret counts against that secret only, and it is hashed before others. (No
+        // client_id contains a space, so targets stay distinct.)
         var namesRow = credentials.Secret.Selector is not null;
-        var attempt = namesRow
-            ? new Attempt($"{credentials.ClientId} {candidates[0].Row.Id}", Source: null)
-            : new Attempt(credentials.ClientId, source);
-        if (isLimited && !failures.TryBegin(attempt, out var error))
-            return Task.FromResult<Result<ClientSecret?>>(error);
+        var target = namesRow ? $"{credentials.ClientId} {candidates[0].Row.Id}" : credentials.ClientId;
+        CountedAttempt? counted = null;
+        if (isLimited)
+        {
+            if (!failures.TryBegin(new Attempt(target, source, namesRow), out var begun, out var error))
+                return Task.FromResult<Result<ClientSecret?>>(error);
+            counted = begun;
+        }
 
         var verification = verifications.RunAsync(
-            key, () => MatchAsync(credentials.Secret, candidates, attempt, isLimited), out var isOwn);
+            key, () => MatchAsync(credentials.Secret, candidates, counted), out var isOwn);
         // Another request started the same verification in between, and counted it.
-        if (isLimited && !isOwn)
-            failures.Forgive(attempt);
+        if (counted is { } twice && !isOwn)
+            failures.Forgive(twice);
         return verification;
     }
 
     // This goes on after the caller disconnects, so that a caller cannot avoid the count of failed attempts.
-    private async Task<Result<ClientSecret?>> MatchAsync(
-        PresentedSecret presented, List<Candidate> candidates, Attempt attempt, bool isLimited)
+    private async Task<Result<ClientSecret?>> MatchAsync(PresentedSecret presented, List<Candidate> candidates, CountedAttempt? counted)
     {
-        var result = await MatchAnyAsync(presented, candidates);
-        if (!isLimited)
+        var result = await MatchAnyAsync(presented, candidates, PriorityOf(counted));
+        if (counted is not { } attempt)
             return result;
         if (!result.TryGet(out var match, out _))
             failures.ForgiveTarget(attempt);
@@ -151,12 +152,20 @@ internal sealed class SecretAuthentication(
         return result;
     }
 
-    private async Task<Result<ClientSecret?>> MatchAnyAsync(PresentedSecret presented, List<Candidate> candidates)
+    // An attempt that is not counted presents a secret that was verified before.
+    private static HashingPriority PriorityOf(CountedAttempt? counted) => counted switch
     {
-        var namesRow = presented.Selector is not null;
+        null or { Attempt.NamesLiveSecret: true } => HashingPriority.KnownSecret,
+        { IsFresh: true } => HashingPriority.SourceWithoutFailures,
+        _ => HashingPriority.Other,
+    };
+
+    private async Task<Result<ClientSecret?>> MatchAnyAsync(
+        PresentedSecret presented, List<Candidate> candidates, HashingPriority priority)
+    {
         foreach (var candidate in candidates)
         {
-            var hashed = await hashing.MatchesAsync(presented.Value, candidate.Row.Digest, namesRow);
+            var hashed = await hashing.MatchesAsync(presented.Value, candidate.Row.Digest, priority);
             if (!hashed.TryGet(out var matches, out var error))
                 return error;
             if (!matches)

@@ -25,16 +25,19 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         from token_service.client
         where id = @id;
 
-        select id as "Id",
-               digest as "Digest",
-               not_before as "NotBefore",
-               token_service.secret_ends_at(created_at, expires_at) as "ExpiresAt",
-               revoked_at as "RevokedAt",
-               not_before <= now() as "HasBegun",
-               least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) <= now() is true as "IsOver"
-        from token_service.client_secret
-        where client_id = @id
-        order by created_at desc, id;
+        select s.id as "Id",
+               s.digest as "Digest",
+               s.not_before as "NotBefore",
+               token_service.secret_ends_at(s.created_at, s.expires_at) as "ExpiresAt",
+               s.revoked_at as "RevokedAt",
+               s.not_before <= now() as "HasBegun",
+               least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) <= now() is true as "IsOver",
+               v.mac as "VerifiedMac",
+               v.sealing_key_id as "VerifiedUnder"
+        from token_service.client_secret s
+        left join token_service.verified_secret v on v.secret_id = s.id
+        where s.client_id = @id
+        order by s.created_at desc, s.id;
 
         select cs.scope as "Name",
                cs.is_default as "IsDefault",
@@ -124,6 +127,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         RevokedAt = row.RevokedAt,
         HasBegun = row.HasBegun,
         IsOver = row.IsOver,
+        Kept = row is { VerifiedMac: { } mac, VerifiedUnder: { } keyId } ? new KeptMac(keyId, SecretMac.Of(mac)) : null,
     };
 
     // Properties and no constructor: Dapper does not find a constructor that takes an array.
@@ -154,6 +158,16 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required bool IsDefault { get; init; }
     }
 
-    private sealed record SecretRow(
-        string Id, string Digest, DateTime NotBefore, DateTime? ExpiresAt, DateTime? RevokedAt, bool HasBegun, bool IsOver);
+    private sealed record SecretRow
+    {
+        public required string Id { get; init; }
+        public required string Digest { get; init; }
+        public required DateTime NotBefore { get; init; }
+        public required DateTime? ExpiresAt { get; init; }
+        public required DateTime? RevokedAt { get; init; }
+        public required bool HasBegun { get; init; }
+        public required bool IsOver { get; init; }
+        public required byte[]? VerifiedMac { get; init; }
+        public required string? VerifiedUnder { get; init; }
+    }
 }

@@ -33,13 +33,14 @@ internal sealed partial class KeyRotation(
     private string? loggedProblem;
 
     /// <summary>
-    /// Loads the keys and takes the steps that are due, until there is a key to sign with. The server calls it before it
-    /// accepts requests.
+    /// Loads the keys and takes the steps that are due, until there is a key to sign with. The server calls it before
+    /// it accepts requests.
     /// </summary>
     /// <returns>Why there is no such key or why a key cannot be opened, for the operator; null: the server can start.</returns>
     public async Task<string?> PrepareAsync(CancellationToken ct)
     {
-        // Each attempt waits up to a second for the lock. The replica that has it may be making RSA keys on a slow machine.
+        // Each attempt waits up to a second for the lock. The replica that has it may be making RSA keys on a slow
+        // machine.
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             if (await StepAsync(ct) is { } problem)

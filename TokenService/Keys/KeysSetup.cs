@@ -14,6 +14,7 @@ internal static class KeysSetup
     {
         services.AddSettings<KeyOptions>(KeyOptions.Section);
         services.AddSingleton<SealingKeys>();
+        services.AddSingleton(provider => provider.GetRequiredService<SealingKeys>().ForVerifiedSecrets());
         services.AddSingleton<SigningKeyStore>();
         services.AddSingleton<SigningKeys>();
         services.AddSingleton<KeyRotation>();

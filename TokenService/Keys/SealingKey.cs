@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Options;
 using TokenService.Configuration;
+using TokenService.Secrets;
 
 namespace TokenService.Keys;
 
@@ -89,6 +90,13 @@ internal sealed class SealingKeys(IOptions<KeyOptions> options)
 
     /// <summary>The sealing key for new seals.</summary>
     public SealingKey Current => keys.Value[options.Value.SealingKeyId ?? keys.Value.Keys.Single()];
+
+    /// <summary>The keys for MACs of verified secrets, which follow from the sealing keys.</summary>
+    public VerifiedSecretKeys ForVerifiedSecrets()
+    {
+        var derived = keys.Value.Values.ToDictionary(key => key.Id, key => VerifiedSecretKey.Derive(key.Id, key.Key));
+        return new VerifiedSecretKeys(derived[Current.Id], derived.Values);
+    }
 
     /// <summary>Decrypts a private key, in PKCS #8. The caller overwrites it with zeros after use.</summary>
     /// <exception cref="OperatorException">

@@ -15,9 +15,9 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     // More rounds than any correct plan needs. It stops a plan that a bug keeps from ending.
     private const int MaxRounds = 100;
 
-    // Only the service's role may call the function, so no other user of the database can hold the keys' lock. The wait is
-    // short, because this replica must go on learning of withdrawals. It also covers rows that an admin's transaction
-    // holds.
+    // Only the service's role may call the function, so no other user of the database can hold the keys' lock. The wait
+    // is short, because this replica must go on learning of withdrawals. It also covers rows that an admin's
+    // transaction holds.
     private const string LockKeys = """
         set local lock_timeout = '1s';
         select token_service.lock_signing_keys();

@@ -36,6 +36,11 @@ internal sealed record ClientSecret
     /// <summary>True when it had expired or was revoked by the database's clock at the time of the read.</summary>
     public required bool IsOver { get; init; }
 
+    /// <summary>
+    /// The MAC that the database keeps of the verified secret; null: the secret was not verified yet, or is imported.
+    /// </summary>
+    public KeptMac? Kept { get; init; }
+
     /// <summary>True when the secret does not contain the id of its row, so that only hashing can verify it.</summary>
     public bool IsImported => Id.StartsWith(ImportedPrefix, StringComparison.Ordinal);
 

@@ -23,23 +23,24 @@ internal sealed class HashingOptions
     public int MemoryBudgetMiB { get; set; } = 256;
 
     /// <summary>
-    /// How many secrets may wait in a queue to be hashed, 1 to 10000. Default 64. There are two queues of this length:
-    /// one for secrets that contain the id of a live secret, which is emptied first, and one for all other secrets.
-    /// When a queue is full, the request gets 503.
+    /// How many secrets may wait in a queue to be hashed, 1 to 10000. Default 512. There are three queues of this
+    /// length. Secrets that contain the id of a live secret are hashed first, then secrets from addresses that have not
+    /// failed lately, then all others. When a queue is full, the request gets 503.
     /// </summary>
     [Range(1, 10000, ErrorMessage = "Hashing:QueueLength must be 1 to 10000 (waiting secrets).")]
-    public int QueueLength { get; set; } = 64;
+    public int QueueLength { get; set; } = 512;
 
     /// <summary>
-    /// How long a secret may wait to be hashed, 10 ms to 1 minute. Default 2 seconds. A request that waited longer gets
-    /// 503.
+    /// How long a secret may wait to be hashed, 10 ms to 1 minute. Default 10 seconds. A request that would wait longer
+    /// gets 503 at once, with a Retry-After for when its turn may come.
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
-    public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(2);
+    public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>
-    /// How long a verified secret is recognised without hashing it again, up to 1 day. Default 15 minutes; 0: the
-    /// secret of every request is hashed.
+    /// How long a verified imported secret is recognised without hashing it again, up to 1 day. Default 15 minutes. A
+    /// verified generated secret is recognised for as long as its row is unchanged, also after a restart. 0: the secret
+    /// of every request is hashed, and the database keeps no MAC.
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00", "1.00:00:00", ErrorMessage = "Hashing:SecretMemory must be 00:00:00 to 1.00:00:00.")]
     public TimeSpan SecretMemory { get; set; } = TimeSpan.FromMinutes(15);

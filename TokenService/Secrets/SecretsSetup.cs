@@ -4,12 +4,15 @@ namespace TokenService.Secrets;
 
 /// <summary>
 /// Client secrets: their form, their Argon2id digests, the hashing threads and their queues, and the cache of verified
-/// secrets. This room knows nothing of clients or HTTP.
+/// secrets, which the database keeps too. This room knows nothing of clients or HTTP; the keys for the MACs of verified
+/// secrets come from the room Keys.
 /// </summary>
 internal static class SecretsSetup
 {
     public static IServiceCollection AddSecrets(this IServiceCollection services) => services
         .AddSettings<HashingOptions>(HashingOptions.Section)
         .AddSingleton<HashingQueue>()
-        .AddSingleton<VerifiedSecretCache>();
+        .AddSingleton<VerifiedSecretCache>()
+        .AddSingleton<VerifiedSecretQueue>()
+        .AddHostedService<VerifiedSecretWriter>();
 }

@@ -149,6 +149,7 @@ declare
     v_tokens  integer;
     v_clients integer;
     v_self    integer;
+    v_secrets integer;
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'The limit is not 1 to 1000.'
@@ -190,13 +191,24 @@ begin
         for update skip locked
     ));
     get diagnostics v_self = row_count;
-    return greatest(v_tokens, v_clients, v_self);
+
+    delete from verified_secret
+    where secret_id = any (array(
+        select v.secret_id
+        from verified_secret v
+        join client_secret s on s.id = v.secret_id
+        where token_service.secret_ends_at(s.created_at, s.expires_at) < now() - interval '1 hour'
+        limit p_limit
+        for update of v skip locked
+    ));
+    get diagnostics v_secrets = row_count;
+    return greatest(v_tokens, v_clients, v_self, v_secrets);
 end
 $$;
 
 comment on function token_service.delete_expired(integer) is
-    'Deletes up to p_limit revocations, at most 1000, whose tokens have expired. It skips those that another replica '
-    'is deleting. Returns how many; as many as p_limit means that there may be more.';
+    'Deletes up to p_limit revocations, at most 1000, whose tokens have expired, and MACs of secrets that have ended. It '
+    'skips those that another replica is deleting. Returns how many; as many as p_limit means that there may be more.';
 
 revoke all on function token_service.delete_expired(integer) from public;
 grant execute on function token_service.delete_expired(integer) to token_service_app;

@@ -20,7 +20,8 @@ grant select on
     token_service.revoked_token,
     token_service.scope,
     token_service.scope_use,
-    token_service.signing_key
+    token_service.signing_key,
+    token_service.verified_secret
 to token_service_app;
 
 -- The server may not update kid, alg and public_jwk, which never change, nor withdrawn_at, which only an admin sets.

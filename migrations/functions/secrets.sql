@@ -399,6 +399,54 @@ revoke all on function token_service.retire_unused_secrets(interval, boolean) fr
 grant execute on function token_service.retire_unused_secrets(interval, boolean) to token_service_admin;
 
 
+-- The server calls this. A MAC of its own making helps nobody: the server has the key and sees the secrets.
+create or replace function token_service.keep_verified_secrets(
+    p_ids             text[],
+    p_macs            bytea[],
+    p_sealing_key_ids text[],
+    p_verified_at     timestamptz[]
+) returns void
+    language sql security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+    insert into verified_secret (secret_id, mac, sealing_key_id, verified_at)
+    select t.id, t.mac, t.sealing_key_id, t.verified_at
+    from unnest(p_ids, p_macs, p_sealing_key_ids, p_verified_at) as t (id, mac, sealing_key_id, verified_at)
+    join client_secret s on s.id = t.id
+    where s.revoked_at is null
+    order by t.id
+    on conflict (secret_id) do update
+    set mac = excluded.mac,
+        sealing_key_id = excluded.sealing_key_id,
+        verified_at = excluded.verified_at
+$$;
+
+comment on function token_service.keep_verified_secrets(text[], bytea[], text[], timestamptz[]) is
+    'Keeps the MACs of generated secrets that were verified. Each argument has one element for each secret.';
+
+revoke all on function token_service.keep_verified_secrets(text[], bytea[], text[], timestamptz[]) from public;
+grant execute on function token_service.keep_verified_secrets(text[], bytea[], text[], timestamptz[])
+    to token_service_app;
+
+
+create or replace function token_service.forget_verified_secret() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if new.digest <> old.digest or new.revoked_at is not null then
+        delete from verified_secret where secret_id = old.id;
+    end if;
+    return null;
+end
+$$;
+
+comment on function token_service.forget_verified_secret() is
+    'Deletes the MAC of a secret that is revoked or gets another digest.';
+
+revoke all on function token_service.forget_verified_secret() from public;
+
+
 -- credential_use has credentials of every kind, so no foreign key can do this.
 create or replace function token_service.forget_usage() returns trigger
     language plpgsql
@@ -425,3 +473,5 @@ select token_service.ensure_trigger('client_secret', 'client_secret_usage',
     'AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.forget_usage(''secret'')');
 select token_service.ensure_trigger('client_secret', 'client_secret_usage_truncate',
     'AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION token_service.forget_usage(''secret'')');
+select token_service.ensure_trigger('client_secret', 'client_secret_verified',
+    'AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.forget_verified_secret()');
