@@ -128,13 +128,14 @@ public sealed class RequestBody : ServerFixture
 
     // This test has its own server: once that server has stopped, it has logged everything about the request.
     [Test]
-    public async Task A_caller_that_disconnects_in_mid_request_is_not_logged_as_an_error([Values] bool reset)
+    public async Task A_caller_that_disconnects_in_mid_request_is_not_logged([Values] bool reset)
     {
         await using var server = await TestServer.StartAsync(Database);
         await using var wire = await RawConnection.OpenAsync(server);
-        await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\n");
+        // The first part of the body arrives with the headers, so the server has read it before it sends 100 Continue.
+        await wire.SendAsync(
+            $"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\ngrant_type=client");
         Assert.That((await wire.ReadLineAsync(), await wire.ReadLineAsync()), Is.EqualTo(("HTTP/1.1 100 Continue", "")));
-        await wire.SendAsync("grant_type=client");
         if (reset)
             wire.Reset();
         else
@@ -142,7 +143,9 @@ public sealed class RequestBody : ServerFixture
 
         (await TokenRequestBuilder.For(Client).SendAsync(server)).IsGrant("invoices:read");
         await server.StopAsync();
-        Assert.That(server.Log.Lines, Has.None.StartsWith("Error").And.None.StartsWith("Critical"));
+        Assert.That(
+            server.Log.Lines,
+            Has.None.StartsWith("Warning Microsoft.AspNetCore").And.None.StartsWith("Error").And.None.StartsWith("Critical"));
     }
 
     [Test]

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
@@ -35,7 +36,7 @@ internal sealed class FormReader(TimeProvider clock)
             return null;
         if (read.Buffer.Length < request.ContentLength)
         {
-            body.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+            body.AdvanceTo(read.Buffer.Start);
             return null;
         }
 
@@ -79,15 +80,18 @@ internal sealed class FormReader(TimeProvider clock)
             };
         }
         // Kestrel throws IOException for a chunk size that is not a number it can hold. The connection may also be
-        // broken; then the answer reaches nobody.
-        catch (IOException)
+        // broken, or closed by this server; then the answer reaches nobody.
+        catch (Exception e) when (e is IOException or OperationCanceledException)
         {
             return Unreadable();
         }
     }
 
+    // Each part is copied and consumed as it arrives. A part that was examined and not consumed would leave Kestrel's
+    // pipe in a state that it cannot continue from when the caller disconnects, and would hold 4 KiB however short it is.
     private static async Task<Result<Form>> ReadBodyAsync(PipeReader body, Deadline deadline)
     {
+        var received = new ArrayBufferWriter<byte>();
         while (true)
         {
             // Without a cancellation token: a read that a token cancels leaves the pipe in a state that Kestrel cannot
@@ -95,21 +99,23 @@ internal sealed class FormReader(TimeProvider clock)
             var read = await body.ReadAsync(CancellationToken.None);
             // A server that stops also cancels reads, but then waits for its running requests. Only the deadline ends
             // this request.
-            if (deadline.HasPassed)
-            {
-                body.AdvanceTo(read.Buffer.End);
-                return TooSlow();
-            }
-
-            if (read.IsCompleted || read.Buffer.Length > Form.MaxLength)
-            {
-                var form = read.Buffer.Length > Form.MaxLength ? TooLarge() : Form.Parse(read.Buffer);
-                body.AdvanceTo(read.Buffer.End);
-                return form;
-            }
-
-            body.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+            var refusal = deadline.HasPassed ? TooSlow()
+                : received.WrittenCount + read.Buffer.Length > Form.MaxLength ? TooLarge()
+                : null;
+            if (refusal is null)
+                Append(read.Buffer, received);
+            body.AdvanceTo(read.Buffer.End);
+            if (refusal is not null)
+                return refusal;
+            if (read.IsCompleted)
+                return Form.Parse(new ReadOnlySequence<byte>(received.WrittenMemory));
         }
+    }
+
+    private static void Append(ReadOnlySequence<byte> part, ArrayBufferWriter<byte> received)
+    {
+        foreach (var segment in part)
+            received.Write(segment.Span);
     }
 
     private static bool IsForm(HttpRequest request) =>
