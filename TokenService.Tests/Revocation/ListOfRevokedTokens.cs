@@ -140,6 +140,21 @@ public sealed class ListOfRevokedTokens
         Assert.That(server.Log.Lines.Count(line => line.Contains("too many for the list of revoked tokens", StringComparison.Ordinal)), Is.EqualTo(1));
     }
 
+    // It is sent in parts of 16 KiB.
+    [Test]
+    public async Task A_long_list_arrives_whole()
+    {
+        const int count = 3000;
+        await database.ExecuteAsync(
+            """
+            insert into token_service.revoked_token (jti, client_id, expires_at)
+            select 'token-' || n, 'billing', @expiresAt from generate_series(1, @count) n
+            """,
+            new { count, expiresAt = server.Clock.GetUtcNow().AddSeconds(60).UtcDateTime });
+
+        Assert.That(await RevokedAsync(), Is.EquivalentTo(Enumerable.Range(1, count).Select(n => $"token-{n}")));
+    }
+
     [Test]
     public async Task An_instant_with_a_fraction_is_listed_as_the_second_it_falls_in()
     {

@@ -13,6 +13,8 @@ namespace TokenService.Endpoints;
 /// <param name="maxAge">How long a reader may cache it.</param>
 internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpan maxAge)
 {
+    private const int MaxPart = 16 * 1024;
+
     private readonly EntityTagHeaderValue etag = new($"\"{Base64Url.EncodeToString(SHA256.HashData(utf8).AsSpan(0, 16))}\"");
 
     private readonly string cacheControl =
@@ -32,7 +34,15 @@ internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpa
         response.ContentType = contentType;
         response.ContentLength = utf8.Length;
         if (!HttpMethods.IsHead(http.Request.Method))
-            await response.Body.WriteAsync(utf8, http.RequestAborted);
+            await WriteAsync(response.Body, http.RequestAborted);
+    }
+
+    // Kestrel copies all of one write into its buffer, so a large document is written in parts: a caller that reads
+    // slowly then holds one part of it.
+    private async Task WriteAsync(Stream body, CancellationToken ct)
+    {
+        for (var begin = 0; begin < utf8.Length; begin += MaxPart)
+            await body.WriteAsync(utf8.AsMemory(begin, Math.Min(MaxPart, utf8.Length - begin)), ct);
     }
 
     // RFC 9110 §13.1.2: If-None-Match uses the weak comparison, and * matches every document.

@@ -3,6 +3,7 @@ using System.Text;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 using TokenService.Protocol;
@@ -16,6 +17,9 @@ namespace TokenService.Endpoints;
 /// </summary>
 internal static class EndpointsSetup
 {
+    // Bytes that a connection buffers in each direction. Headers or a body of 16 KiB need no more.
+    private const int MaxBuffer = 16 * 1024;
+
     private static readonly string[] GetAndHead = [HttpMethods.Get, HttpMethods.Head];
 
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
@@ -23,6 +27,7 @@ internal static class EndpointsSetup
         services.AddSettings<ProxyOptions>((options, configuration) =>
             options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies))));
         services.Configure<KestrelServerOptions>(LimitRequests);
+        services.Configure<SocketTransportOptions>(LimitBuffers);
         return services
             .AddSingleton<FormReader>()
             .AddSingleton<ClientRequestPipeline>()
@@ -116,5 +121,21 @@ internal static class EndpointsSetup
         kestrel.Limits.MaxRequestBodySize = 2 * Form.MaxLength;
         kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        kestrel.Limits.MaxRequestBufferSize = MaxBuffer;
+        kestrel.Limits.MaxResponseBufferSize = MaxBuffer;
+
+        // Each stream of an HTTP/2 connection may hold as much as another connection.
+        var http2 = kestrel.Limits.Http2;
+        http2.MaxStreamsPerConnection = 16;
+        http2.MaxRequestHeaderFieldSize = 16 * 1024;
+        http2.InitialConnectionWindowSize = 64 * 1024;
+        http2.InitialStreamWindowSize = 64 * 1024;
+    }
+
+    // By default Kestrel would read up to 1 MiB ahead of the request that it answers, on each connection.
+    private static void LimitBuffers(SocketTransportOptions sockets)
+    {
+        sockets.MaxReadBufferSize = MaxBuffer;
+        sockets.MaxWriteBufferSize = MaxBuffer;
     }
 }
