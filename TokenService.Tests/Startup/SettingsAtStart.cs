@@ -34,6 +34,7 @@ public sealed class SettingsAtStart
         Range("Limits:FailuresPerClient", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
         Range("Limits:FailuresPerSource", "1", "10000", "1 to 10000", outside: ["0", "10001"]),
         Range("Limits:RequestsInFlight", "16", "100000", "16 to 100000", outside: ["15", "100001"]),
+        Range("Limits:Connections", "64", "100000", "64 to 100000", outside: ["63", "100001"]),
         Range("Clients:ServeWhileAway", "00:00:00", "00:10:00", "00:00:00 to 00:10:00", outside: ["-00:00:01", "00:10:01"]),
         Range("Events:QueueLength", "1024", "1000000", "1024 to 1000000 (waiting events)", outside: ["1023", "1000001"]),
         Range("Tokens:Lifetime", "00:01:00", "1.00:00:00", "00:01:00 to 1.00:00:00", outside: ["00:00:59", "1.00:00:01"]),

@@ -79,7 +79,8 @@ internal sealed partial class ClientRequestPipeline(
 
     private async ValueTask<Result<IAnswer>> HandleAsync(HttpContext http, RequestEvent requestEvent, ClientRequestHandler handler)
     {
-        var (request, isInFlight) = (http.Request, false);
+        var (request, connection) = (http.Request, http.OpenConnection());
+        var (isInFlight, isWorking) = (false, false);
         try
         {
             // 1. RFC 6749 §3.2: POST only, in capital letters (RFC 9110 §9.1). RFC 6749 §1.6: TLS only, unless the
@@ -102,6 +103,10 @@ internal sealed partial class ClientRequestPipeline(
             isInFlight = concurrency.TryEnter();
             if (!isInFlight)
                 return TooManyInFlight();
+            // From here on the connection works, so it is not closed to make room for another.
+            isWorking = connection is not null && connection.TryBeginWork();
+            if (connection is not null && !isWorking)
+                return CallerGone();
 
             // 5. RFC 6749 §3.2.1: the client is the one it names.
             var authentication = await authenticator.AuthenticateAsync(credentials, requestEvent.Source, http.RequestAborted);
@@ -109,6 +114,7 @@ internal sealed partial class ClientRequestPipeline(
                 return error;
             requestEvent.Credential = authenticated.Credential;
             usage.CredentialUsed(authenticated.Credential, requestEvent.Source);
+            connection?.SetKnown();
 
             // 6. The endpoint's own steps.
             var clientRequest = new ClientRequest(authenticated.Client, form, request.Headers.Accept, requestEvent);
@@ -116,7 +122,7 @@ internal sealed partial class ClientRequestPipeline(
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
-            return OAuthError.InvalidRequest(Reason.CallerGone, "The caller disconnected.");
+            return CallerGone();
         }
         catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
@@ -130,6 +136,8 @@ internal sealed partial class ClientRequestPipeline(
         }
         finally
         {
+            if (isWorking)
+                connection!.EndWork();
             if (isInFlight)
                 concurrency.Leave();
         }
@@ -186,6 +194,8 @@ internal sealed partial class ClientRequestPipeline(
             concurrency.Leave();
         }
     }
+
+    private static OAuthError CallerGone() => OAuthError.InvalidRequest(Reason.CallerGone, "The caller disconnected.");
 
     private static OAuthError TooManyInFlight() =>
         OAuthError.TemporarilyUnavailable(Reason.TooManyRequestsInFlight, RetryAfterTooMany);

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Options;
 using TokenService.Configuration;
+using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Revocation;
 using IPNetwork = System.Net.IPNetwork;
@@ -113,6 +114,7 @@ internal static class EndpointsSetup
     private static void LimitRequests(KestrelServerOptions kestrel)
     {
         kestrel.AddServerHeader = false;
+        kestrel.ConfigureEndpointDefaults(LimitConnections);
         // Latin-1 decodes every byte, so that this server refuses a malformed header with an OAuth error. With UTF-8,
         // Kestrel would refuse it without one.
         kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;
@@ -124,7 +126,7 @@ internal static class EndpointsSetup
         kestrel.Limits.MaxRequestBufferSize = MaxBuffer;
         kestrel.Limits.MaxResponseBufferSize = MaxBuffer;
 
-        // Each stream of an HTTP/2 connection may hold as much as another connection.
+        // An HTTP/2 connection counts as one, and each of its streams may hold as much as another connection.
         var http2 = kestrel.Limits.Http2;
         http2.MaxStreamsPerConnection = 16;
         http2.MaxRequestHeaderFieldSize = 16 * 1024;
@@ -138,4 +140,9 @@ internal static class EndpointsSetup
         sockets.MaxReadBufferSize = MaxBuffer;
         sockets.MaxWriteBufferSize = MaxBuffer;
     }
+
+    // Runs when the server starts, for each endpoint of Urls or Kestrel:Endpoints. Its TLS comes after this. Kestrel's
+    // own MaxConcurrentConnections would close the new connection, whatever the others do, and log a line for each.
+    private static void LimitConnections(ListenOptions endpoint) =>
+        endpoint.Limit(endpoint.ApplicationServices.GetRequiredService<ConnectionLimit>());
 }

@@ -25,7 +25,7 @@ internal sealed partial class ReadinessEndpoint(HealthCheckService checks, TimeP
     {
         var current = last;
         if (current is null || clock.GetElapsedTime(current.At) >= MaxAge)
-            current = await running.RunAsync(Path, CheckAsync, out _).WaitAsync(http.RequestAborted);
+            current = await http.WorkAsync(() => running.RunAsync(Path, CheckAsync, out _).WaitAsync(http.RequestAborted));
 
         http.Response.StatusCode = current.Problem is null
             ? StatusCodes.Status200OK

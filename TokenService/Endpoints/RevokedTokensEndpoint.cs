@@ -14,7 +14,9 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
 
     public async Task AnswerAsync(HttpContext http)
     {
-        if (!(await GetAsync(http.RequestAborted)).TryGet(out var jwt, out var error))
+        // Sending the list is no work: a caller that reads slowly does not keep its connection from being closed.
+        var result = await http.WorkAsync(() => GetAsync(http.RequestAborted));
+        if (!result.TryGet(out var jwt, out var error))
         {
             await OAuthResponse.RefuseAsync(http, error);
             return;
@@ -29,7 +31,7 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
         await current.Document.AnswerAsync(http);
     }
 
-    private async ValueTask<Result<byte[]>> GetAsync(CancellationToken ct)
+    private async Task<Result<byte[]>> GetAsync(CancellationToken ct)
     {
         try
         {

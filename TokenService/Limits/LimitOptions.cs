@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 
 namespace TokenService.Limits;
 
@@ -6,6 +7,13 @@ namespace TokenService.Limits;
 internal sealed class LimitOptions
 {
     public const string Section = "Limits";
+
+    // About the most that was measured: TLS, with headers and a body of nearly 16 KiB each. An idle one takes 8 KiB,
+    // over TLS 50.
+    private const int MemoryOfConnection = 128 * 1024;
+
+    // Files that this process needs for everything else: programs, connections to the database, the event log.
+    private const int OtherFiles = 500;
 
     /// <summary>
     /// Wrong secrets that are hashed per minute, and in one burst, for one client or for one generated secret from one
@@ -35,4 +43,28 @@ internal sealed class LimitOptions
     /// </summary>
     [Range(16, 100_000, ErrorMessage = "Limits:RequestsInFlight must be 16 to 100000.")]
     public int RequestsInFlight { get; set; } = 4096;
+
+    /// <summary>
+    /// Open connections, 64 to 100000. When one more is accepted, connections that do no work are closed. Default: as
+    /// many as fit in a quarter of the memory, 500 to 20000, and no more than this process may open files.
+    /// </summary>
+    [Range(64, 100_000, ErrorMessage = "Limits:Connections must be 64 to 100000.")]
+    public int Connections { get; set; } =
+        DefaultConnections(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, MaxOpenFiles());
+
+    /// <param name="memory">The memory that this process may use, in bytes; in a container, less than its limit.</param>
+    /// <param name="openFiles">How many files, sockets included, this process may open.</param>
+    internal static int DefaultConnections(long memory, int openFiles) =>
+        (int)Math.Clamp(Math.Min(memory / 4 / MemoryOfConnection, openFiles - OtherFiles), 500, 20_000);
+
+    // The first of the two numbers in the line is the limit in force, which the runtime has raised as far as it may.
+    private static int MaxOpenFiles()
+    {
+        const string path = "/proc/self/limits", name = "Max open files";
+        if (!File.Exists(path))
+            return int.MaxValue;
+        var line = File.ReadLines(path).First(line => line.StartsWith(name, StringComparison.Ordinal));
+        var values = line[name.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        return int.TryParse(values[0], CultureInfo.InvariantCulture, out var max) ? max : int.MaxValue;
+    }
 }

@@ -3,8 +3,8 @@ using TokenService.Configuration;
 namespace TokenService.Limits;
 
 /// <summary>
-/// Limits on failed attempts, tokens per client and requests in flight, and the throttle for refusals. This room uses
-/// Clients, and knows nothing of HTTP.
+/// Limits on failed attempts, tokens per client, requests in flight and connections, and the throttle for refusals. This
+/// room uses Clients, and knows nothing of HTTP.
 /// </summary>
 internal static class LimitsSetup
 {
@@ -13,5 +13,6 @@ internal static class LimitsSetup
         .AddSingleton<FailedAttemptLimiter>()
         .AddSingleton<ClientTokenLimit>()
         .AddSingleton<ConcurrencyLimit>()
+        .AddSingleton<ConnectionLimit>()
         .AddSingleton<RefusalThrottle>();
 }

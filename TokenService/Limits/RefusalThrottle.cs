@@ -17,9 +17,9 @@ internal sealed class RefusalThrottle(IOptions<LimitOptions> options, TimeProvid
     public static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// How many refusals wait at the same time, because nothing else bounds the number of connections. One more is sent
-    /// at once. Closing its connection instead would save nothing: the caller's next connection costs more than the
-    /// answer, and a proxy would take a server that closes connections for a dead one.
+    /// How many refusals wait at the same time, because each takes memory and a timer. One more is sent at once. Closing
+    /// its connection instead would save nothing: the caller's next connection costs more than the answer, and a proxy
+    /// would take a server that closes connections for a dead one.
     /// </summary>
     public const int MaxWaiting = 10_000;
 

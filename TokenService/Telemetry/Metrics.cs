@@ -43,6 +43,10 @@ internal sealed class Metrics
         "{request}",
         "Requests whose body has arrived and whose answer is not known yet.");
 
+    /// <param name="count">Open connections.</param>
+    public void ObserveConnections(Func<int> count) => meter.CreateObservableGauge(
+        "token_service.connections", count, "{connection}", "Open connections, idle ones included.");
+
     /// <param name="count">Secrets used within the last day that end within 14 days.</param>
     public void ObserveEndingSecrets(Func<int> count) => meter.CreateObservableGauge(
         "token_service.client_secret.ending", count, "{secret}", "Secrets that are in use and end within 14 days.");
