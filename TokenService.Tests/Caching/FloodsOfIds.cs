@@ -2,6 +2,7 @@ using Dapper;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 using TokenService.Clients;
+using TokenService.Limits;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Caching;
@@ -17,8 +18,8 @@ public sealed class FloodsOfIds
     private const int MaxClients = 16;
     private const int MaxUnknown = 64;
 
-    private const int MaxReads = 32;
-    private const int MaxWaiting = 1024;
+    private const int MaxQueries = 2;
+    private const int MaxWaiting = 4096;
 
     private Database database = null!;
     private TestServer server = null!;
@@ -34,7 +35,8 @@ public sealed class FloodsOfIds
         // A blocked query waits for the test, however slow the test is.
         server = await TestServer.StartAsync(
             $"{database.ConnectionString};Command Timeout=60", new FakeClock(), services => services.PostConfigure<ClientCacheOptions>(
-                options => (options.MaxClients, options.MaxUnknown) = (MaxClients, MaxUnknown)));
+                options => (options.MaxClients, options.MaxUnknown) = (MaxClients, MaxUnknown)),
+            "Logging:LogLevel:Npgsql.Command=Information");
         await server.IsListeningAsync();
         (await SendAsync(client)).IsGrant("invoices:read");
     }
@@ -80,15 +82,15 @@ public sealed class FloodsOfIds
     public async Task The_queue_of_reads_is_bounded_and_one_more_request_is_refused_at_once()
     {
         await using var hold = await LockAsync();
-        var finding = Enumerable.Range(0, MaxReads + MaxWaiting).Select(i => FindAsync($"unknown-{i}")).ToList();
-        await Soon.IsAsync($"{MaxReads} reads ask the database", async () => await AskingAsync() == MaxReads);
+        var finding = Enumerable.Range(0, MaxQueries + MaxWaiting).Select(i => FindAsync($"unknown-{i}")).ToList();
+        await Soon.IsAsync($"{MaxQueries} queries ask the database", async () => await AskingAsync() == MaxQueries);
 
         var refused = SendAsync(client with { Id = "one-more" });
         await Soon.IsAsync("one more is refused", () => refused.IsCompleted);
         (await refused).IsError(
             503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
         Assert.That(finding.Count(one => one.IsCompleted), Is.Zero);
-        Assert.That(await AskingAsync(), Is.EqualTo(MaxReads));
+        Assert.That(await AskingAsync(), Is.EqualTo(MaxQueries));
         // The waiting reads block neither the cache nor the other connections.
         (await SendAsync(client)).IsGrant("invoices:read");
         Assert.That((await server.GetAsync("/healthz/ready")).Status, Is.EqualTo(200));
@@ -96,6 +98,49 @@ public sealed class FloodsOfIds
         await hold.ReleaseAsync();
         Assert.That(await Task.WhenAll(finding), Is.All.Null);
         (await SendAsync(client with { Id = "one-more" })).IsInvalidClient();
+    }
+
+    // The first ids have queries of their own, and all that come meanwhile share the next ones, 100 in each.
+    [Test]
+    public async Task Reads_that_wait_share_a_query()
+    {
+        var clients = new List<TestClient>();
+        for (var i = 0; i < 5; i++)
+            clients.Add(await database.CreateClientAsync($"client-{i}"));
+        await server.HasReceivedNotificationsAsync();
+        var hold = await LockAsync();
+        var finding = Enumerable.Range(0, 198).Select(i => FindAsync($"unknown-{i}")).Concat(clients.Select(one => FindAsync(one.Id))).ToList();
+        await Soon.IsAsync($"{MaxQueries} queries ask the database", async () => await AskingAsync() == MaxQueries);
+        var before = Queries();
+
+        await hold.ReleaseAsync();
+        var found = await Task.WhenAll(finding);
+        Assert.That(found[198..].Select(one => one!.Id), Is.EqualTo(clients.Select(one => one.Id)));
+        Assert.That(found[..198], Is.All.Null);
+        Assert.That(Queries() - before, Is.EqualTo(MaxQueries + 3), "201 ids in batches of 100, 100 and 1");
+    }
+
+    // A constraint refuses such a row; here it is missing.
+    [Test]
+    public async Task A_client_that_cannot_be_read_does_not_keep_the_others_from_being_read()
+    {
+        var (bad, good) = (await database.CreateClientAsync("bad"), await database.CreateClientAsync("good"));
+        await database.ExecuteAsync(
+            """
+            alter table token_service.client_secret drop constraint client_secret_digest_is_argon2id;
+            update token_service.client_secret set digest = 'no digest' where client_id = 'bad'
+            """);
+        await server.HasReceivedNotificationsAsync();
+        var hold = await LockAsync();
+        var asking = Enumerable.Range(0, MaxQueries).Select(i => FindAsync($"unknown-{i}")).ToList();
+        await Soon.IsAsync($"{MaxQueries} queries ask the database", async () => await AskingAsync() == MaxQueries);
+        var (first, second) = (SendAsync(bad), SendAsync(good));
+        await Soon.IsAsync("both requests wait", () => server.Services.GetRequiredService<ConcurrencyLimit>().Count == 2);
+
+        await hold.ReleaseAsync();
+        await Task.WhenAll(asking);
+        Assert.That((await first).Status, Is.EqualTo(500));
+        (await second).IsGrant("invoices:read");
     }
 
     // The ids that are not in the cache wait for the lock.
@@ -110,6 +155,10 @@ public sealed class FloodsOfIds
     private Task<Client?> FindAsync(string id) => Clients.FindAsync(id, CancellationToken.None).AsTask();
 
     private Task<Answer> SendAsync(TestClient client) => TokenRequestBuilder.For(client).SendAsync(server);
+
+    private int Queries() => server.Log.Lines.Count(line =>
+        line.Contains("execution completed", StringComparison.Ordinal)
+        && line.Contains("authentication_methods", StringComparison.Ordinal));
 
     private Task<int> AskingAsync() => database.WaitersForAsync("client");
 

@@ -92,9 +92,10 @@ public sealed class WhileTheDatabaseIsUnavailable
         await StartOutageAsync(outage);
         await IsServedAsync(client);
 
-        (await SendAsync(disabled)).IsInvalidClient();
-        (await SendAsync(client with { Secret = GeneratedSecret.Create().Value })).IsInvalidClient();
-        (await SendAsync(client with { Secret = Imported + "!" })).IsInvalidClient();
+        // An unknown client gets the same, so a caller does not learn which clients exist.
+        IsUnavailable(await SendAsync(disabled));
+        IsUnavailable(await SendAsync(client with { Secret = GeneratedSecret.Create().Value }));
+        IsUnavailable(await SendAsync(client with { Secret = Imported + "!" }));
         (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
             .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
         // The database had granted this secret, so the server accepts it, although it verifies it for the first time.
@@ -112,7 +113,7 @@ public sealed class WhileTheDatabaseIsUnavailable
         await StartOutageAsync(outage);
         await IsServedAsync(client);
         server.Clock.Advance(TimeSpan.FromMinutes(1) - OutageDuration);
-        (await SendAsync(client)).IsInvalidClient();
+        IsUnavailable(await SendAsync(client));
     }
 
     [Test]

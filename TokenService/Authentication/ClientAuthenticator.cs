@@ -23,8 +23,21 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
 
     private readonly RateLimiter<string> rereads = new(clock);
 
+    private static readonly TimeSpan RetryAfterDatabaseLost = TimeSpan.FromSeconds(5);
+
     /// <param name="source">The caller's address, for the limits on failed attempts.</param>
     public async ValueTask<Result<AuthenticatedClient>> AuthenticateAsync(
+        ClientCredentials credentials, IPAddress? source, CancellationToken ct)
+    {
+        var result = await VerifyAsync(credentials, source, ct);
+        // While the database is unavailable, a caller that names an unknown client gets 503. A caller with a wrong secret
+        // gets the same, or it would learn which clients exist.
+        return !result.TryGet(out _, out var error) && error.Status == StatusCodes.Status401Unauthorized && clients.IsDatabaseLost
+            ? OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfterDatabaseLost, error.Reason)
+            : result;
+    }
+
+    private async ValueTask<Result<AuthenticatedClient>> VerifyAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
         // The checksum shows that no client has this secret, so it is refused without a query or a hash.

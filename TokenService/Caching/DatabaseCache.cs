@@ -16,27 +16,18 @@ internal sealed record CacheOptions(string Subject, TimeSpan ServeWhileAway, int
 /// A cache of database rows by id, and of ids that the database does not have. While notifications arrive, a cached
 /// value is valid until a notification names its id. While they do not arrive, it is valid for one second. This replica
 /// therefore obeys a change at once or, when the listening connection died without an error, within
-/// <see cref="ChangeNotifications.MaxSilence"/>. While the database does not answer within a second, cached values are
-/// served up to a stated age, and every other lookup fails.
+/// <see cref="ChangeNotifications.MaxSilence"/>. While the database does not answer, cached values are served up to a
+/// stated age, and every other lookup fails.
 /// </summary>
 internal sealed partial class DatabaseCache<TValue> : IDisposable
     where TValue : class
 {
-    // A pool has 100 connections unless the connection string says otherwise. The client cache, the token cache and the
-    // revocations together take at most 80 of them (32 + 32 + 16), so that a flood of unknown ids leaves connections
-    // free.
-    private const int MaxReads = 32;
-
-    // Callers that wait for a read slot. One more is refused at once, so that their number is bounded.
-    private const int MaxWaiting = 1024;
-
     private static readonly TimeSpan MaxAgeWhileNotListening = TimeSpan.FromSeconds(1);
 
     // If a trigger is missing, as after an incomplete restore, this replica still sees a change after this time.
     private static readonly TimeSpan MaxAgeWhileListening = TimeSpan.FromMinutes(10);
 
     private readonly CacheOptions options;
-    private readonly Func<string, CancellationToken, Task<TValue?>> find;
     private readonly ChangeNotifications notifications;
     private readonly TimeProvider clock;
     private readonly DatabaseGate gate;
@@ -46,37 +37,40 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private readonly BoundedMap<string, Entry> unknown;
 
     private readonly SingleFlight<string, TValue?> reads = new();
-    private readonly SemaphoreSlim readSlots = new(MaxReads);
+    private readonly ReadBatches<TValue> batches;
 
     // Held while an entry is added or removed. Lookups take no lock.
     private readonly Lock entriesLock = new();
-
-    private int waiting;
 
     // The number of notifications so far. A read compares it before and after, so that a value from before a change is
     // not kept.
     private long changes;
 
     /// <param name="options">The subject of the notifications, the maximum age and the maximum sizes.</param>
-    /// <param name="find">Reads one value from the database; null: the database has no such id.</param>
+    /// <param name="find">Reads values from the database. Ids that the database does not have are left out.</param>
     /// <param name="notifications">Notifications of rows that changed.</param>
     /// <param name="clock">Measures the age of values.</param>
     /// <param name="logger">Logs when the database becomes unavailable and when it answers again.</param>
     public DatabaseCache(
         CacheOptions options,
-        Func<string, CancellationToken, Task<TValue?>> find,
+        Func<IReadOnlyCollection<string>, CancellationToken, Task<IReadOnlyDictionary<string, TValue>>> find,
         ChangeNotifications notifications,
         TimeProvider clock,
         ILogger logger)
     {
-        (this.options, this.find, this.notifications, this.clock) = (options, find, notifications, clock);
+        (this.options, this.notifications, this.clock) = (options, notifications, clock);
         gate = new DatabaseGate(
+            notifications,
             clock,
             lost: e => Log.Lost(logger, e, options.Subject, options.ServeWhileAway),
             restored: () => Log.Restored(logger, options.Subject));
+        batches = new ReadBatches<TValue>(find, gate, clock);
         (known, unknown) = (new(options.MaxKnown), new(options.MaxUnknown));
         subscription = notifications.Subscribe(options.Subject, Forget);
     }
+
+    /// <summary>True while the database is unavailable, as far as the last query for such a value shows.</summary>
+    public bool IsDatabaseLost => gate.IsLost;
 
     /// <summary>
     /// How old a served value may be: zero while notifications arrive, else the time since the database last answered.
@@ -112,7 +106,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         if (!gate.TryEnter())
             return FindStale(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
 
-        var read = reads.RunAsync(id, () => LoadAsync(id), out _);
+        var read = reads.RunAsync(id, () => LoadAsync(id, isProbe: isLost), out _);
         // This read is a probe. Its caller gets the stale value and does not wait, because the probe probably fails.
         if (isLost && FindStale(id) is { } value)
             return value;
@@ -120,7 +114,8 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         {
             return await read.WaitAsync(ct);
         }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e) && FindStale(id) is { } last)
+        // A database that is only slow is no reason to serve an old value.
+        catch (Exception e) when (e is not DatabaseSlowException && DatabaseUnavailable.IsTheCauseOf(e) && FindStale(id) is { } last)
         {
             return last;
         }
@@ -153,11 +148,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        subscription.Dispose();
-        readSlots.Dispose();
-    }
+    public void Dispose() => subscription.Dispose();
 
     private bool IsFresh(Entry entry) =>
         clock.GetElapsedTime(entry.ReadAt) < (notifications.IsListening ? MaxAgeWhileListening : MaxAgeWhileNotListening);
@@ -170,42 +161,11 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
                 ? entry.Value
                 : null;
 
-    private async Task<TValue?> LoadAsync(string id)
+    private async Task<TValue?> LoadAsync(string id, bool isProbe)
     {
-        if (!await TryTakeReadSlotAsync())
-            throw new TimeoutException("Too many reads of the database are waiting.");
-
-        try
-        {
-            var (readAt, changesThen) = (clock.GetTimestamp(), Volatile.Read(ref changes));
-            var value = await gate.AskAsync(ct => find(id, ct));
-            Keep(id, new Entry(value, readAt), changesThen);
-            return value;
-        }
-        finally
-        {
-            readSlots.Release();
-        }
-    }
-
-    private async Task<bool> TryTakeReadSlotAsync()
-    {
-        try
-        {
-            if (Interlocked.Increment(ref waiting) > MaxWaiting)
-                return false;
-            using var timeout = new CancellationTokenSource(DatabaseGate.QueryTimeout, clock);
-            await readSlots.WaitAsync(timeout.Token);
-            return true;
-        }
-        catch (OperationCanceledException)
-        {
-            return false;
-        }
-        finally
-        {
-            Interlocked.Decrement(ref waiting);
-        }
+        var (value, readAt, changesThen) = await batches.ReadAsync(id, isProbe, () => Volatile.Read(ref changes));
+        Keep(id, new Entry(value, readAt), changesThen);
+        return value;
     }
 
     private void Keep(string id, Entry entry, long changesThen)

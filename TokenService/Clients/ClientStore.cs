@@ -21,11 +21,13 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                token_lifetime_seconds as "TokenLifetimeSeconds",
                tokens_per_minute as "TokensPerMinute",
                extra_claims::text as "ExtraClaims",
-               (select not_before from token_service.client_not_before where client_id = @id) as "TokensNotBefore"
+               n.not_before as "TokensNotBefore"
         from token_service.client
-        where id = @id;
+        left join lateral (select not_before from token_service.client_not_before where client_id = client.id) n on true
+        where id = any (@ids);
 
-        select s.id as "Id",
+        select s.client_id as "ClientId",
+               s.id as "Id",
                s.digest as "Digest",
                s.not_before as "NotBefore",
                token_service.secret_ends_at(s.created_at, s.expires_at) as "ExpiresAt",
@@ -36,25 +38,27 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                v.sealing_key_id as "VerifiedUnder"
         from token_service.client_secret s
         left join token_service.verified_secret v on v.secret_id = s.id
-        where s.client_id = @id
+        where s.client_id = any (@ids)
         order by s.created_at desc, s.id;
 
-        select cs.scope as "Name",
+        select cs.client_id as "ClientId",
+               cs.scope as "Name",
                cs.is_default as "IsDefault",
                r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.client_scope cs
         join token_service.resource r on r.id = cs.resource
-        where cs.client_id = @id
+        where cs.client_id = any (@ids)
         order by cs.scope, cs.resource;
 
-        select r.id as "ResourceId",
+        select rs.client_id as "ClientId",
+               r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
         from token_service.resource_server rs
         join token_service.resource r on r.id = rs.resource
-        where rs.client_id = @id
+        where rs.client_id = any (@ids)
         order by r.id;
 
         commit;
@@ -71,33 +75,23 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     private static readonly ConcurrentDictionary<string, FrozenSet<string>> MethodSets = new(StringComparer.Ordinal);
 
     /// <summary>The client, or null when no client has that id.</summary>
-    public async Task<Client?> FindAsync(string id, CancellationToken ct)
+    public async Task<Client?> FindAsync(string id, CancellationToken ct) => (await FindAsync([id], ct)).GetValueOrDefault(id);
+
+    /// <summary>The clients with these ids, by id.</summary>
+    public async Task<IReadOnlyDictionary<string, Client>> FindAsync(IReadOnlyCollection<string> ids, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        await using var found = await connection.QueryMultipleAsync(new CommandDefinition(Find, new { id }, cancellationToken: ct));
+        await using var found = await connection.QueryMultipleAsync(
+            new CommandDefinition(Find, new { ids = ids.ToArray() }, cancellationToken: ct));
 
-        var client = await found.ReadSingleOrDefaultAsync<ClientRow>();
+        var clients = await found.ReadAsync<ClientRow>();
         // Every result is read even if there is no client: Dapper cancels a command whose results are left unread, over
         // another connection and on this thread.
-        var secrets = await found.ReadAsync<SecretRow>();
-        var scopes = await found.ReadAsync<ScopeRow>();
-        var resources = await found.ReadAsync<ResourceRow>();
-        if (client is null)
-            return null;
-
-        return new Client
-        {
-            Id = client.Id,
-            IsEnabled = client.Enabled,
-            AuthenticationMethods = ToSet(client.AuthenticationMethods),
-            TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
-            TokensPerMinute = client.TokensPerMinute,
-            ExtraClaims = ToClaims(client.ExtraClaims),
-            Secrets = [.. secrets.Select(ToSecret)],
-            Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
-            Resources = [.. resources.Select(row => row.ToResource())],
-            TokensNotBefore = client.TokensNotBefore,
-        };
+        var secrets = (await found.ReadAsync<SecretRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var scopes = (await found.ReadAsync<ScopeRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var resources = (await found.ReadAsync<ResourceRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        return clients.ToDictionary(
+            client => client.Id, client => ToClient(client, secrets[client.Id], scopes[client.Id], resources[client.Id]), StringComparer.Ordinal);
     }
 
     /// <summary>The id of the client whose secret this is, or null when there is no such secret.</summary>
@@ -106,6 +100,21 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(ct);
         return await connection.ExecuteScalarAsync<string?>(new(FindOwner, new { secretId }, cancellationToken: ct));
     }
+
+    private static Client ToClient(
+        ClientRow client, IEnumerable<SecretRow> secrets, IEnumerable<ScopeRow> scopes, IEnumerable<ResourceRow> resources) => new()
+    {
+        Id = client.Id,
+        IsEnabled = client.Enabled,
+        AuthenticationMethods = ToSet(client.AuthenticationMethods),
+        TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+        TokensPerMinute = client.TokensPerMinute,
+        ExtraClaims = ToClaims(client.ExtraClaims),
+        Secrets = [.. secrets.Select(ToSecret)],
+        Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
+        Resources = [.. resources.Select(row => row.ToResource())],
+        TokensNotBefore = client.TokensNotBefore,
+    };
 
     private static FrozenSet<string> ToSet(string[] methods) =>
         MethodSets.GetOrAdd(
@@ -144,6 +153,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
     private record ResourceRow
     {
+        public required string ClientId { get; init; }
         public required string ResourceId { get; init; }
         public required string? SigningAlgorithm { get; init; }
         public required int? MaxTokenLifetimeSeconds { get; init; }
@@ -160,6 +170,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
     private sealed record SecretRow
     {
+        public required string ClientId { get; init; }
         public required string Id { get; init; }
         public required string Digest { get; init; }
         public required DateTime NotBefore { get; init; }

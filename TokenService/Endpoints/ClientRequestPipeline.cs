@@ -127,7 +127,8 @@ internal sealed partial class ClientRequestPipeline(
         catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
             Log.DatabaseUnavailable(logger, http.TraceIdentifier, e.Message);
-            return OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfterDatabaseUnavailable);
+            var reason = e is DatabaseSlowException ? Reason.DatabaseSlow : Reason.DatabaseUnavailable;
+            return OAuthError.TemporarilyUnavailable(reason, RetryAfterDatabaseUnavailable);
         }
         catch (Exception e)
         {

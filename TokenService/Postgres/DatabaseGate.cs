@@ -1,16 +1,30 @@
+using Npgsql;
+
 namespace TokenService.Postgres;
 
+/// <summary>The database answers other queries, but not this one in time.</summary>
+internal sealed class DatabaseSlowException() : TimeoutException("The database is too slow.");
+
 /// <summary>
-/// Guards the queries that requests wait for. Each query has a time limit. After a query failed, one caller a second
-/// may query again, as a probe; the other callers are refused at once, because the database is unavailable.
+/// Guards the queries that requests wait for. Each query has a time limit. After a query failed because the database is
+/// unavailable, one caller a second may query again, as a probe; the other callers are refused at once. A database that
+/// is only slow, or looks slow because this machine is, is not unavailable: callers wait longer for it.
 /// </summary>
+/// <param name="notifications">The heartbeat shows whether the database answers anything.</param>
 /// <param name="clock">Measures the limit and the time between probes.</param>
 /// <param name="lost">Called when a query fails and the one before it did not.</param>
 /// <param name="restored">Called when a query succeeds and the one before it failed.</param>
-internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost = null, Action? restored = null)
+internal sealed class DatabaseGate(
+    ChangeNotifications notifications, TimeProvider clock, Action<Exception>? lost = null, Action? restored = null)
 {
-    /// <summary>A query that takes longer counts as failed: for a request, so slow a database is unavailable.</summary>
+    /// <summary>
+    /// A query that takes longer counts as failed, if the database has answered nothing else for
+    /// <see cref="ChangeNotifications.MaxSilence"/>.
+    /// </summary>
     public static readonly TimeSpan QueryTimeout = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a request waits for a database that is slow.</summary>
+    public static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan ProbeInterval = TimeSpan.FromSeconds(1);
 
@@ -44,19 +58,24 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
     public void Reset() => Volatile.Write(ref lostAt, NotLost);
 
     /// <summary>Runs a query, even if the one before it failed. Callers use <see cref="TryEnter"/> first.</summary>
-    /// <exception cref="TimeoutException">The query took longer than <see cref="QueryTimeout"/>.</exception>
+    /// <exception cref="TimeoutException">The database did not answer in time.</exception>
+    /// <exception cref="DatabaseSlowException">The database did not answer in time, but answers other queries.</exception>
     public async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> query)
     {
         var askedAt = Now();
         try
         {
-            var answer = await InTimeAsync(QueryTimeout, clock, query);
+            var answer = await AskAsync(query, askedAt);
             Volatile.Write(ref answeredAt, askedAt);
             if (Interlocked.Exchange(ref lostAt, NotLost) != NotLost)
                 restored?.Invoke();
             return answer;
         }
-        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
+        catch (NpgsqlException e) when (e.InnerException is TimeoutException && !IsSilent)
+        {
+            throw new DatabaseSlowException();
+        }
+        catch (Exception e) when (e is not DatabaseSlowException && DatabaseUnavailable.IsTheCauseOf(e))
         {
             if (Interlocked.Exchange(ref lostAt, Now()) == NotLost)
                 lost?.Invoke(e);
@@ -79,6 +98,28 @@ internal sealed class DatabaseGate(TimeProvider clock, Action<Exception>? lost =
             throw new TimeoutException("The database did not answer in time.", e);
         }
     }
+
+    private async Task<T> AskAsync<T>(Func<CancellationToken, Task<T>> query, long askedAt)
+    {
+        using var cancellation = new QuietCancellation(MaxWait, clock);
+        var asking = query(cancellation.Token);
+        await WaitAsync(asking);
+        while (!asking.IsCompleted && !IsSilent && clock.GetElapsedTime(askedAt) < MaxWait)
+            await WaitAsync(asking);
+        if (asking is { IsCompleted: true, IsCanceled: false })
+            return await asking;
+
+        // On a dead connection even the cancelled query may not return.
+        cancellation.Cancel();
+        throw IsSilent ? new TimeoutException("The database does not answer.") : new DatabaseSlowException();
+    }
+
+    private async Task WaitAsync(Task asking) =>
+        await asking.WaitAsync(QueryTimeout, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+    // True when the database has answered neither the heartbeat nor a query lately.
+    private bool IsSilent =>
+        notifications.SilentFor >= ChangeNotifications.MaxSilence && SinceAnswer >= ChangeNotifications.MaxSilence;
 
     // Some clocks start at zero, which is NotLost.
     private long Now() => Math.Max(clock.GetTimestamp(), NotLost + 1);

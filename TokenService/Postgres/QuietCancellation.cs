@@ -22,14 +22,7 @@ internal sealed class QuietCancellation : IDisposable
 
     public CancellationToken Token => source.Token;
 
-    public void Dispose()
-    {
-        timer?.Dispose();
-        registration.Dispose();
-        source.Dispose();
-    }
-
-    private void Cancel()
+    public void Cancel()
     {
         try
         {
@@ -39,5 +32,12 @@ internal sealed class QuietCancellation : IDisposable
         {
             // Either the token is cancelled in spite of the exception, or it was disposed and has no user left.
         }
+    }
+
+    public void Dispose()
+    {
+        timer?.Dispose();
+        registration.Dispose();
+        source.Dispose();
     }
 }

@@ -11,11 +11,9 @@ internal sealed record TokenState(bool IsRevoked);
 internal sealed class RevocationStore(NpgsqlDataSource postgres)
 {
     private const string Find = """
-        select exists (
-            select
-            from token_service.revoked_token
-            where jti = @id
-        ) as "IsRevoked"
+        select jti
+        from token_service.revoked_token
+        where jti = any (@ids)
         """;
 
     private const string Revoke = """
@@ -42,10 +40,13 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
 
     private const string DeleteExpired = "select token_service.delete_expired(@maxCount)";
 
-    public async Task<TokenState?> FindAsync(string id, CancellationToken ct)
+    /// <summary>The states of tokens, by jti. A token that was not revoked has one, too.</summary>
+    public async Task<IReadOnlyDictionary<string, TokenState>> FindAsync(IReadOnlyCollection<string> ids, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await connection.QuerySingleAsync<TokenState>(new(Find, new { id }, cancellationToken: ct));
+        var revoked = (await connection.QueryAsync<string>(new(Find, new { ids = ids.ToArray() }, cancellationToken: ct)))
+            .ToHashSet(StringComparer.Ordinal);
+        return ids.ToDictionary(id => id, id => new TokenState(revoked.Contains(id)), StringComparer.Ordinal);
     }
 
     /// <summary>

@@ -15,7 +15,12 @@ namespace TokenService.Revocation;
 /// <see cref="Revocations.MaxLength"/> allows.
 /// </summary>
 internal sealed partial class RevokedTokensList(
-    RevocationStore store, SigningKeys keys, Issuer issuer, TimeProvider clock, ILogger<RevokedTokensList> logger) : IDisposable
+    RevocationStore store,
+    SigningKeys keys,
+    Issuer issuer,
+    ChangeNotifications notifications,
+    TimeProvider clock,
+    ILogger<RevokedTokensList> logger) : IDisposable
 {
     /// <summary>
     /// The value of <c>typ</c>, so that no verifier takes the list for an access token (RFC 8725 §3.11).
@@ -44,7 +49,7 @@ internal sealed partial class RevokedTokensList(
 
     private readonly JwsWriter writer = new(Type);
     private readonly SemaphoreSlim querying = new(1);
-    private readonly DatabaseGate gate = new(clock);
+    private readonly DatabaseGate gate = new(notifications, clock);
 
     private volatile SignedList? last;
 
