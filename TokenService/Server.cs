@@ -24,11 +24,19 @@ internal static class Server
 
     public static async Task<int> ServeAsync(string[] args)
     {
+        Console.SetError(NewLogWriter(Console.OpenStandardError()));
         await using var app = Build(args);
         await StartAsync(app);
         await app.WaitForShutdownAsync();
         return 0;
     }
+
+    /// <summary>
+    /// Writes each line of the log at once. Console.Error writes 256 characters at a time, so where standard output
+    /// goes to the same file, an event could get into the middle of a line.
+    /// </summary>
+    public static TextWriter NewLogWriter(Stream standardError) =>
+        new StreamWriter(standardError, bufferSize: 32 * 1024) { AutoFlush = true };
 
     /// <param name="args">Settings, as <c>--Issuer=…</c>.</param>
     /// <param name="replace">Replaces services in a test, such as the clock.</param>

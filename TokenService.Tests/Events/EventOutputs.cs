@@ -1,15 +1,13 @@
 using System.Diagnostics.Metrics;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Options;
 using TokenService.Audit;
-using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Events;
 
 /// <summary>
-/// The output of events, and what happens to events and requests when that output is slow, full or gone.
+/// What happens to events and requests when the output of events is slow, and what an event looks like there.
 /// </summary>
 [TestFixture]
 public sealed class EventOutputs
@@ -112,76 +110,6 @@ public sealed class EventOutputs
     }
 
     [Test]
-    public async Task Events_are_appended_to_the_file()
-    {
-        var file = Path.GetTempFileName();
-        await File.WriteAllTextAsync(file, "what was there before\n");
-        string first, second;
-        await using (var server = await StartAsync(file))
-        {
-            first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
-            await server.StopAsync();
-        }
-
-        await using (var server = await StartAsync(file))
-        {
-            second = (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server)).RequestId;
-            await server.StopAsync();
-        }
-
-        var lines = await File.ReadAllLinesAsync(file);
-        Assert.That(lines[0], Is.EqualTo("what was there before"));
-        Assert.That(lines[1..].Select(RequestId), Is.EqualTo([first, second]));
-        File.Delete(file);
-    }
-
-    [TestCase("/nowhere/events.log")]
-    [TestCase("/")]
-    public async Task A_file_that_cannot_be_appended_to_keeps_the_server_from_starting(string file) => await Assert.ThatAsync(
-        async () => await StartAsync(file),
-        Throws.InstanceOf<OperatorException>().With.Message.StartsWith("Events:File cannot be appended to: "));
-
-    // logrotate with copytruncate empties the file in place.
-    [Test]
-    public async Task A_file_that_is_emptied_is_written_from_its_start()
-    {
-        var file = Path.GetTempFileName();
-        string second;
-        await using (var server = await StartAsync(file))
-        {
-            var first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
-            await Soon.IsAsync("the first is written", () => File.ReadAllText(file).Contains(first, StringComparison.Ordinal));
-            await File.WriteAllTextAsync(file, "");
-            second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
-            await server.StopAsync();
-        }
-
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
-        File.Delete(file);
-    }
-
-    // logrotate without copytruncate moves the file away.
-    [Test]
-    public async Task A_file_that_is_moved_away_is_created_again()
-    {
-        var (file, moved) = (Path.GetTempFileName(), Path.GetTempFileName());
-        string first, second;
-        await using (var server = await StartAsync(file))
-        {
-            first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
-            await Soon.IsAsync("the first is written", () => File.ReadAllText(file).Contains(first, StringComparison.Ordinal));
-            File.Move(file, moved, overwrite: true);
-            second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
-            await server.StopAsync();
-        }
-
-        Assert.That((await File.ReadAllLinesAsync(moved)).Select(RequestId), Is.EqualTo([first]));
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
-        File.Delete(file);
-        File.Delete(moved);
-    }
-
-    [Test]
     public async Task The_event_of_a_hostile_request_is_one_line_of_JSON()
     {
         await using var server = await TestServer.StartAsync(database, "Proxies=127.0.0.1");
@@ -215,11 +143,6 @@ public sealed class EventOutputs
     private Task<TestServer> StartAsync(SlowOutput output, string whenFull) => TestServer.StartAsync(
         database.ConnectionString, new FakeClock(), services => services.AddSingleton<EventOutput>(output),
         $"Events:QueueLength={QueueLength}", $"Events:WhenFull={whenFull}");
-
-    private Task<TestServer> StartAsync(string file) => TestServer.StartAsync(
-        database.ConnectionString, new FakeClock(),
-        services => services.AddSingleton(provider => EventOutput.Of(provider.GetRequiredService<IOptions<EventLogOptions>>())),
-        $"Events:File={file}");
 
     // Afterwards one event is being written and the queue is full.
     private static async Task FillAsync(TestServer server, SlowOutput output)
@@ -263,11 +186,11 @@ public sealed class EventOutputs
         public Task IsWrittenAsync(string requestId) =>
             Soon.IsAsync($"{requestId} is written", () => RequestIds.Contains(requestId));
 
-        public override void Check()
+        public override void Open()
         {
         }
 
-        public override void Write(ReadOnlySpan<byte> lines)
+        protected override int WriteSome(ReadOnlySpan<byte> bytes)
         {
             if (Failure is not null)
                 throw Failure;
@@ -277,7 +200,7 @@ public sealed class EventOutputs
                 now.Task.Wait();
             }
 
-            events.Write(lines);
+            return events.Write(bytes, out _);
         }
     }
 }

@@ -31,13 +31,14 @@ internal sealed class CapturedEvents : EventOutput
         return JsonElement.Parse(line);
     }
 
-    public override void Check()
+    public override void Open()
     {
     }
 
-    public override void Write(ReadOnlySpan<byte> written)
+    protected override int WriteSome(ReadOnlySpan<byte> bytes)
     {
-        foreach (var line in Encoding.UTF8.GetString(written).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        foreach (var line in Encoding.UTF8.GetString(bytes).Split('\n', StringSplitOptions.RemoveEmptyEntries))
             lines.Enqueue(line);
+        return bytes.Length;
     }
 }

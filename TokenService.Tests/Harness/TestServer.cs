@@ -63,15 +63,8 @@ internal sealed class TestServer : IAsyncDisposable
     {
         var log = new CapturedLog();
         var events = new CapturedEvents();
-        string[] standard =
-        [
-            "urls=http://127.0.0.1:0",
-            $"Issuer={Issuer}",
-            $"ConnectionStrings:TokenService={AsService(connectionString)}",
-            "Keys:SealingKeys:test=c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=",
-        ];
         var app = Server.Build(
-            [.. standard.Concat(settings).Select(setting => $"--{setting}")],
+            CommandLine(connectionString, settings),
             services => replace(services
                 .AddSingleton<TimeProvider>(clock)
                 .AddSingleton<EventOutput>(events)
@@ -86,6 +79,19 @@ internal sealed class TestServer : IAsyncDisposable
             await app.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>The arguments of a server: the standard settings, then those of a test.</summary>
+    public static string[] CommandLine(string connectionString, string[] settings)
+    {
+        string[] standard =
+        [
+            "urls=http://127.0.0.1:0",
+            $"Issuer={Issuer}",
+            $"ConnectionStrings:TokenService={AsService(connectionString)}",
+            "Keys:SealingKeys:test=c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=",
+        ];
+        return [.. standard.Concat(settings).Select(setting => $"--{setting}")];
     }
 
     /// <summary>

@@ -89,7 +89,9 @@ internal sealed class TokenRequestBuilder
         return this;
     }
 
-    public async Task<Answer> SendAsync(TestServer server)
+    public Task<Answer> SendAsync(TestServer server) => SendAsync(server.Client);
+
+    public async Task<Answer> SendAsync(HttpClient client)
     {
         using var request = new HttpRequestMessage(method, path);
         foreach (var value in authorization)
@@ -103,7 +105,7 @@ internal sealed class TokenRequestBuilder
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType);
         }
 
-        using var response = await server.Client.SendAsync(request);
+        using var response = await client.SendAsync(request);
         return await Answer.ReadAsync(response);
     }
 

@@ -12,7 +12,8 @@ internal static class AuditSetup
     public static IServiceCollection AddAudit(this IServiceCollection services)
     {
         services.AddSettings<EventLogOptions>(EventLogOptions.Section);
-        services.AddSingleton(provider => EventOutput.Of(provider.GetRequiredService<IOptions<EventLogOptions>>()));
+        services.AddSingleton(provider => EventOutput.Of(
+            provider.GetRequiredService<IOptions<EventLogOptions>>(), provider.GetRequiredService<ILogger<EventOutput>>()));
         services.AddSingleton<EventLog>();
         services.AddHostedService(provider => provider.GetRequiredService<EventLog>());
         return services;

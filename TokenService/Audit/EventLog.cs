@@ -55,7 +55,7 @@ internal sealed partial class EventLog(
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        output.Check();
+        output.Open();
         new Thread(WriteAll) { IsBackground = true, Name = "events" }.Start();
         return Task.CompletedTask;
     }
@@ -112,16 +112,13 @@ internal sealed partial class EventLog(
 
     private void Flush()
     {
-        try
+        // After any failure, such as a full disk or a closed pipe, tokens are still issued, and the operator gets a log
+        // line.
+        var written = output.Write(batch.WrittenSpan, out var failure);
+        if (failure is not null)
         {
-            if (lines > 0)
-                output.Write(batch.WrittenSpan);
-        }
-        // Any failure ends here, such as a full disk or a closed pipe: tokens are still issued, and the operator gets a
-        // log line.
-        catch (Exception e)
-        {
-            Log.Failed(logger, e, lines);
+            lines -= batch.WrittenSpan[..written].Count((byte)'\n');
+            Log.Failed(logger, failure, lines);
             metrics.EventsDropped(lines);
         }
 

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Options;
-using Microsoft.Win32.SafeHandles;
 using TokenService.Configuration;
 
 namespace TokenService.Audit;
@@ -7,53 +6,54 @@ namespace TokenService.Audit;
 /// <summary>The destination of the event log: a file, or standard output.</summary>
 internal abstract class EventOutput
 {
-    public static EventOutput Of(IOptions<EventLogOptions> options) =>
-        options.Value.File.Length == 0 ? new StandardOutput() : new AppendedFile(options.Value.File);
+    // The last line at the destination is incomplete, because a write failed in the middle of it.
+    private bool isTorn;
 
-    /// <exception cref="OperatorException">The file cannot be opened to append.</exception>
-    public abstract void Check();
+    public static EventOutput Of(IOptions<EventLogOptions> options, ILogger<EventOutput> logger) =>
+        options.Value.File.Length == 0 ? new StandardOutput() : new EventFile(options.Value.File, logger);
 
+    /// <exception cref="OperatorException">The destination cannot be written to.</exception>
+    public abstract void Open();
+
+    /// <summary>
+    /// Writes lines. If the write before failed in the middle of a line, that line is ended first, so that the next one
+    /// begins on a line of its own.
+    /// </summary>
     /// <param name="lines">Whole lines.</param>
-    /// <exception cref="IOException">Some or all of the lines were not written.</exception>
-    public abstract void Write(ReadOnlySpan<byte> lines);
-
-    private sealed class StandardOutput : EventOutput, IDisposable
+    /// <param name="failure">Why some or all of the lines were not written; null: all of them were.</param>
+    /// <returns>How many bytes of whole lines were written. The caller writes the rest again.</returns>
+    public int Write(ReadOnlySpan<byte> lines, out Exception? failure)
     {
-        // Opened as a file, because the console's own stream ignores errors, such as a pipe that no process reads.
-        private readonly FileStream stream = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-
-        public override void Check()
+        var written = 0;
+        failure = null;
+        try
         {
+            if (Reopen())
+                isTorn = false;
+            if (isTorn)
+                WriteSome("\n"u8);
+            isTorn = false;
+            while (written < lines.Length)
+                written += WriteSome(lines[written..]);
+        }
+        // Any failure ends here, such as a full disk or a closed pipe. The event log decides what that means for
+        // requests.
+        catch (Exception e)
+        {
+            failure = e;
         }
 
-        public override void Write(ReadOnlySpan<byte> lines) => stream.Write(lines);
-
-        public void Dispose() => stream.Dispose();
+        var whole = lines[..written].LastIndexOf((byte)'\n') + 1;
+        isTorn |= whole < written;
+        return whole;
     }
 
-    // Opened again for each batch, so that a log rotation may move or truncate the file at any time.
-    private sealed class AppendedFile(string path) : EventOutput
-    {
-        public override void Check()
-        {
-            try
-            {
-                using var _ = Open();
-            }
-            catch (Exception e) when (e
-                is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
-            {
-                throw new OperatorException($"Events:File cannot be appended to: {e.Message}", e);
-            }
-        }
+    /// <summary>Opens the destination again if it is no longer the one that was opened.</summary>
+    /// <returns>True: what follows is written to another destination.</returns>
+    protected virtual bool Reopen() => false;
 
-        public override void Write(ReadOnlySpan<byte> lines)
-        {
-            using var file = Open();
-            file.Write(lines);
-        }
-
-        private FileStream Open() =>
-            new(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
-    }
+    /// <summary>Writes as much as the destination takes at once.</summary>
+    /// <returns>How many bytes were written, at least one.</returns>
+    /// <exception cref="IOException">Nothing was written.</exception>
+    protected abstract int WriteSome(ReadOnlySpan<byte> bytes);
 }
