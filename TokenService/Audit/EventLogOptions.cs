@@ -2,13 +2,16 @@ using System.ComponentModel.DataAnnotations;
 
 namespace TokenService.Audit;
 
-/// <summary>How a request proceeds when the event queue is full.</summary>
+/// <summary>How a request proceeds when the event queue is full, or when events cannot be written.</summary>
 internal enum WhenFull
 {
-    /// <summary>The request waits for room, so that no token is sent before its event is queued.</summary>
+    /// <summary>
+    /// The request waits for room in the queue, so that no token is sent before its event is queued. While events
+    /// cannot be written, nothing is granted.
+    /// </summary>
     Wait,
 
-    /// <summary>The event is dropped. A counter and a warning in the log tell how many were.</summary>
+    /// <summary>The event is lost. A counter and the log tell how many were.</summary>
     Drop,
 }
 

@@ -40,6 +40,8 @@ internal sealed partial class ClientRequestPipeline(
 
     private static readonly TimeSpan RetryAfterDatabaseUnavailable = TimeSpan.FromSeconds(5);
 
+    private static readonly TimeSpan RetryAfterEventsNotWritten = TimeSpan.FromSeconds(5);
+
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromSeconds(1);
 
     /// <param name="http">The request and its response.</param>
@@ -59,8 +61,11 @@ internal sealed partial class ClientRequestPipeline(
         // Steps 1 to 6.
         var result = await HandleAsync(http, requestEvent, handler);
 
-        // 7. The event is queued before the response is sent, so that no token is sent without its event.
-        var isGranted = result.TryGet(out var answer, out var error);
+        // 7. The event is queued before the response is sent, so that no token is sent without its event. A write of
+        // events may have failed since step 4, and then nothing is granted.
+        var isGranted = result.TryGet(out var answer, out var error) && !events.IsFailing;
+        if (!isGranted)
+            error ??= EventsNotWritten();
         requestEvent.SetOutcome(error, clock.GetElapsedTime(began));
         if (!events.TryAdd(requestEvent) && !await WaitForEventAsync(http, requestEvent))
             return;
@@ -98,8 +103,10 @@ internal sealed partial class ClientRequestPipeline(
             requestEvent.ClientId = credentials.ClientId;
             requestEvent.AuthMethod = credentials.Method;
 
-            // 4. The limit of requests in flight. It comes after the body has been read, so that slow bodies do not use
-            // it up.
+            // 4. Nothing is granted while events cannot be written, so no work is done for it either. Then the limit of
+            // requests in flight. It comes after the body has been read, so that slow bodies do not use it up.
+            if (events.IsFailing)
+                return EventsNotWritten();
             isInFlight = concurrency.TryEnter();
             if (!isInFlight)
                 return TooManyInFlight();
@@ -170,7 +177,8 @@ internal sealed partial class ClientRequestPipeline(
     }
 
     // Waits for room in the event queue. The limit of requests in flight bounds the requests that wait here, too. One
-    // more gets 503 instead of its token, so that no token is sent without its event.
+    // more gets 503 instead of its token, so that no token is sent without its event. So do all that wait when a write
+    // of events fails.
     private async ValueTask<bool> WaitForEventAsync(HttpContext http, RequestEvent requestEvent)
     {
         if (!concurrency.TryEnter())
@@ -182,8 +190,11 @@ internal sealed partial class ClientRequestPipeline(
 
         try
         {
-            await events.AddAsync(requestEvent, http.RequestAborted);
-            return true;
+            if (await events.AddAsync(requestEvent, http.RequestAborted))
+                return true;
+            events.Drop(1);
+            await OAuthResponse.RefuseAsync(http, EventsNotWritten());
+            return false;
         }
         catch (OperationCanceledException)
         {
@@ -197,6 +208,9 @@ internal sealed partial class ClientRequestPipeline(
     }
 
     private static OAuthError CallerGone() => OAuthError.InvalidRequest(Reason.CallerGone, "The caller disconnected.");
+
+    private static OAuthError EventsNotWritten() =>
+        OAuthError.TemporarilyUnavailable(Reason.EventsNotWritten, RetryAfterEventsNotWritten);
 
     private static OAuthError TooManyInFlight() =>
         OAuthError.TemporarilyUnavailable(Reason.TooManyRequestsInFlight, RetryAfterTooMany);
