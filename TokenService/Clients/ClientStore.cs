@@ -103,18 +103,18 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
 
     private static Client ToClient(
         ClientRow client, IEnumerable<SecretRow> secrets, IEnumerable<ScopeRow> scopes, IEnumerable<ResourceRow> resources) => new()
-    {
-        Id = client.Id,
-        IsEnabled = client.Enabled,
-        AuthenticationMethods = ToSet(client.AuthenticationMethods),
-        TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
-        TokensPerMinute = client.TokensPerMinute,
-        ExtraClaims = ToClaims(client.ExtraClaims),
-        Secrets = [.. secrets.Select(ToSecret)],
-        Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
-        Resources = [.. resources.Select(row => row.ToResource())],
-        TokensNotBefore = client.TokensNotBefore,
-    };
+        {
+            Id = client.Id,
+            IsEnabled = client.Enabled,
+            AuthenticationMethods = ToSet(client.AuthenticationMethods),
+            TokenLifetime = client.TokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            TokensPerMinute = client.TokensPerMinute,
+            ExtraClaims = ToClaims(client.ExtraClaims),
+            Secrets = [.. secrets.Select(ToSecret)],
+            Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
+            Resources = [.. resources.Select(row => row.ToResource())],
+            TokensNotBefore = client.TokensNotBefore,
+        };
 
     private static FrozenSet<string> ToSet(string[] methods) =>
         MethodSets.GetOrAdd(
