@@ -97,6 +97,7 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         {
             ["Cache-Control"] = "no-store",
             ["Pragma"] = "no-cache",
+            ["X-Content-Type-Options"] = "nosniff",
         };
         if (contentType is not null)
             expected["Content-Type"] = contentType;

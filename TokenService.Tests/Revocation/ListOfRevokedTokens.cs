@@ -76,6 +76,7 @@ public sealed class ListOfRevokedTokens
                 ["Content-Type"] = "application/revoked-tokens+jwt",
                 ["Cache-Control"] = "public, max-age=30",
                 ["ETag"] = answer.Headers["ETag"],
+                ["X-Content-Type-Options"] = "nosniff",
             }));
             Assert.That(answer.Headers["ETag"], Does.Match("^\"[A-Za-z0-9_-]{22}\"$"));
         }

@@ -12,7 +12,10 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
 {
     private string etag = null!;
 
-    private Dictionary<string, string> CacheHeaders => new() { ["Cache-Control"] = $"public, max-age={maxAge}", ["ETag"] = etag };
+    private Dictionary<string, string> CacheHeaders => new()
+    {
+        ["Cache-Control"] = $"public, max-age={maxAge}", ["ETag"] = etag, ["X-Content-Type-Options"] = "nosniff",
+    };
 
     private Dictionary<string, string> DocumentHeaders => new(CacheHeaders) { ["Content-Type"] = contentType };
 
@@ -94,7 +97,7 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
         using (Assert.EnterMultipleScope())
         {
             Assert.That(answer.Status, Is.EqualTo(405));
-            Assert.That(answer.Headers, Is.EquivalentTo(new Dictionary<string, string> { ["Allow"] = "GET, HEAD" }));
+            Assert.That(answer.Headers, Is.EquivalentTo(new Dictionary<string, string> { ["Allow"] = "GET, HEAD", ["X-Content-Type-Options"] = "nosniff" }));
             Assert.That(answer.Body, Is.Empty);
         }
     }

@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Globalization;
 using System.Security.Cryptography;
 using Microsoft.Net.Http.Headers;
+using TokenService.Limits;
 
 namespace TokenService.Endpoints;
 
@@ -11,7 +12,8 @@ namespace TokenService.Endpoints;
 /// <param name="utf8">The body.</param>
 /// <param name="contentType">The media type of the body.</param>
 /// <param name="maxAge">How long a reader may cache it.</param>
-internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpan maxAge)
+/// <param name="throttle">Anybody may read it, as often as they like.</param>
+internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpan maxAge, DocumentThrottle throttle)
 {
     private const int MaxPart = 16 * 1024;
 
@@ -22,10 +24,14 @@ internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpa
 
     public async Task AnswerAsync(HttpContext http)
     {
+        var isKnown = http.Request.GetTypedHeaders().IfNoneMatch.Any(Matches);
+        var isSent = !isKnown && !HttpMethods.IsHead(http.Request.Method);
+        await throttle.WaitAsync(http.RequestAborted, turns: isSent ? DocumentThrottle.TurnsOf(utf8.Length) : 1);
+
         var response = http.Response;
         response.Headers.CacheControl = cacheControl;
         response.Headers.ETag = etag.ToString();
-        if (http.Request.GetTypedHeaders().IfNoneMatch.Any(Matches))
+        if (isKnown)
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return;
@@ -33,7 +39,7 @@ internal sealed class CacheableDocument(byte[] utf8, string contentType, TimeSpa
 
         response.ContentType = contentType;
         response.ContentLength = utf8.Length;
-        if (!HttpMethods.IsHead(http.Request.Method))
+        if (isSent)
             await WriteAsync(response.Body, http.RequestAborted);
     }
 

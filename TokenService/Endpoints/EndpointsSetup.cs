@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text;
-using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
@@ -44,6 +43,7 @@ internal static class EndpointsSetup
     public static void MapEndpoints(this WebApplication app)
     {
         var services = app.Services;
+        GuardAnswers(app);
         TrustProxies(app, services.GetRequiredService<IOptions<ProxyOptions>>().Value.Proxies);
 
         var issuer = services.GetRequiredService<Issuer>();
@@ -63,12 +63,38 @@ internal static class EndpointsSetup
         app.MapMethods(MetadataEndpoint.PathFor(issuer), GetAndHead, metadata.AnswerAsync);
         app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), GetAndHead, metadata.AnswerAsync);
 
-        app.MapHealthChecks("/healthz/live", new HealthCheckOptions { Predicate = _ => false });
+        app.Map("/healthz/live", http => AnswerLiveAsync(http, services.GetRequiredService<HealthThrottle>()));
         app.Map(ReadinessEndpoint.Path, services.GetRequiredService<ReadinessEndpoint>().AnswerAsync);
 
         // All HTTP methods are mapped, so that a method other than POST gets an OAuth error too.
         void MapClientRequests(string path, ClientRequestHandler handler) =>
             app.Map(issuer.Path + path, http => pipeline.AnswerAsync(http, path, handler));
+    }
+
+    private static void GuardAnswers(WebApplication app)
+    {
+        var throttle = app.Services.GetRequiredService<DocumentThrottle>();
+        app.Use((http, next) =>
+        {
+            // No browser may take an answer for something else than its media type.
+            http.Response.Headers.XContentTypeOptions = "nosniff";
+            // A path that is not mapped, or a method: routing answers 404 or 405.
+            return http.GetEndpoint() is RouteEndpoint ? next(http) : AnswerUnmappedAsync(http, next);
+        });
+
+        async Task AnswerUnmappedAsync(HttpContext http, RequestDelegate next)
+        {
+            await throttle.WaitAsync(http.RequestAborted);
+            await next(http);
+        }
+    }
+
+    private static async Task AnswerLiveAsync(HttpContext http, HealthThrottle throttle)
+    {
+        await throttle.WaitAsync(http.RequestAborted);
+        http.Response.ContentType = "text/plain";
+        http.Response.Headers.CacheControl = "no-store";
+        await http.Response.WriteAsync("Healthy", http.RequestAborted);
     }
 
     // The setting is either one value, as Proxies=…, or a list, as Proxies:0=…

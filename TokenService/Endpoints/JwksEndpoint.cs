@@ -1,9 +1,10 @@
 using TokenService.Keys;
+using TokenService.Limits;
 
 namespace TokenService.Endpoints;
 
 /// <summary><c>GET /.well-known/jwks.json</c>: the public keys for verifiers, RFC 7517 §5.</summary>
-internal sealed class JwksEndpoint(SigningKeys keys)
+internal sealed class JwksEndpoint(SigningKeys keys, DocumentThrottle throttle)
 {
     public const string Path = "/.well-known/jwks.json";
 
@@ -15,7 +16,7 @@ internal sealed class JwksEndpoint(SigningKeys keys)
         var set = keys.JwkSet;
         if (published is not { } current || !ReferenceEquals(current.Set, set))
         {
-            var document = new CacheableDocument(set.Json, "application/jwk-set+json", set.MaxAge);
+            var document = new CacheableDocument(set.Json, "application/jwk-set+json", set.MaxAge, throttle);
             published = current = new Published(set, document);
         }
 

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using TokenService.Authentication;
 using TokenService.Jose;
+using TokenService.Limits;
 using TokenService.Protocol;
 using TokenService.Revocation;
 
@@ -26,7 +27,7 @@ internal sealed record Metadata(
 /// Serves the metadata at two paths: the one of RFC 8414 §3, between the issuer's host and path, and the one of OpenID
 /// Connect Discovery §4, after the issuer's path, for verifiers that know only that one.
 /// </summary>
-internal sealed class MetadataEndpoint(Issuer issuer)
+internal sealed class MetadataEndpoint(Issuer issuer, DocumentThrottle throttle)
 {
     // The content changes only with the settings, so any max-age would be correct.
     private static readonly TimeSpan MaxAge = TimeSpan.FromMinutes(5);
@@ -52,7 +53,8 @@ internal sealed class MetadataEndpoint(Issuer issuer)
                 RevokedTokensUri: RevokedTokensList.AddressAt(issuer)),
             MetadataJson.Default.Metadata),
         "application/json",
-        MaxAge);
+        MaxAge,
+        throttle);
 
     public static string PathFor(Issuer issuer) => "/.well-known/oauth-authorization-server" + issuer.Path;
 

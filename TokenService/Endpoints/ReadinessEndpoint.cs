@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using TokenService.Caching;
+using TokenService.Limits;
 using TokenService.Postgres;
 
 namespace TokenService.Endpoints;
@@ -9,7 +10,8 @@ namespace TokenService.Endpoints;
 /// Anyone may send this request, so the checks run once at a time, and their result is kept for a second. A change of
 /// the result is logged, not each result.
 /// </summary>
-internal sealed partial class ReadinessEndpoint(HealthCheckService checks, TimeProvider clock, ILogger<ReadinessEndpoint> logger)
+internal sealed partial class ReadinessEndpoint(
+    HealthCheckService checks, HealthThrottle throttle, TimeProvider clock, ILogger<ReadinessEndpoint> logger)
 {
     public const string Path = "/healthz/ready";
 
@@ -23,6 +25,7 @@ internal sealed partial class ReadinessEndpoint(HealthCheckService checks, TimeP
 
     public async Task AnswerAsync(HttpContext http)
     {
+        await throttle.WaitAsync(http.RequestAborted);
         var current = last;
         if (current is null || clock.GetElapsedTime(current.At) >= MaxAge)
             current = await http.WorkAsync(() => running.RunAsync(Path, CheckAsync, out _).WaitAsync(http.RequestAborted));

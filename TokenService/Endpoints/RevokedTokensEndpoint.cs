@@ -1,3 +1,4 @@
+using TokenService.Limits;
 using TokenService.Postgres;
 using TokenService.Protocol;
 using TokenService.Revocation;
@@ -5,7 +6,7 @@ using TokenService.Revocation;
 namespace TokenService.Endpoints;
 
 /// <summary><c>GET /revoked-tokens</c>: the <see cref="RevokedTokensList"/>, for APIs that verify offline.</summary>
-internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
+internal sealed class RevokedTokensEndpoint(RevokedTokensList list, DocumentThrottle throttle)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
@@ -18,13 +19,14 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list)
         var result = await http.WorkAsync(() => GetAsync(http.RequestAborted));
         if (!result.TryGet(out var jwt, out var error))
         {
+            await throttle.WaitAsync(http.RequestAborted);
             await OAuthResponse.RefuseAsync(http, error);
             return;
         }
 
         if (published is not { } current || !ReferenceEquals(current.Jwt, jwt))
         {
-            var document = new CacheableDocument(jwt, "application/" + RevokedTokensList.Type, RevokedTokensList.MaxAge);
+            var document = new CacheableDocument(jwt, "application/" + RevokedTokensList.Type, RevokedTokensList.MaxAge, throttle);
             published = current = new Published(jwt, document);
         }
 

@@ -119,8 +119,6 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
     // An IPv6 caller usually has a whole /64 network, so all addresses of a /64 count as one source.
     private static IPAddress Network(IPAddress source)
     {
-        if (source.IsIPv4MappedToIPv6)
-            return source.MapToIPv4();
         if (source.AddressFamily != AddressFamily.InterNetworkV6)
             return source;
 

@@ -31,8 +31,9 @@ internal sealed class LimitOptions
     public int FailuresPerSource { get; set; } = 100;
 
     /// <summary>
-    /// 4xx answers per second to callers that were not authenticated, 10 to 100000. Default 500. When there are more,
-    /// each answer waits for its turn, at most 2 seconds. When 10,000 answers wait, the next one is sent at once.
+    /// Refusals per second to callers that were not authenticated, and as many public documents, 10 to 100000. Default
+    /// 500. When there are more, each answer waits for its turn, at most 2 seconds. When 10,000 answers wait, the next
+    /// one is sent at once.
     /// </summary>
     [Range(10, 100_000, ErrorMessage = "Limits:RefusalsPerSecond must be 10 to 100000.")]
     public int RefusalsPerSecond { get; set; } = 500;

@@ -3,8 +3,8 @@ using TokenService.Configuration;
 namespace TokenService.Limits;
 
 /// <summary>
-/// Limits on failed attempts, tokens per client, requests in flight and connections, and the throttle for refusals. This
-/// room uses Clients, and knows nothing of HTTP.
+/// Limits on failed attempts, tokens per client, requests in flight and connections, and the throttles for answers to
+/// callers that are not authenticated. This room uses Clients, and knows nothing of HTTP.
 /// </summary>
 internal static class LimitsSetup
 {
@@ -14,5 +14,7 @@ internal static class LimitsSetup
         .AddSingleton<ClientTokenLimit>()
         .AddSingleton<ConcurrencyLimit>()
         .AddSingleton<ConnectionLimit>()
-        .AddSingleton<RefusalThrottle>();
+        .AddSingleton<RefusalThrottle>()
+        .AddSingleton<DocumentThrottle>()
+        .AddSingleton<HealthThrottle>();
 }
