@@ -111,7 +111,7 @@ public sealed class UnwrittenEvents
         hashing.Close();
         try
         {
-            var answering = TokenRequestBuilder.For(client).SendAsync(server);
+            var answering = TokenRequestBuilder.For(await database.CreateClientAsync("unverified")).SendAsync(server);
             await hashing.HoldsAsync(hashed + 1);
             pipe.Close();
             await FailAsync(server);

@@ -23,7 +23,8 @@ internal sealed class RequestEvent
     public required IPAddress? Source { get; init; }
 
     /// <summary>
-    /// The client_id that the request names, authenticated or not; null: none, or none that is well-formed.
+    /// The client_id that the request names, authenticated or not; null: none, none that is well-formed, or one that is
+    /// probably a secret.
     /// </summary>
     public string? ClientId { get; set; }
 

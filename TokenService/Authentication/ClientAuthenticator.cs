@@ -37,6 +37,16 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
             : result;
     }
 
+    /// <summary>
+    /// The client_id as the event log may have it; null: no known client has it, and it is probably a secret.
+    /// </summary>
+    public string? IdToLog(ClientCredentials credentials) =>
+        clients.IsKnown(credentials.ClientId) || !LookSwapped(credentials) ? credentials.ClientId : null;
+
+    private bool LookSwapped(ClientCredentials credentials) =>
+        SwappedCredentials.LookSwapped(credentials)
+        || (credentials is ClientCredentials.WithSecret { Secret: var secret } && clients.IsKnown(secret.Value));
+
     private async ValueTask<Result<AuthenticatedClient>> VerifyAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {

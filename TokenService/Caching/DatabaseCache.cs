@@ -77,6 +77,9 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     /// </summary>
     public TimeSpan Age => notifications.IsListening ? TimeSpan.Zero : Shorter(notifications.SilentFor, gate.SinceAnswer);
 
+    /// <summary>True when the cache has a value for this id. Reads nothing.</summary>
+    public bool IsKnown(string id) => known.TryGetValue(id, out _);
+
     /// <summary>
     /// The value of an id, from the cache or else from the database; null: the database has no such id.
     /// </summary>

@@ -33,6 +33,9 @@ internal sealed class ClientCache : IDisposable
     /// <summary>True while the database is unavailable: what is known of clients may be old.</summary>
     public bool IsDatabaseLost => clients.IsDatabaseLost;
 
+    /// <summary>True when a client with this id was read, and has not changed since. Reads nothing.</summary>
+    public bool IsKnown(string id) => clients.IsKnown(id);
+
     /// <summary>The client, or null when no client has that id.</summary>
     /// <param name="id">The client_id.</param>
     /// <param name="ct">Ends this caller's wait; others who wait for the same client go on.</param>

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Microsoft.Extensions.Primitives;
 using TokenService.Audit;
 using TokenService.Authentication;
@@ -55,7 +57,7 @@ internal sealed partial class ClientRequestPipeline(
             Time = clock.GetUtcNow(),
             RequestId = http.TraceIdentifier,
             Endpoint = path,
-            Source = http.Connection.RemoteIpAddress,
+            Source = Normal(http.Connection.RemoteIpAddress),
         };
 
         // Steps 1 to 6.
@@ -100,7 +102,7 @@ internal sealed partial class ClientRequestPipeline(
             // 3. RFC 6749 §2.3: the one way the caller authenticates.
             if (!ClientCredentials.Read(request.Headers.Authorization, form).TryGet(out var credentials, out error))
                 return error;
-            requestEvent.ClientId = credentials.ClientId;
+            Name(credentials, requestEvent);
             requestEvent.AuthMethod = credentials.Method;
 
             // 4. Nothing is granted while events cannot be written, so no work is done for it either. Then the limit of
@@ -117,6 +119,8 @@ internal sealed partial class ClientRequestPipeline(
 
             // 5. RFC 6749 §3.2.1: the client is the one it names.
             var authentication = await authenticator.AuthenticateAsync(credentials, requestEvent.Source, http.RequestAborted);
+            // Now the client is known, if it exists.
+            Name(credentials, requestEvent);
             if (!authentication.TryGet(out var authenticated, out error))
                 return error;
             requestEvent.Credential = authenticated.Credential;
@@ -149,6 +153,12 @@ internal sealed partial class ClientRequestPipeline(
             if (isInFlight)
                 concurrency.Leave();
         }
+    }
+
+    private void Name(ClientCredentials credentials, RequestEvent requestEvent)
+    {
+        requestEvent.ClientId = authenticator.IdToLog(credentials);
+        requestEvent.Detail = requestEvent.ClientId is null ? SwappedCredentials.Detail : null;
     }
 
     private OAuthError? RefusalOfAddress(HttpRequest request)
@@ -206,6 +216,15 @@ internal sealed partial class ClientRequestPipeline(
             concurrency.Leave();
         }
     }
+
+    // One form for each address, in limits, events and the database. A socket for both protocols gives IPv4 addresses as
+    // IPv6; a link-local address has a zone, which PostgreSQL's inet does not know.
+    private static IPAddress? Normal(IPAddress? address) => address switch
+    {
+        { IsIPv4MappedToIPv6: true } => address.MapToIPv4(),
+        { AddressFamily: AddressFamily.InterNetworkV6, ScopeId: > 0 } => new IPAddress(address.GetAddressBytes()),
+        _ => address,
+    };
 
     private static OAuthError CallerGone() => OAuthError.InvalidRequest(Reason.CallerGone, "The caller disconnected.");
 

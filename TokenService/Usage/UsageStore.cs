@@ -1,4 +1,3 @@
-using System.Net;
 using Dapper;
 using Npgsql;
 using TokenService.Protocol;
@@ -44,7 +43,7 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
             counts = Column(credentials, count => count.Count),
             firstAt = Column(credentials, count => count.FirstAt.UtcDateTime),
             lastAt = Column(credentials, count => count.LastAt.UtcDateTime),
-            lastFrom = Column(credentials, count => Inet(count.LastFrom)),
+            lastFrom = Column(credentials, count => count.LastFrom?.ToString()),
         }, cancellationToken: ct));
         await connection.ExecuteAsync(new(AddScopeUse, new
         {
@@ -63,14 +62,6 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
         await transaction.CommitAsync(ct);
         return [.. ending.Select(row => new EndingSecret(row.SecretId, row.ClientId, row.EndsAt))];
     }
-
-    // PostgreSQL's inet knows no zone, which ToString appends to a link-local address.
-    private static string? Inet(IPAddress? address) => address switch
-    {
-        null => null,
-        { IsIPv4MappedToIPv6: true } => address.MapToIPv4().ToString(),
-        _ => new IPAddress(address.GetAddressBytes()).ToString(),
-    };
 
     private static TValue[] Column<TCount, TValue>(IReadOnlyList<TCount> counts, Func<TCount, TValue> value) => [.. counts.Select(value)];
 
