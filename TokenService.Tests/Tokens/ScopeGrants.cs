@@ -41,6 +41,24 @@ public sealed class ScopeGrants
         }
     }
 
+    // A scope of 2,048 characters in 32 spellings would take 130 KB for each hostile client.
+    [Test]
+    public void Long_spellings_of_a_scope_are_cached_up_to_4096_characters_in_all()
+    {
+        var client = NewClient();
+        var spellings = Enumerable.Range(0, 3).Select(i => string.Join(' ', Enumerable.Repeat("read", 400 - i))).ToList();
+        var first = spellings.ConvertAll(spelling => Granted(client, spelling));
+        var second = spellings.ConvertAll(spelling => Granted(client, spelling));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(second[0], Is.SameAs(first[0]));
+            Assert.That(second[1], Is.SameAs(first[1]));
+            Assert.That(second[2], Is.Not.SameAs(first[2]));
+            var shortOne = Granted(client, "read");
+            Assert.That(Granted(client, "read"), Is.SameAs(shortOne), "a short one still has room");
+        }
+    }
+
     // A client that is read again is another object, even if its properties are the same.
     [Test]
     public void A_client_that_changed_is_entitled_to_the_scopes_it_has_now()

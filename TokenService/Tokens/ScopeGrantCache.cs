@@ -16,6 +16,10 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
     // Clients repeat a few combinations. Further combinations are decided at each request and not kept.
     private const int MaxPerClient = 32;
 
+    // A scope may have 2,048 characters, and a hostile client spells it in many ways. Together its combinations have at
+    // most this many.
+    private const int MaxCharactersPerClient = 4096;
+
     // By client_id, for as many clients as ClientCache keeps.
     private readonly BoundedMap<string, Entry> entries = new(options.Value.MaxClients);
 
@@ -32,10 +36,14 @@ internal sealed class ScopeGrantCache(IOptions<ClientCacheOptions> options)
         var result = DecideUncached(client, asked);
         // If two requests of a client add a grant at the same moment, one of the two may be lost. It is decided again
         // later.
-        if (result.TryGet(out var grant, out _) && grants.Length < MaxPerClient)
+        if (result.TryGet(out var grant, out _)
+            && grants.Length < MaxPerClient
+            && grants.Sum(cached => LengthOf(cached.Asked)) + LengthOf(asked) <= MaxCharactersPerClient)
             entries.Set(client.Id, new Entry(client, grants.Add((asked, grant))));
         return result;
     }
+
+    private static int LengthOf(TokenRequest asked) => (asked.Scope?.Length ?? 0) + (asked.Resource?.Length ?? 0);
 
     private static Result<ScopeGrant> DecideUncached(Client client, TokenRequest asked)
     {
