@@ -24,7 +24,9 @@ public sealed class OpenTransactionsOfTheServer : AdminFixture
             """
             insert into token_service.signing_key (
                 kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, signs_from, jwks_max_age_seconds)
-            values ('signing', 'ES256', '{}', '', 'test', now(), now(), now(), 300)
+            values ('signing', 'ES256', '{}', '', 'test', now(), now(), now(), 300);
+            select token_service.keep_verified_secrets('{UsedUsedUsed}', array[sha256('')], '{test}', array[now()]);
+            insert into token_service.tokens_not_before values ('billing', now() - interval '2 days');
             """);
     }
 
@@ -55,6 +57,7 @@ public sealed class OpenTransactionsOfTheServer : AdminFixture
             select token_service.add_credential_use('{secret}', '{UsedUsedUsed}', '{1}', array[now()], array[now()], '{127.0.0.1}');
             select token_service.add_scope_use('{billing}', '{https://api.example.com}', '{parcels:read}', '{1}', array[now()], array[now()]);
             select token_service.revoke_token('a', 'billing', now(), now() + interval '1 hour');
+            select token_service.keep_verified_secrets('{UsedUsedUsed}', array[sha256('')], '{test}', array[now()]);
             select token_service.delete_expired(1000)
             """, open);
         await held.ExecuteNonQueryAsync();

@@ -24,7 +24,7 @@ public sealed class TokenFunctions : AdminFixture
 
     [SetUp]
     public Task ForgetAll() => Database.ExecuteAsync(
-        "delete from token_service.revoked_token; delete from token_service.tokens_not_before");
+        "delete from token_service.revoked_token; delete from token_service.self_revocation; delete from token_service.tokens_not_before");
 
     // The instant is that of the call and not that of the transaction, which may have begun long ago.
     [Test]
@@ -139,7 +139,7 @@ public sealed class TokenFunctions : AdminFixture
                 ('expired', 'billing', now() - interval '1 hour 1 microsecond'),
                 ('forgiven', 'billing', now() - interval '1 hour'),
                 ('alive', 'billing', now() + interval '1 hour');
-            insert into token_service.tokens_not_before values
+            insert into token_service.self_revocation values
                 ('past', now() - interval '25 hours 1 microsecond'),
                 ('late', now() - interval '25 hours'),
                 ('new', now());
@@ -194,7 +194,7 @@ public sealed class TokenFunctions : AdminFixture
         await using var hold = new NpgsqlCommand(
             """
             select from token_service.revoked_token where jti = 't1' for update;
-            select from token_service.tokens_not_before where client_id = 'c1' for update
+            select from token_service.self_revocation where client_id = 'c1' for update
             """, connection, transaction);
         await hold.ExecuteNonQueryAsync();
 
@@ -212,7 +212,7 @@ public sealed class TokenFunctions : AdminFixture
         $"""
         insert into token_service.revoked_token (jti, client_id, expires_at)
         select 't' || n, 'billing', now() - interval '2 days' + n * interval '1 second' from generate_series(1, {tokens}) n;
-        insert into token_service.tokens_not_before
+        insert into token_service.self_revocation
         select 'c' || n, now() - interval '2 days' + n * interval '1 second' from generate_series(1, {clients}) n
         """);
 
@@ -228,7 +228,7 @@ public sealed class TokenFunctions : AdminFixture
     }
 
     private Task<string[]> LeftAsync() => RowsAsync(
-        "select jti as id from token_service.revoked_token union all select client_id from token_service.tokens_not_before order by id");
+        "select jti as id from token_service.revoked_token union all select client_id from token_service.self_revocation order by id");
 
     private Task<string[]> EndsAsync() => RowsAsync(
         """

@@ -143,6 +143,24 @@ public sealed class FloodsOfIds
         (await second).IsGrant("invoices:read");
     }
 
+    // The constraint that refuses such a row is missing here, too.
+    [Test]
+    public async Task A_secret_that_cannot_be_read_does_not_keep_the_clients_other_secrets_from_being_read()
+    {
+        var other = await database.CreateClientAsync("other");
+        await database.AddSecretAsync("other", "a secret of another system");
+        await database.ExecuteAsync(
+            """
+            alter table token_service.client_secret drop constraint client_secret_dates_representable;
+            update token_service.client_secret set not_before = '20000-01-01Z' where id like 'imported%'
+            """);
+        await server.HasReceivedNotificationsAsync();
+
+        (await SendAsync(other)).IsGrant("invoices:read");
+        (await SendAsync(other with { Secret = "a secret of another system" })).IsInvalidClient();
+        Assert.That(server.Log.Lines, Has.None.Contain("$argon2id$"));
+    }
+
     // The ids that are not in the cache wait for the lock.
     private async Task AreCachedAsync(IEnumerable<string> ids, int max, Hold hold)
     {

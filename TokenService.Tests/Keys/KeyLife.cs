@@ -209,6 +209,7 @@ public sealed class KeyLife
                         PublishedAt = make.PublishedAt,
                         KnownFrom = make.KnownFrom,
                         SignsFrom = make.SignsFrom,
+                        EndsBy = make.EndsBy,
                         JwksMaxAge = make.JwksMaxAge,
                         MaxTokenLifetime = make.MaxTokenLifetime,
                     });

@@ -53,6 +53,8 @@ public sealed class KeyTampering
         Change("public_jwk of another use",
             """update token_service.signing_key set public_jwk = public_jwk || '{"use":"enc"}' where kid = @kid""",
             DoesNotMatch),
+        Change("ends_by", "update token_service.signing_key set ends_by = ends_by + interval '1 year' where kid = @kid", DoesNotOpen),
+        Change("no ends_by", "update token_service.signing_key set ends_by = null where kid = @kid", DoesNotOpen),
         Change("alg of another curve", "update token_service.signing_key set alg = 'ES384' where kid = @kid", DoesNotOpen),
         Change("alg of another kind of key", "update token_service.signing_key set alg = 'RS256' where kid = @kid", DoesNotOpen),
         Change("alg, and public_jwk to match",

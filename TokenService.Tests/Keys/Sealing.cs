@@ -14,40 +14,51 @@ public sealed class Sealing
 
     private static readonly byte[] Plaintext = Encoding.ASCII.GetBytes("a private key, such as PKCS #8 has it");
 
+    private static readonly SealBinding Binding = new(Kid, Algorithm, DateTimeOffset.FromUnixTimeSeconds(1_800_000_000));
+
     private readonly SealingKey key = new("test", RandomNumberGenerator.GetBytes(32));
 
     [Test]
     public void A_sealed_private_key_is_unsealed() =>
-        Assert.That(key.Unseal(key.Seal(Plaintext, Kid, Algorithm), Kid, Algorithm), Is.EqualTo(Plaintext));
+        Assert.That(key.Unseal(key.Seal(Plaintext, Binding), Binding), Is.EqualTo(Plaintext));
 
     [Test]
     public void Each_seal_has_its_own_nonce()
     {
         var nonces = Enumerable.Range(0, 100).Select(
-            _ => Convert.ToHexString(key.Seal(Plaintext, Kid, Algorithm)[..12]));
+            _ => Convert.ToHexString(key.Seal(Plaintext, Binding)[..12]));
         Assert.That(nonces, Is.Unique);
     }
 
     [Test]
     public void Unsealing_with_another_kid_is_refused() =>
-        IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), "another kid");
+        IsRefused(key, key.Seal(Plaintext, Binding), Binding with { Kid = "another kid" });
 
     [Test]
     public void Unsealing_with_another_algorithm_is_refused() =>
-        IsRefused(key, key.Seal(Plaintext, Kid, Algorithm), Kid, "ES384");
+        IsRefused(key, key.Seal(Plaintext, Binding), Binding with { Algorithm = "ES384" });
+
+    [Test]
+    public void Unsealing_with_another_end_of_life_is_refused()
+    {
+        var envelope = key.Seal(Plaintext, Binding);
+        IsRefused(key, envelope, Binding with { EndsBy = Binding.EndsBy + TimeSpan.FromSeconds(1) });
+        IsRefused(key, envelope, Binding with { EndsBy = null });
+        IsRefused(key, key.Seal(Plaintext, Binding with { EndsBy = null }), Binding);
+    }
 
     [Test]
     public void Unsealing_with_another_sealing_key_is_refused() =>
-        IsRefused(new SealingKey("test", RandomNumberGenerator.GetBytes(32)), key.Seal(Plaintext, Kid, Algorithm), Kid);
+        IsRefused(new SealingKey("test", RandomNumberGenerator.GetBytes(32)), key.Seal(Plaintext, Binding), Binding);
 
     [Test]
     public void An_envelope_with_a_changed_byte_at_any_position_is_refused()
     {
-        var envelope = key.Seal(Plaintext, Kid, Algorithm);
+        var envelope = key.Seal(Plaintext, Binding);
         for (var i = 0; i < envelope.Length; i++)
         {
             envelope[i] ^= 1;
-            IsRefused(key, envelope, Kid);
+            IsRefused(key, envelope, Binding);
             envelope[i] ^= 1;
         }
     }
@@ -55,11 +66,11 @@ public sealed class Sealing
     [Test]
     public void An_envelope_cut_to_any_length_is_refused()
     {
-        var envelope = key.Seal(Plaintext, Kid, Algorithm);
+        var envelope = key.Seal(Plaintext, Binding);
         for (var length = 0; length < envelope.Length; length++)
-            IsRefused(key, envelope[..length], Kid);
+            IsRefused(key, envelope[..length], Binding);
     }
 
-    private static void IsRefused(SealingKey key, byte[] envelope, string kid, string algorithm = Algorithm) =>
-        Assert.That(() => key.Unseal(envelope, kid, algorithm), Throws.TypeOf<OperatorException>());
+    private static void IsRefused(SealingKey key, byte[] envelope, SealBinding binding) =>
+        Assert.That(() => key.Unseal(envelope, binding), Throws.TypeOf<OperatorException>());
 }

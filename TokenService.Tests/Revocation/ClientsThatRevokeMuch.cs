@@ -80,6 +80,26 @@ public sealed class ClientsThatRevokeMuch : IntrospectionFixture
         Assert.That((await IsActiveAsync(revoked), await IsActiveAsync(other)), Is.EqualTo((false, true)));
     }
 
+    // Somebody with the server's password must not lock a client out for good, or use up the list for good.
+    [Test]
+    public async Task Dates_in_the_far_future_are_not_believed_and_an_unknown_client_takes_no_row()
+    {
+        await Database.ExecuteAsync(
+            """
+            select token_service.revoke_token('far', @id, now(), '8999-12-31Z');
+            select token_service.revoke_token('farther', @id, '8999-12-31Z', now() + interval '1 hour');
+            select token_service.revoke_token('ghost', 'ghost', now(), now() + interval '1 hour')
+            """,
+            client);
+
+        Assert.That(await RowsAsync(), Is.EqualTo((MaxTokens, 1)));
+        Assert.That(await Database.ReadAsync<bool>(
+            """
+            select (select max(expires_at) from token_service.revoked_token) < now() + interval '8 days'
+               and (select max(not_before) from token_service.self_revocation) < now() + interval '6 minutes'
+            """));
+    }
+
     private Task FillAsync(int count, string expires) => Database.ExecuteAsync(
         """
         insert into token_service.revoked_token (jti, client_id, expires_at)

@@ -141,6 +141,23 @@ public sealed class ListOfRevokedTokens
         Assert.That(server.Log.Lines.Count(line => line.Contains("too many for the list of revoked tokens", StringComparison.Ordinal)), Is.EqualTo(1));
     }
 
+    [Test]
+    public async Task Single_tokens_that_are_too_many_for_the_list_are_replaced_by_all_tokens_until_now()
+    {
+        await EndAsync(("other", 5));
+        await database.ExecuteAsync(
+            """
+            insert into token_service.revoked_token (jti, client_id, expires_at)
+            select lpad(n::text, 22, '0'), 'x', @now + interval '1 hour' from generate_series(1, 5000) n
+            """,
+            new { now = server.Clock.GetUtcNow().UtcDateTime });
+
+        await IsAsync($$"""
+            {"iss":"http://127.0.0.1:8080","aud":"http://127.0.0.1:8080/revoked-tokens",
+             "iat":{{Now}},"exp":{{Now + 300}},"not_before":{"other":{{Now + 5}},"*":{{Now}}},"revoked":[]}
+            """);
+    }
+
     // It is sent in parts of 16 KiB.
     [Test]
     public async Task A_long_list_arrives_whole()

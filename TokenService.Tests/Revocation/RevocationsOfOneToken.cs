@@ -93,13 +93,13 @@ public sealed class RevocationsOfOneToken
         await StoreAsync("alive", 1, "-10 minutes");
         await database.ExecuteAsync(
             """
-            insert into token_service.tokens_not_before (client_id, not_before)
+            insert into token_service.self_revocation (client_id, not_before)
             values ('long-gone', now() - interval '26 hours'), ('gone', now() - interval '24 hours')
             """);
 
         await AMinutePassesUntilAsync("the expired ones are deleted", async () =>
             await ReadAsync("select string_agg(jti, ' ' order by jti) from token_service.revoked_token") == "alive-1 just-dead-1"
-            && await ReadAsync("select string_agg(client_id, ' ') from token_service.tokens_not_before") == "gone");
+            && await ReadAsync("select string_agg(client_id, ' ') from token_service.self_revocation") == "gone");
     }
 
     [Test]

@@ -51,11 +51,8 @@ public sealed class Roles : AdminFixture
             "insert into tokens_not_before values ('billing', now())",
             "update tokens_not_before set not_before = now()",
             "delete from tokens_not_before",
-            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now())",
             "update revoked_token set expires_at = now()",
             "insert into self_revocation values ('billing', now())",
-            "update credential_use set last_used_at = now() - interval '1 year'",
-            "update scope_use set last_used_at = now() - interval '1 year'",
             "select append_pending_changes()",
             "delete from audit_pending",
             "delete from revoked_token",
@@ -134,6 +131,13 @@ public sealed class Roles : AdminFixture
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, "
                 + "revoked_token, client_not_before",
             "select revoke_token('a', 'billing', now(), now())",
+            // What the previous build runs, while it is being replaced.
+            "select * from tokens_not_before",
+            "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()) on conflict (jti) do nothing",
+            "insert into credential_use as u values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1) "
+                + "on conflict (kind, credential_id) do update set use_count = u.use_count + 1",
+            "insert into scope_use as u values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1) "
+                + "on conflict (client_id, resource, scope) do update set use_count = u.use_count + 1",
             "select delete_expired(100)",
             "select secret_ends_at(created_at, expires_at) from client_secret",
             "select add_credential_use('{secret}', '{UsedUsedUsed}', '{1}', array[now()], array[now()], '{127.0.0.1}')",
@@ -213,15 +217,16 @@ public sealed class Roles : AdminFixture
                 $"{App} | client_not_before | select",
                 $"{App} | client_scope | select",
                 $"{App} | client_secret | select",
-                $"{App} | credential_use | select",
+                $"{App} | credential_use | insert select update",
                 $"{App} | migration | select",
                 $"{App} | policy | select",
                 $"{App} | resource | select",
                 $"{App} | resource_server | select",
-                $"{App} | revoked_token | select",
+                $"{App} | revoked_token | insert select",
                 $"{App} | scope | select",
-                $"{App} | scope_use | select",
+                $"{App} | scope_use | insert select update",
                 $"{App} | signing_key | insert select",
+                $"{App} | tokens_not_before | select",
                 $"{App} | verified_secret | select",
             ]));
 
@@ -246,7 +251,7 @@ public sealed class Roles : AdminFixture
             Is.EqualTo([
                 $"{Admin} | client_secret | select | id client_id label not_before expires_at revoked_at created_at",
                 $"{Admin} | signing_key | select | kid alg public_jwk sealing_key_id published_at known_from signs_from "
-                    + "signs_until gone_after withdrawn_at jwks_max_age_seconds max_token_lifetime_seconds",
+                    + "signs_until gone_after withdrawn_at jwks_max_age_seconds max_token_lifetime_seconds ends_by",
                 $"{App} | signing_key | update | sealed_private_key sealing_key_id signs_from signs_until max_token_lifetime_seconds",
             ]));
 
@@ -303,6 +308,7 @@ public sealed class Roles : AdminFixture
                 "is_small_object | -",
                 "is_token_lifetime | -",
                 "is_tokens_per_minute | -",
+                "keep_last_use | -",
                 "keep_verified_secrets | app as owner",
                 "lock_signing_keys | app as owner",
                 "newest_secret_id | admin as owner",

@@ -133,6 +133,38 @@ public sealed class Uses : ServerFixture
         Assert.That(await OfScopesAsync(), Is.EqualTo($"invoices:read 3 {first} {last}"));
     }
 
+    // Otherwise somebody with the server's password could have a secret in use retired.
+    [Test]
+    public async Task A_date_of_last_use_never_goes_back()
+    {
+        await AskAsync();
+        await WrittenAsync();
+        const string Last = "select max(last_used_at) from token_service.credential_use";
+        var before = await Database.ReadAsync<DateTime>(Last);
+        await Database.ExecuteAsync(
+            """
+            update token_service.credential_use set last_used_at = now() - interval '1 year', first_used_at = now() - interval '2 years';
+            select token_service.add_credential_use(
+                array[kind], array[credential_id], '{1}', array[now() - interval '1 year'], array[now() - interval '1 year'], '{null}')
+            from token_service.credential_use
+            """);
+        Assert.That(await Database.ReadAsync<DateTime>(Last), Is.EqualTo(before));
+    }
+
+    [Test]
+    public async Task A_count_at_its_end_does_not_keep_the_others_from_being_written()
+    {
+        await AskAsync();
+        await WrittenAsync();
+        await Database.ExecuteAsync("update token_service.credential_use set use_count = 9223372036854775807 where client_id = @Id", client);
+        var other = await CreateAsync();
+        await AskAsync();
+        (await TokenRequestBuilder.For(other).SendAsync(Server)).IsGrant("invoices:read");
+        await WrittenAsync();
+
+        Assert.That(await OfSecretAsync(other), Is.Not.Null);
+    }
+
     [Test]
     public async Task The_server_sends_nothing_when_no_use_was_counted()
     {

@@ -39,6 +39,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         from token_service.client_secret s
         left join token_service.verified_secret v on v.secret_id = s.id
         where s.client_id = any (@ids)
+          -- A constraint refuses such a row. If it is missing, the row must not keep the others from being read.
+          and token_service.is_representable(least(s.not_before, s.expires_at, s.revoked_at, s.created_at))
+          and token_service.is_representable(greatest(s.not_before, s.expires_at, s.revoked_at, s.created_at))
         order by s.created_at desc, s.id;
 
         select cs.client_id as "ClientId",

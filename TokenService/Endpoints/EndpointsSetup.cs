@@ -149,6 +149,9 @@ internal static class EndpointsSetup
         kestrel.Limits.MaxRequestBodySize = 2 * Form.MaxLength;
         kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
         kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        // FormReader limits the time of each body. Kestrel's limit would end thousands of slow ones in one instant, with
+        // an exception for each.
+        kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MaxRequestBufferSize = MaxBuffer;
         kestrel.Limits.MaxResponseBufferSize = MaxBuffer;
 

@@ -9,7 +9,7 @@ namespace TokenService.Endpoints;
 internal sealed class FormReader(TimeProvider clock)
 {
     /// <summary>
-    /// How long a body may take to arrive. Kestrel's own limit is a minimum rate, which lets 16 KiB take a minute.
+    /// How long a body may take to arrive. Kestrel's own limit, a minimum rate, is turned off.
     /// </summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(10);
 

@@ -9,6 +9,7 @@ internal abstract record KeyStep
         DateTimeOffset PublishedAt,
         DateTimeOffset KnownFrom,
         DateTimeOffset SignsFrom,
+        DateTimeOffset EndsBy,
         TimeSpan JwksMaxAge,
         TimeSpan MaxTokenLifetime) : KeyStep;
 
@@ -41,6 +42,10 @@ internal sealed record KeyPlan(
     /// while.
     /// </summary>
     public static readonly TimeSpan LearningTime = TimeSpan.FromMinutes(10);
+
+    // From the planned end of a key until its EndsBy: its last token lives for a day at most, and is verified for a
+    // quarter of an hour longer.
+    private static readonly TimeSpan Margin = TimeSpan.FromDays(2);
 
     /// <summary>
     /// The steps to take now; empty: nothing is due. After taking them, call again, because more may be due.
@@ -85,7 +90,9 @@ internal sealed record KeyPlan(
         // The newest has begun, so it needs a successor, which is published for a whole signing period before it signs.
         if (newest.HasBegunAt(now))
         {
-            var successor = Make(Later(knownFrom, newest.SignsFrom + SigningPeriod));
+            // The seal keeps a key from signing for longer than was planned when it was made.
+            var end = newest.EndsBy is { } endsBy ? Earlier(newest.SignsFrom + SigningPeriod, endsBy - Margin) : newest.SignsFrom + SigningPeriod;
+            var successor = Make(Later(knownFrom, end));
             return [new KeyStep.End(newest.Kid, successor.SignsFrom), successor];
         }
 
@@ -96,6 +103,7 @@ internal sealed record KeyPlan(
             PublishedAt: now,
             KnownFrom: knownFrom,
             SignsFrom: signsFrom,
+            EndsBy: DateTimeOffset.FromUnixTimeSeconds((signsFrom + SigningPeriod + Margin).ToUnixTimeSeconds()),
             JwksMaxAge: JwksMaxAge,
             // The longest lifetime so far, so that after a change of keys no token has to record its lifetime again.
             MaxTokenLifetime: ring.Keys.Select(key => key.MaxTokenLifetime).DefaultIfEmpty().Max());
@@ -125,6 +133,8 @@ internal sealed record KeyPlan(
     // verifier may still keep, the time until every replica publishes it, and the difference of clocks.
     private TimeSpan PublicationTime(KeyRing ring) =>
         ring.Keys.Select(key => key.JwksMaxAge).Append(JwksMaxAge).Max() + LearningTime + 2 * ClockMargin;
+
+    private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 }

@@ -25,14 +25,9 @@ internal sealed record SealingKey(string Id, byte[] Key)
 
     /// <summary>Encrypts a private key.</summary>
     /// <param name="plaintext">The private key.</param>
-    /// <param name="kid">
-    /// The key's id. It is associated data, so a private key that was copied into another row does not open.
-    /// </param>
-    /// <param name="algorithm">
-    /// The key's algorithm. It is associated data too, so a key cannot be used for another algorithm (RFC 8725 §3.1).
-    /// </param>
+    /// <param name="binding">What the private key opens for, and for nothing else: the associated data.</param>
     /// <returns>Nonce, tag and ciphertext, one after the other.</returns>
-    public byte[] Seal(ReadOnlySpan<byte> plaintext, string kid, string algorithm)
+    public byte[] Seal(ReadOnlySpan<byte> plaintext, SealBinding binding)
     {
         var envelope = new byte[NonceLength + TagLength + plaintext.Length];
         var nonce = envelope.AsSpan(0, NonceLength);
@@ -42,15 +37,15 @@ internal sealed record SealingKey(string Id, byte[] Key)
         // key.
         RandomNumberGenerator.Fill(nonce);
         using var aes = new AesGcm(Key, TagLength);
-        aes.Encrypt(nonce, plaintext, ciphertext, tag, AssociatedData(kid, algorithm));
+        aes.Encrypt(nonce, plaintext, ciphertext, tag, binding.ToUtf8());
         return envelope;
     }
 
     /// <summary>Decrypts a private key. The caller overwrites it with zeros after use.</summary>
     /// <exception cref="OperatorException">
-    /// The envelope was not sealed with this key, for this kid and this algorithm.
+    /// The envelope was not sealed with this key, or for another binding.
     /// </exception>
-    public byte[] Unseal(byte[] envelope, string kid, string algorithm)
+    public byte[] Unseal(byte[] envelope, SealBinding binding)
     {
         try
         {
@@ -59,27 +54,40 @@ internal sealed record SealingKey(string Id, byte[] Key)
             var ciphertext = envelope.AsSpan(NonceLength + TagLength);
             var plaintext = new byte[ciphertext.Length];
             using var aes = new AesGcm(Key, TagLength);
-            aes.Decrypt(nonce, ciphertext, tag, plaintext, AssociatedData(kid, algorithm));
+            aes.Decrypt(nonce, ciphertext, tag, plaintext, binding.ToUtf8());
             return plaintext;
         }
         catch (Exception e) when (e is CryptographicException or ArgumentOutOfRangeException)
         {
             throw new OperatorException(
-                $"The sealing key \"{Id}\" does not open the signing key {kid}: the value configured under that id is not the one "
+                $"The sealing key \"{Id}\" does not open the signing key {binding.Kid}: the value configured under that id is not the one "
                 + "that sealed it, or the row was changed.", e);
         }
     }
 
     // A record's own ToString would print the key into any log that is handed one of these.
     public override string ToString() => Id;
+}
 
-    private static byte[] AssociatedData(string kid, string algorithm) => Encoding.UTF8.GetBytes($"{kid} {algorithm}");
+/// <summary>What a seal binds a private key to.</summary>
+/// <param name="Kid">A private key that was copied into another row does not open.</param>
+/// <param name="Algorithm">A key cannot be used for another algorithm (RFC 8725 §3.1).</param>
+/// <param name="EndsBy">
+/// The end of the key's life, in whole seconds: an old row cannot be given another one. Null: the key was made before
+/// seals had it.
+/// </param>
+internal sealed record SealBinding(string Kid, string Algorithm, DateTimeOffset? EndsBy)
+{
+    public byte[] ToUtf8() => Encoding.UTF8.GetBytes(EndsBy is { } end ? $"{Kid} {Algorithm} {end.ToUnixTimeSeconds()}" : $"{Kid} {Algorithm}");
 }
 
 /// <summary>A sealed private key as the database has it.</summary>
 /// <param name="Envelope">Nonce, tag and ciphertext.</param>
 /// <param name="SealingKeyId">The id of the sealing key that opens it.</param>
-internal sealed record SealedKey(string Kid, string Algorithm, byte[] Envelope, string SealingKeyId);
+internal sealed record SealedKey(string Kid, string Algorithm, byte[] Envelope, string SealingKeyId, DateTime? EndsBy)
+{
+    public SealBinding Binding => new(Kid, Algorithm, EndsBy);
+}
 
 /// <summary>The configured sealing keys.</summary>
 internal sealed class SealingKeys(IOptions<KeyOptions> options)
@@ -104,7 +112,7 @@ internal sealed class SealingKeys(IOptions<KeyOptions> options)
     /// </exception>
     public byte[] Unseal(SealedKey key) =>
         keys.Value.TryGetValue(key.SealingKeyId, out var sealingKey)
-            ? sealingKey.Unseal(key.Envelope, key.Kid, key.Algorithm)
+            ? sealingKey.Unseal(key.Envelope, key.Binding)
             : throw new OperatorException(
                 $"The signing key {key.Kid} is sealed with the sealing key \"{key.SealingKeyId}\", which is not configured. "
                 + $"Set Keys:SealingKeys:{key.SealingKeyId} or Keys:SealingKeyFiles:{key.SealingKeyId}.");

@@ -48,6 +48,12 @@ internal sealed record SigningKey
     /// <summary>The JWKS lacks the key from this instant; null: no end is set.</summary>
     public DateTimeOffset? GoneAfter { get; init; }
 
+    /// <summary>
+    /// The key neither signs nor is published at and after this instant, whatever the other dates say: the seal binds it.
+    /// Null: the key was made before seals had it.
+    /// </summary>
+    public DateTimeOffset? EndsBy { get; init; }
+
     /// <summary>When an admin withdrew the key as compromised; null: nobody did.</summary>
     public DateTimeOffset? WithdrawnAt { get; init; }
 
@@ -64,10 +70,11 @@ internal sealed record SigningKey
 
     public bool HasBegunAt(DateTimeOffset now) => SignsFrom <= now;
 
-    public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now;
+    public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now || EndsBy <= now;
 
     // PublishedAt is not compared: a replica whose clock is behind publishes a key as soon as it has loaded it.
-    public bool IsPublishedAt(DateTimeOffset now) => WithdrawnAt is null && (GoneAfter is null || GoneAfter > now);
+    public bool IsPublishedAt(DateTimeOffset now) =>
+        WithdrawnAt is null && (GoneAfter is null || GoneAfter > now) && (EndsBy is null || EndsBy > now);
 
     public SigningKeyState StateAt(DateTimeOffset now) => this switch
     {

@@ -32,6 +32,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                signs_from as "SignsFrom",
                signs_until as "SignsUntil",
                gone_after as "GoneAfter",
+               ends_by as "EndsBy",
                withdrawn_at as "WithdrawnAt",
                jwks_max_age_seconds as "JwksMaxAgeSeconds",
                max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
@@ -39,8 +40,8 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         from token_service.signing_key
         where (gone_after is null or gone_after > @goneSince or sealed_private_key is not null)
           -- Constraints refuse such a row. If one of them is missing, the row must not keep the others from being read.
-          and token_service.is_representable(least(published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at))
-          and token_service.is_representable(greatest(published_at, known_from, signs_from, signs_until, gone_after, withdrawn_at))
+          and token_service.is_representable(least(published_at, known_from, signs_from, signs_until, gone_after, ends_by, withdrawn_at))
+          and token_service.is_representable(greatest(published_at, known_from, signs_from, signs_until, gone_after, ends_by, withdrawn_at))
           and token_service.is_shallow(public_jwk)
         """;
 
@@ -48,7 +49,8 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         select kid as "Kid",
                alg as "Algorithm",
                sealed_private_key as "Envelope",
-               sealing_key_id as "SealingKeyId"
+               sealing_key_id as "SealingKeyId",
+               ends_by as "EndsBy"
         from token_service.signing_key
         where sealed_private_key is not null
         """;
@@ -62,10 +64,10 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     private const string Insert = """
         insert into token_service.signing_key (
             kid, alg, public_jwk, sealed_private_key, sealing_key_id,
-            published_at, known_from, signs_from, jwks_max_age_seconds, max_token_lifetime_seconds)
+            published_at, known_from, signs_from, ends_by, jwks_max_age_seconds, max_token_lifetime_seconds)
         values (
             @kid, @Algorithm, @publicJwk::jsonb, @envelope, @sealingKeyId,
-            @publishedAt, @knownFrom, @signsFrom, @jwksMaxAgeSeconds, @maxTokenLifetimeSeconds)
+            @publishedAt, @knownFrom, @signsFrom, @endsBy, @jwksMaxAgeSeconds, @maxTokenLifetimeSeconds)
         """;
 
     private const string Begin = """
@@ -189,7 +191,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 await connection.ExecuteAsync(new(Reseal, new
                 {
                     kid = key.Kid,
-                    envelope = sealingKeys.Current.Seal(privateKey, key.Kid, key.Algorithm),
+                    envelope = sealingKeys.Current.Seal(privateKey, key.Binding),
                     sealingKeyId = sealingKeys.Current.Id,
                 }, cancellationToken: ct));
             }
@@ -233,11 +235,12 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 kid,
                 make.Algorithm,
                 publicJwk = publicKey.Jwk.GetRawText(),
-                envelope = sealingKeys.Current.Seal(privateKey, kid, make.Algorithm),
+                envelope = sealingKeys.Current.Seal(privateKey, new SealBinding(kid, make.Algorithm, make.EndsBy)),
                 sealingKeyId = sealingKeys.Current.Id,
                 publishedAt = make.PublishedAt.UtcDateTime,
                 knownFrom = make.KnownFrom.UtcDateTime,
                 signsFrom = make.SignsFrom.UtcDateTime,
+                endsBy = make.EndsBy.UtcDateTime,
                 jwksMaxAgeSeconds = (int)make.JwksMaxAge.TotalSeconds,
                 maxTokenLifetimeSeconds = (int)make.MaxTokenLifetime.TotalSeconds,
             }, cancellationToken: ct));
@@ -264,6 +267,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         SignsFrom = row.SignsFrom,
         SignsUntil = row.SignsUntil,
         GoneAfter = row.GoneAfter,
+        EndsBy = row.EndsBy,
         WithdrawnAt = row.WithdrawnAt,
         JwksMaxAge = TimeSpan.FromSeconds(row.JwksMaxAgeSeconds),
         MaxTokenLifetime = TimeSpan.FromSeconds(row.MaxTokenLifetimeSeconds),
@@ -279,6 +283,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         DateTime SignsFrom,
         DateTime? SignsUntil,
         DateTime? GoneAfter,
+        DateTime? EndsBy,
         DateTime? WithdrawnAt,
         int JwksMaxAgeSeconds,
         int MaxTokenLifetimeSeconds,

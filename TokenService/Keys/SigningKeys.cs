@@ -96,8 +96,11 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
             var now = clock.GetUtcNow();
             var ring = await store.LoadAsync(now - GoneKeyRetention, ct);
             var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
+            var before = known.Ring.Keys.ToDictionary(key => key.Kid, StringComparer.Ordinal);
             var opened = known.Opened
-                .Where(entry => published.TryGetValue(entry.Key, out var row) && Matches(row, entry.Value.PublicKey))
+                .Where(entry => published.TryGetValue(entry.Key, out var row)
+                    && row.EndsBy == before[entry.Key].EndsBy
+                    && Matches(row, entry.Value.PublicKey))
                 .ToDictionary(StringComparer.Ordinal);
             var problem = opened.Count == published.Count ? null : Open(await store.LoadSealedAsync(ct), published, opened);
             known = new Known(now, ring, opened, Publish(ring, now, opened));

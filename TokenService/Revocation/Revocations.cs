@@ -11,6 +11,9 @@ internal sealed record Revocations(IReadOnlyList<string> TokenIds, IReadOnlyList
     /// </summary>
     public const int MaxLength = 120_000;
 
+    // The function revoke_token keeps single tokens below 60,000.
+    private const int MaxTokenLength = 90_000;
+
     // Quotation marks and a comma around a jti; the same, a colon and ten digits around a client_id.
     private const int TokenOverhead = 3;
     private const int ClientOverhead = 14;
@@ -18,12 +21,17 @@ internal sealed record Revocations(IReadOnlyList<string> TokenIds, IReadOnlyList
     /// <summary>
     /// These revocations, if they fit in <see cref="MaxLength"/>. Otherwise the earliest of <see cref="NotBefore"/> are
     /// replaced by one for all clients, with the latest of their instants. Only an admin causes that, who disables or
-    /// deletes thousands of clients within the lifetime of a token.
+    /// deletes thousands of clients within the lifetime of a token. If the single tokens alone do not fit, as somebody
+    /// wrote the table by hand, all of them are replaced.
     /// </summary>
-    public Revocations Fitted()
+    /// <param name="now">No token was issued later than this.</param>
+    public Revocations Fitted(DateTime now)
     {
         if (TokenLength + NotBefore.Sum(Length) <= MaxLength)
             return this;
+
+        if (TokenLength > MaxTokenLength)
+            return new Revocations([], [.. NotBefore, new(ClientNotBefore.EveryClient, now)]).Fitted(now);
 
         var room = MaxLength - TokenLength - Length(new(ClientNotBefore.EveryClient, default));
         var latestFirst = NotBefore.OrderByDescending(client => client.NotBefore).ToList();

@@ -140,7 +140,7 @@ internal sealed partial class RevokedTokensList(
             return error;
         // No token that a verifier accepts lived longer than the longest of the published keys.
         var maxLifetime = keys.Ring.PublishedAt(now).Max(key => key.MaxTokenLifetime);
-        var content = Fit(await store.LoadAsync(now - Leeway, maxLifetime, ct));
+        var content = Fit(await store.LoadAsync(now - Leeway, maxLifetime, ct), now.UtcDateTime);
 
         // If the signing key is another, the list is signed again, because the old key may have been withdrawn.
         var kid = signer.PublicKey.Kid;
@@ -151,9 +151,9 @@ internal sealed partial class RevokedTokensList(
         return new SignedList(jwt, kid, now, content, queriedAt);
     }
 
-    private Revocations Fit(Revocations all)
+    private Revocations Fit(Revocations all, DateTime now)
     {
-        var fitted = all.Fitted();
+        var fitted = all.Fitted(now);
         if (!ReferenceEquals(fitted, all))
             Log.TooLong(logger, all.NotBefore.Count, fitted.NotBefore[0].NotBefore);
         return fitted;

@@ -7,11 +7,23 @@ as $$
     insert into tokens_not_before as t (client_id, not_before)
     values (p_client_id, p_until)
     on conflict (client_id) do update
-        set not_before = greatest(t.not_before, excluded.not_before)
+        set not_before = greatest(t.not_before, excluded.not_before);
+
+    -- The server must not delete these rows: its open transaction could keep an admin from ending tokens.
+    delete from tokens_not_before
+    where client_id = any (array(
+        select client_id
+        from tokens_not_before
+        where not_before < now() - interval '25 hours' -- no token lives longer than a day
+          and client_id <> p_client_id
+        order by not_before
+        limit 100
+        for update skip locked
+    ))
 $$;
 
 comment on function token_service.end_tokens_of(text, timestamptz) is
-    'Ends every token that a client got up to an instant.';
+    'Ends every token that a client got up to an instant. Deletes some rows whose tokens have expired.';
 
 revoke all on function token_service.end_tokens_of(text, timestamptz) from public;
 
@@ -92,10 +104,17 @@ declare
     -- A client is in the list for as long as a token issued up to its instant may be.
     v_issued_since  timestamptz := v_listed_since - make_interval(secs => coalesce(
         (select max(max_token_lifetime_seconds) from signing_key where gone_after is null or gone_after > now()), 86400));
+    -- Dates in the far future would have effect for ever. No token lives longer than a day, but the clock of a replica
+    -- may be wrong by days.
+    v_issued_at     timestamptz := least(p_issued_at, clock_timestamp() + interval '5 minutes');
+    v_expires_at    timestamptz := least(p_expires_at, clock_timestamp() + interval '7 days');
     v_own_tokens    integer;
     v_token_length  integer;
     v_client_length integer;
 begin
+    if not exists (select from client where id = p_client_id) then
+        return false;
+    end if;
     if exists (select from revoked_token where jti = p_jti)
        or exists (select from client_not_before where client_id = p_client_id and not_before >= p_issued_at) then
         return true;
@@ -110,7 +129,7 @@ begin
     where expires_at > v_listed_since;
     if v_own_tokens < 200 and v_token_length < 60000 then
         insert into revoked_token (jti, client_id, expires_at)
-        values (p_jti, p_client_id, p_expires_at)
+        values (p_jti, p_client_id, v_expires_at)
         on conflict (jti) do nothing;
         return true;
     end if;
@@ -124,7 +143,7 @@ begin
         return false;
     end if;
     insert into self_revocation as s (client_id, not_before)
-    values (p_client_id, greatest(p_issued_at, clock_timestamp()))
+    values (p_client_id, greatest(v_issued_at, clock_timestamp()))
     on conflict (client_id) do update
         set not_before = greatest(s.not_before, excluded.not_before);
     return true;
@@ -133,7 +152,8 @@ $$;
 
 comment on function token_service.revoke_token(text, text, timestamptz, timestamptz) is
     'Revokes a token of a client. Where the client has 200 revoked tokens, or the list of revoked tokens has no room for '
-    'more, revokes all tokens that it got until now. False: the list has no room for that either, and nothing is revoked.';
+    'more, revokes all tokens that it got until now. False: the list has no room for that either, or there is no such '
+    'client, and nothing is revoked.';
 
 revoke all on function token_service.revoke_token(text, text, timestamptz, timestamptz) from public;
 grant execute on function token_service.revoke_token(text, text, timestamptz, timestamptz) to token_service_app;
@@ -148,7 +168,6 @@ as $$
 declare
     v_tokens  integer;
     v_clients integer;
-    v_self    integer;
     v_secrets integer;
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
@@ -170,27 +189,16 @@ begin
     ));
     get diagnostics v_tokens = row_count;
 
-    delete from tokens_not_before
+    delete from self_revocation
     where client_id = any (array(
         select client_id
-        from tokens_not_before
+        from self_revocation
         where not_before < now() - interval '25 hours' -- no token lives longer than a day
         order by not_before
         limit p_limit
         for update skip locked
     ));
     get diagnostics v_clients = row_count;
-
-    delete from self_revocation
-    where client_id = any (array(
-        select client_id
-        from self_revocation
-        where not_before < now() - interval '25 hours'
-        order by not_before
-        limit p_limit
-        for update skip locked
-    ));
-    get diagnostics v_self = row_count;
 
     delete from verified_secret
     where secret_id = any (array(
@@ -202,7 +210,7 @@ begin
         for update of v skip locked
     ));
     get diagnostics v_secrets = row_count;
-    return greatest(v_tokens, v_clients, v_self, v_secrets);
+    return greatest(v_tokens, v_clients, v_secrets);
 end
 $$;
 

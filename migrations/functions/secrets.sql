@@ -435,7 +435,10 @@ create or replace function token_service.forget_verified_secret() returns trigge
 as $$
 begin
     if new.digest <> old.digest or new.revoked_at is not null then
-        delete from verified_secret where secret_id = old.id;
+        -- A transaction of the server may hold the row, and must not keep an admin from revoking a secret. The MAC of a
+        -- revoked secret does no harm.
+        delete from verified_secret
+        where secret_id = any (array(select secret_id from verified_secret where secret_id = old.id for update skip locked));
     end if;
     return null;
 end

@@ -1,5 +1,4 @@
--- How much credentials and scopes are used. The server calls these functions, and cannot write the tables otherwise: a
--- date of last use never goes back, so nobody can make a secret look unused.
+-- How much credentials and scopes are used. The server calls the functions.
 
 create or replace function token_service.add_credential_use(
     p_kinds     text[],
@@ -22,7 +21,8 @@ as $$
     join client_secret s on t.kind = 'secret' and s.id = t.id
     order by t.kind, t.id
     on conflict (kind, credential_id) do update
-    set use_count = u.use_count + excluded.use_count,
+    -- One row whose count is at its end must not keep all others from being written.
+    set use_count = least(u.use_count::numeric + excluded.use_count, 9223372036854775807)::bigint,
         first_used_at = least(u.first_used_at, excluded.first_used_at),
         last_used_from =
             case when excluded.last_used_at >= u.last_used_at then excluded.last_used_from else u.last_used_from end,
@@ -59,7 +59,8 @@ as $$
     join client_scope cs on cs.client_id = t.client_id and cs.resource = t.resource and cs.scope = t.scope
     order by t.client_id, t.resource, t.scope
     on conflict (client_id, resource, scope) do update
-    set use_count = u.use_count + excluded.use_count,
+    -- One row whose count is at its end must not keep all others from being written.
+    set use_count = least(u.use_count::numeric + excluded.use_count, 9223372036854775807)::bigint,
         first_used_at = least(u.first_used_at, excluded.first_used_at),
         last_used_at = greatest(u.last_used_at, excluded.last_used_at)
 $$;
@@ -71,3 +72,25 @@ revoke all on function token_service.add_scope_use(text[], text[], text[], bigin
     from public;
 grant execute on function token_service.add_scope_use(text[], text[], text[], bigint[], timestamptz[], timestamptz[])
     to token_service_app;
+
+
+create or replace function token_service.keep_last_use() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    -- A secret in use that looked unused would be retired.
+    new.last_used_at := greatest(new.last_used_at, old.last_used_at);
+    return new;
+end
+$$;
+
+comment on function token_service.keep_last_use() is 'Keeps a date of last use from going back.';
+
+revoke all on function token_service.keep_last_use() from public;
+
+
+select token_service.ensure_trigger('credential_use', 'credential_use_last_use',
+    'BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.keep_last_use()');
+select token_service.ensure_trigger('scope_use', 'scope_use_last_use',
+    'BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.keep_last_use()');
