@@ -14,7 +14,9 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
 
     private Dictionary<string, string> CacheHeaders => new()
     {
-        ["Cache-Control"] = $"public, max-age={maxAge}", ["ETag"] = etag, ["X-Content-Type-Options"] = "nosniff",
+        ["Cache-Control"] = $"public, max-age={maxAge}",
+        ["ETag"] = etag,
+        ["X-Content-Type-Options"] = "nosniff",
     };
 
     private Dictionary<string, string> DocumentHeaders => new(CacheHeaders) { ["Content-Type"] = contentType };
