@@ -9,7 +9,7 @@ create table token_service.verified_secret (
     constraint verified_secret_pkey primary key (secret_id),
     constraint verified_secret_secret_fkey foreign key (secret_id)
         references token_service.client_secret (id) on delete cascade,
-    -- An imported secret may be weak. Whoever also has the sealing key could guess it from a MAC.
+    -- An imported secret may be weak. An attacker who also has the sealing key could guess it from a MAC.
     constraint verified_secret_is_generated check (secret_id not like 'imported\_%'),
     constraint verified_secret_mac_length check (octet_length(mac) = 32),
     constraint verified_secret_dates_representable check (token_service.is_representable(verified_at))

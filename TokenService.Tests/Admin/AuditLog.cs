@@ -17,7 +17,10 @@ public sealed class AuditLog : AdminFixture
     // These tables have no trigger: the log itself, the counts of the service, the tokens that clients revoke, and the
     // migrations, which are recorded elsewhere.
     private static readonly string[] Unaudited =
-        ["audit_log", "audit_pending", "credential_use", "functions_file", "migration", "revoked_token", "scope_use", "self_revocation", "verified_secret"];
+    [
+        "audit_log", "audit_pending", "credential_use", "functions_file", "migration", "revoked_token", "scope_use",
+        "self_revocation", "verified_secret",
+    ];
 
     // The tables that a token request reads. A new row of scope or resource belongs to no client yet.
     private static readonly string[] ReadForClients =
@@ -135,7 +138,8 @@ public sealed class AuditLog : AdminFixture
         Change(
             "insert into signing_key (kid, alg, public_jwk, sealed_private_key, sealing_key_id, published_at, known_from, "
             + "signs_from, jwks_max_age_seconds) values ('new', 'ES256', '{}', 'sealed', 'test', now(), now(), now(), 300)",
-            "INSERT | signing_key | new | - | - | {\"alg\": \"ES256\", \"kid\": \"new\", \"ends_by\": null, \"public_jwk\": {}, \"signs_until\": null, "
+            "INSERT | signing_key | new | - | - | {\"alg\": \"ES256\", \"kid\": \"new\", "
+            + "\"ends_by\": null, \"public_jwk\": {}, \"signs_until\": null, "
             + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
             + "\"max_token_lifetime_seconds\": 0}"),
         Change("update signing_key set sealed_private_key = 'sealed anew', sealing_key_id = 'next'",
@@ -144,7 +148,8 @@ public sealed class AuditLog : AdminFixture
         Change("update signing_key set sealed_private_key = null, signs_until = signs_from",
             "UPDATE | signing_key | used | - | {\"signs_until\": null, \"sealed_private_key\": \"…\"} | {\"sealed_private_key\": null}"),
         Change("delete from signing_key",
-            "DELETE | signing_key | used | - | {\"alg\": \"ES256\", \"kid\": \"used\", \"ends_by\": null, \"public_jwk\": {}, \"signs_until\": null, "
+            "DELETE | signing_key | used | - | {\"alg\": \"ES256\", \"kid\": \"used\", "
+            + "\"ends_by\": null, \"public_jwk\": {}, \"signs_until\": null, "
             + "\"withdrawn_at\": null, \"sealing_key_id\": \"test\", \"sealed_private_key\": \"…\", \"jwks_max_age_seconds\": 300, "
             + "\"max_token_lifetime_seconds\": 0} | -"),
         Change("truncate signing_key", "TRUNCATE | signing_key | - | - | - | -"),

@@ -59,7 +59,10 @@ public sealed class DatesOutOfRange : AdminFixture
             foreach (var begins in Dates)
             {
                 foreach (var overlap in Intervals)
-                    await ShowsNoRowAsync(Call("rotate_secret", new(Calls["rotate_secret"]) { ["p_not_before"] = begins, ["p_overlap"] = overlap }));
+                {
+                    var both = new Dictionary<string, string> { ["p_not_before"] = begins, ["p_overlap"] = overlap };
+                    await ShowsNoRowAsync(Call("rotate_secret", new(Calls["rotate_secret"].Concat(both))));
+                }
             }
         }
     }

@@ -12,6 +12,8 @@ public sealed class OpenTransactionsOfTheServer : AdminFixture
 {
     private const string Change = "update token_service.signing_key set signs_until = now() + interval '1 day'";
 
+    private const string Pending = "audit_pending, lateral (select (entry).*) e";
+
     private Login server = null!;
     private Login admin = null!;
 
@@ -55,7 +57,8 @@ public sealed class OpenTransactionsOfTheServer : AdminFixture
             select token_service.lock_signing_keys();
             {{Change}};
             select token_service.add_credential_use('{secret}', '{UsedUsedUsed}', '{1}', array[now()], array[now()], '{127.0.0.1}');
-            select token_service.add_scope_use('{billing}', '{https://api.example.com}', '{parcels:read}', '{1}', array[now()], array[now()]);
+            select token_service.add_scope_use(
+                '{billing}', '{https://api.example.com}', '{parcels:read}', '{1}', array[now()], array[now()]);
             select token_service.revoke_token('a', 'billing', now(), now() + interval '1 hour');
             select token_service.keep_verified_secrets('{UsedUsedUsed}', array[sha256('')], '{test}', array[now()]);
             select token_service.delete_expired(1000)
@@ -81,10 +84,10 @@ public sealed class OpenTransactionsOfTheServer : AdminFixture
     public async Task A_change_by_the_server_is_appended_to_the_audit_log_before_the_next_change_of_an_admin()
     {
         await server.ExecuteAsync("update token_service.signing_key set max_token_lifetime_seconds = max_token_lifetime_seconds + 1");
-        Assert.That(await EntriesAsync("audit_pending, lateral (select (entry).*) e"), Is.EqualTo([$"{server.Name} | signing_key | signing"]));
+        Assert.That(await EntriesAsync(Pending), Is.EqualTo([$"{server.Name} | signing_key | signing"]));
 
         await admin.ExecuteAsync("select token_service.update_client('billing', 'Renamed')");
-        Assert.That(await EntriesAsync("audit_pending, lateral (select (entry).*) e"), Is.Empty);
+        Assert.That(await EntriesAsync(Pending), Is.Empty);
         Assert.That(
             (await EntriesAsync("audit_log e"))[^2..],
             Is.EqualTo([$"{server.Name} | signing_key | signing", $"{admin.Name} | client | billing"]));

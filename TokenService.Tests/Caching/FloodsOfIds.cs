@@ -109,7 +109,8 @@ public sealed class FloodsOfIds
             clients.Add(await database.CreateClientAsync($"client-{i}"));
         await server.HasReceivedNotificationsAsync();
         var hold = await LockAsync();
-        var finding = Enumerable.Range(0, 198).Select(i => FindAsync($"unknown-{i}")).Concat(clients.Select(one => FindAsync(one.Id))).ToList();
+        var ids = Enumerable.Range(0, 198).Select(i => $"unknown-{i}").Concat(clients.Select(one => one.Id));
+        var finding = ids.Select(FindAsync).ToList();
         await Soon.IsAsync($"{MaxQueries} queries ask the database", async () => await AskingAsync() == MaxQueries);
         var before = Queries();
 

@@ -7,7 +7,7 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Events;
 
 /// <summary>
-/// What happens to events and requests when the output of events is slow, and what an event looks like there.
+/// Events and requests while the output of events is slow, and the form of an event in the output.
 /// </summary>
 [TestFixture]
 public sealed class EventOutputs

@@ -18,7 +18,8 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     [TestCase("zq8Nf2LwPx0aRt5Yb7Kc", "billing-service", Description = "Letters in both cases, and digits.")]
     [TestCase("9f86d081884c7d659a2feaa0c55ad015", "billing-service", Description = "Hexadecimal.")]
     [TestCase("a-passphrase-of-words", "a-passphrase-of-words", Description = "The same twice.")]
-    [TestCase("a-passphrase-of-words", "billing", Description = "The id of a known client as its secret.")]
+    [TestCase("word-word", "billing", Description = "The id of a known client as its secret.")]
+    [TestCase("a-passphrase-of-words", "not-in-the-cache", Description = "A long id, and a secret like an id.")]
     public async Task An_unknown_id_that_looks_like_a_secret_is_not_logged(string id, string secret)
     {
         await IsKnownAsync();

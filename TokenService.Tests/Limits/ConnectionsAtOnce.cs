@@ -219,8 +219,9 @@ public sealed partial class ConnectionsAtOnce
     [TestCase(GiB / 8, int.MaxValue, ExpectedResult = 500)]
     [TestCase(GiB / 2, int.MaxValue, ExpectedResult = 1024)]
     [TestCase(2 * GiB, int.MaxValue, ExpectedResult = 4096)]
-    [TestCase(2 * GiB, 4096, ExpectedResult = 3596)]
-    [TestCase(2 * GiB, 256, ExpectedResult = 500)]
+    [TestCase(2 * GiB, 4097, ExpectedResult = 2398)]
+    [TestCase(2 * GiB, 1024, ExpectedResult = 348)]
+    [TestCase(2 * GiB, 256, ExpectedResult = 64)]
     [TestCase(64 * GiB, int.MaxValue, ExpectedResult = 20_000)]
     public int The_default_follows_the_memory_and_the_number_of_files_that_may_be_open(long memory, int openFiles) =>
         LimitOptions.DefaultConnections(memory, openFiles);

@@ -101,7 +101,7 @@ public sealed class RefusalsInTurn
     }
 
     [Test]
-    public async Task A_refusal_without_a_turn_waits_the_longest_wait_and_takes_no_turn()
+    public async Task Refusals_without_a_turn_are_spread_over_the_second_half_of_the_longest_wait_and_take_no_turn()
     {
         var (inTurn, late) = (new List<Task>(), new List<Task>());
         for (var wait = Turn; wait <= RefusalThrottle.MaxWait; wait += Turn)
@@ -109,7 +109,9 @@ public sealed class RefusalsInTurn
         for (var i = 0; i < Burst; i++)
             late.Add(await WaitingAsync());
 
-        Advance(RefusalThrottle.MaxWait - Turn, leaving: 1 + late.Count);
+        Advance(RefusalThrottle.MaxWait / 2, leaving: (inTurn.Count / 2) + late.Count);
+        // One of the late ones with each of the others, and the first and the last of them at the end.
+        Advance((RefusalThrottle.MaxWait / 2) - Turn, leaving: 1 + 2);
         var next = await WaitingAsync();
         Advance(Turn, leaving: 1);
         await Task.WhenAll([.. inTurn, .. late]);

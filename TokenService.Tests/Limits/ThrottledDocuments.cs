@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Limits;
 
 /// <summary>
-/// What anybody may read is throttled like refusals, so that a flood of it leaves the server time for clients. Here the
+/// Public documents are throttled like refusals, so that a flood of reads leaves the server time for clients. Here the
 /// limit is 10 a second.
 /// </summary>
 [TestFixture]

@@ -99,7 +99,8 @@ public sealed class ListOfRevokedTokens
     [Test, Rfc(7009, "2.1d")]
     public async Task The_list_has_all_revoked_tokens_that_a_verifier_could_still_accept_in_order()
     {
-        await database.ExecuteAsync("update token_service.signing_key set max_token_lifetime_seconds = @MaxTokenLifetime", new { MaxTokenLifetime });
+        await database.ExecuteAsync(
+            "update token_service.signing_key set max_token_lifetime_seconds = @MaxTokenLifetime", new { MaxTokenLifetime });
         await server.Services.GetRequiredService<SigningKeys>().LoadAsync(CancellationToken.None);
         await StoreAsync(
             ("c", 1 - MaxClockSkew), ("a", 600), ("dead", -MaxClockSkew), ("long-dead", -3600), ("b", 86_400));
@@ -134,11 +135,12 @@ public sealed class ListOfRevokedTokens
         Assert.That(list, Has.Length.InRange(150_000, 165_000));
         var claims = Claims(list);
         Assert.That(claims.GetProperty("revoked").GetArrayLength(), Is.EqualTo(2400));
-        var notBefore = claims.GetProperty("not_before").EnumerateObject().ToDictionary(client => client.Name, client => client.Value.GetInt64());
+        var notBefore = claims.GetProperty("not_before").EnumerateObject()
+            .ToDictionary(client => client.Name, client => client.Value.GetInt64());
         Assert.That(notBefore["*"], Is.EqualTo(Now + 8), "the latest of those that are not named");
         Assert.That(notBefore.Where(client => client.Key != "*").Select(client => client.Value).Min(), Is.GreaterThanOrEqualTo(Now + 8));
         Assert.That(notBefore[9400.ToString(CultureInfo.InvariantCulture).PadLeft(128, '0')], Is.EqualTo(Now + 10));
-        Assert.That(server.Log.Lines.Count(line => line.Contains("too many for the list of revoked tokens", StringComparison.Ordinal)), Is.EqualTo(1));
+        Assert.That(server.Log.Lines, Has.Exactly(1).Contain("too many for the list of revoked tokens"));
     }
 
     [Test]

@@ -99,7 +99,11 @@ public sealed class Caching(string path, string contentType, int maxAge) : Serve
         using (Assert.EnterMultipleScope())
         {
             Assert.That(answer.Status, Is.EqualTo(405));
-            Assert.That(answer.Headers, Is.EquivalentTo(new Dictionary<string, string> { ["Allow"] = "GET, HEAD", ["X-Content-Type-Options"] = "nosniff" }));
+            Assert.That(answer.Headers, Is.EquivalentTo(new Dictionary<string, string>
+            {
+                ["Allow"] = "GET, HEAD",
+                ["X-Content-Type-Options"] = "nosniff",
+            }));
             Assert.That(answer.Body, Is.Empty);
         }
     }

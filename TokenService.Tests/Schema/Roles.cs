@@ -131,7 +131,7 @@ public sealed class Roles : AdminFixture
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, "
                 + "revoked_token, client_not_before",
             "select revoke_token('a', 'billing', now(), now())",
-            // What the previous build runs, while it is being replaced.
+            // The previous build runs these while it is being replaced.
             "select * from tokens_not_before",
             "insert into revoked_token (jti, client_id, expires_at) values ('a', 'billing', now()) on conflict (jti) do nothing",
             "insert into credential_use as u values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1) "
@@ -376,8 +376,8 @@ public sealed class Roles : AdminFixture
                 $"{App} | False | False | False | False | False | False | False",
             ]));
 
-    // A session that keeps a transaction open, whoever has it, holds up an admin for these seconds, and not for ever.
-    // Functions that only read wait for nobody.
+    // An open transaction of any session holds up an admin for these seconds at most. Functions that only read wait for
+    // nobody.
     [Test]
     public async Task Every_function_that_changes_something_for_an_admin_waits_at_most_5_seconds_for_a_lock() =>
         Assert.That(

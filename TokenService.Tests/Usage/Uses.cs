@@ -156,7 +156,8 @@ public sealed class Uses : ServerFixture
     {
         await AskAsync();
         await WrittenAsync();
-        await Database.ExecuteAsync("update token_service.credential_use set use_count = 9223372036854775807 where client_id = @Id", client);
+        await Database.ExecuteAsync(
+            "update token_service.credential_use set use_count = 9223372036854775807 where client_id = @Id", client);
         var other = await CreateAsync();
         await AskAsync();
         (await TokenRequestBuilder.For(other).SendAsync(Server)).IsGrant("invoices:read");

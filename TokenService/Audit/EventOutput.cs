@@ -54,6 +54,6 @@ internal abstract class EventOutput
 
     /// <summary>Writes as much as the destination takes at once.</summary>
     /// <returns>How many bytes were written, at least one.</returns>
-    /// <exception cref="IOException">Nothing was written.</exception>
+    /// <exception cref="IOException">The write failed, and no byte was written.</exception>
     protected abstract int WriteSome(ReadOnlySpan<byte> bytes);
 }

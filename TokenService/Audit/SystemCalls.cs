@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace TokenService.Audit;
 
-/// <summary>What the event log needs of the C library because .NET does not offer it.</summary>
+/// <summary>Calls of the C library that the event log needs and .NET does not offer.</summary>
 internal static partial class SystemCalls
 {
     private const int Interrupted = 4; // EINTR
@@ -20,7 +20,7 @@ internal static partial class SystemCalls
     /// Writes at the offset that all holders of the descriptor share. Waits while a non-blocking pipe is full.
     /// </summary>
     /// <returns>How many bytes were written; it may be fewer than all.</returns>
-    /// <exception cref="IOException">Nothing was written.</exception>
+    /// <exception cref="IOException">The write failed, and no byte was written.</exception>
     [UnsupportedOSPlatform("windows")]
     public static int Write(SafeFileHandle file, ReadOnlySpan<byte> bytes)
     {

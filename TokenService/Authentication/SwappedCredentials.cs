@@ -1,4 +1,5 @@
 using System.Buffers;
+using TokenService.Protocol;
 
 namespace TokenService.Authentication;
 
@@ -8,7 +9,7 @@ namespace TokenService.Authentication;
 /// </summary>
 internal static class SwappedCredentials
 {
-    /// <summary>What the event says instead of the id.</summary>
+    /// <summary>The event has this detail instead of the id.</summary>
     public const string Detail = "the id and the secret look swapped, so the id is not shown";
 
     private const int MinLength = 16;
@@ -16,17 +17,22 @@ internal static class SwappedCredentials
     private static readonly SearchValues<char> Separators = SearchValues.Create("._-");
 
     /// <summary>
-    /// True when the id equals the secret, or looks as if it was drawn at random: at least 16 characters, with letters in
-    /// both cases and digits, or with letters and digits and nothing between them. A UUID is no such id.
+    /// True when the id equals the secret, looks as if it was drawn at random, or is long while the secret looks like an
+    /// id.
     /// </summary>
     public static bool LookSwapped(ClientCredentials credentials)
     {
         var id = credentials.ClientId;
-        if (credentials is ClientCredentials.WithSecret { Secret.Value: var secret } && secret == id)
-            return true;
-        return id.Length >= MinLength
-            && id.Any(char.IsAsciiDigit)
-            && id.Any(char.IsAsciiLetter)
-            && ((id.Any(char.IsAsciiLetterLower) && id.Any(char.IsAsciiLetterUpper)) || !id.AsSpan().ContainsAny(Separators));
+        if (credentials is not ClientCredentials.WithSecret { Secret.Value: var secret })
+            return IsRandom(id);
+        return secret == id || IsRandom(id) || (id.Length >= MinLength && ClientId.IsWellFormed(secret) && !IsRandom(secret));
     }
+
+    // At least 16 characters, with letters in both cases and digits, or with letters and digits and nothing between them.
+    // A UUID is not taken for random.
+    private static bool IsRandom(string text) =>
+        text.Length >= MinLength
+        && text.Any(char.IsAsciiDigit)
+        && text.Any(char.IsAsciiLetter)
+        && ((text.Any(char.IsAsciiLetterLower) && text.Any(char.IsAsciiLetterUpper)) || !text.AsSpan().ContainsAny(Separators));
 }

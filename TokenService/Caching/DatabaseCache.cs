@@ -110,9 +110,14 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
             return FindStale(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
 
         var read = reads.RunAsync(id, () => LoadAsync(id, isProbe: isLost), out _);
-        // This read is a probe. Its caller gets the stale value and does not wait, because the probe probably fails.
-        if (isLost && FindStale(id) is { } value)
-            return value;
+        if (isLost)
+        {
+            // This read is a probe, which probably fails. Its caller does not wait for it, whether or not it names a known
+            // client: the time of the answer would tell.
+            _ = read.ContinueWith(probe => probe.Exception, TaskScheduler.Default);
+            return FindStale(id) ?? throw new TimeoutException("The database did not answer a moment ago.");
+        }
+
         try
         {
             return await read.WaitAsync(ct);

@@ -12,7 +12,9 @@ namespace TokenService.Caching;
 /// <param name="gate">Knows whether the database is available.</param>
 /// <param name="clock">Measures the wait.</param>
 internal sealed class ReadBatches<TValue>(
-    Func<IReadOnlyCollection<string>, CancellationToken, Task<IReadOnlyDictionary<string, TValue>>> find, DatabaseGate gate, TimeProvider clock)
+    Func<IReadOnlyCollection<string>, CancellationToken, Task<IReadOnlyDictionary<string, TValue>>> find,
+    DatabaseGate gate,
+    TimeProvider clock)
     where TValue : class
 {
     // A pool has 100 connections unless the connection string says otherwise. The client cache, the token cache and the

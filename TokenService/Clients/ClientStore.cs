@@ -94,7 +94,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         var scopes = (await found.ReadAsync<ScopeRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
         var resources = (await found.ReadAsync<ResourceRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
         return clients.ToDictionary(
-            client => client.Id, client => ToClient(client, secrets[client.Id], scopes[client.Id], resources[client.Id]), StringComparer.Ordinal);
+            client => client.Id,
+            client => ToClient(client, secrets[client.Id], scopes[client.Id], resources[client.Id]),
+            StringComparer.Ordinal);
     }
 
     /// <summary>The id of the client whose secret this is, or null when there is no such secret.</summary>

@@ -17,7 +17,7 @@ namespace TokenService.Endpoints;
 /// </summary>
 internal static class EndpointsSetup
 {
-    // Bytes that a connection buffers in each direction. Headers or a body of 16 KiB need no more.
+    // Bytes that a connection buffers in each direction: enough for headers or a body of 16 KiB.
     private const int MaxBuffer = 16 * 1024;
 
     private static readonly string[] GetAndHead = [HttpMethods.Get, HttpMethods.Head];
@@ -171,7 +171,7 @@ internal static class EndpointsSetup
     }
 
     // Runs when the server starts, for each endpoint of Urls or Kestrel:Endpoints. Its TLS comes after this. Kestrel's
-    // own MaxConcurrentConnections would close the new connection, whatever the others do, and log a line for each.
+    // own MaxConcurrentConnections would close each new connection, even while others are idle, and log a line for it.
     private static void LimitConnections(ListenOptions endpoint) =>
         endpoint.Limit(endpoint.ApplicationServices.GetRequiredService<ConnectionLimit>());
 }

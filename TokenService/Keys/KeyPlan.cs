@@ -91,7 +91,9 @@ internal sealed record KeyPlan(
         if (newest.HasBegunAt(now))
         {
             // The seal keeps a key from signing for longer than was planned when it was made.
-            var end = newest.EndsBy is { } endsBy ? Earlier(newest.SignsFrom + SigningPeriod, endsBy - Margin) : newest.SignsFrom + SigningPeriod;
+            var end = newest.SignsFrom + SigningPeriod;
+            if (newest.EndsBy is { } endsBy && endsBy - Margin < end)
+                end = endsBy - Margin;
             var successor = Make(Later(knownFrom, end));
             return [new KeyStep.End(newest.Kid, successor.SignsFrom), successor];
         }
@@ -133,8 +135,6 @@ internal sealed record KeyPlan(
     // verifier may still keep, the time until every replica publishes it, and the difference of clocks.
     private TimeSpan PublicationTime(KeyRing ring) =>
         ring.Keys.Select(key => key.JwksMaxAge).Append(JwksMaxAge).Max() + LearningTime + 2 * ClockMargin;
-
-    private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 }

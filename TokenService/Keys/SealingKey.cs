@@ -25,7 +25,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
 
     /// <summary>Encrypts a private key.</summary>
     /// <param name="plaintext">The private key.</param>
-    /// <param name="binding">What the private key opens for, and for nothing else: the associated data.</param>
+    /// <param name="binding">The associated data: the private key opens for nothing else.</param>
     /// <returns>Nonce, tag and ciphertext, one after the other.</returns>
     public byte[] Seal(ReadOnlySpan<byte> plaintext, SealBinding binding)
     {
@@ -69,7 +69,7 @@ internal sealed record SealingKey(string Id, byte[] Key)
     public override string ToString() => Id;
 }
 
-/// <summary>What a seal binds a private key to.</summary>
+/// <summary>A seal binds a private key to these properties of its row.</summary>
 /// <param name="Kid">A private key that was copied into another row does not open.</param>
 /// <param name="Algorithm">A key cannot be used for another algorithm (RFC 8725 §3.1).</param>
 /// <param name="EndsBy">
@@ -78,7 +78,8 @@ internal sealed record SealingKey(string Id, byte[] Key)
 /// </param>
 internal sealed record SealBinding(string Kid, string Algorithm, DateTimeOffset? EndsBy)
 {
-    public byte[] ToUtf8() => Encoding.UTF8.GetBytes(EndsBy is { } end ? $"{Kid} {Algorithm} {end.ToUnixTimeSeconds()}" : $"{Kid} {Algorithm}");
+    public byte[] ToUtf8() =>
+        Encoding.UTF8.GetBytes(EndsBy is { } end ? $"{Kid} {Algorithm} {end.ToUnixTimeSeconds()}" : $"{Kid} {Algorithm}");
 }
 
 /// <summary>A sealed private key as the database has it.</summary>

@@ -49,7 +49,7 @@ internal sealed record SigningKey
     public DateTimeOffset? GoneAfter { get; init; }
 
     /// <summary>
-    /// The key neither signs nor is published at and after this instant, whatever the other dates say: the seal binds it.
+    /// The key neither signs nor is published at and after this instant, even if its other dates say so: the seal binds it.
     /// Null: the key was made before seals had it.
     /// </summary>
     public DateTimeOffset? EndsBy { get; init; }

@@ -37,8 +37,10 @@ internal sealed partial class ConnectionLimit
 
     public ConnectionLimit(IOptions<LimitOptions> options, Metrics metrics, TimeProvider clock, ILogger<ConnectionLimit> logger)
     {
-        max = options.Value.Connections;
         (this.clock, this.logger) = (clock, logger);
+        max = Math.Min(options.Value.Connections, LimitOptions.MaxByFiles(LimitOptions.MaxOpenFiles()));
+        if (max < options.Value.Connections)
+            Log.TooFewFiles(logger, options.Value.Connections, max);
         metrics.ObserveConnections(() => Count);
     }
 
@@ -100,8 +102,8 @@ internal sealed partial class ConnectionLimit
         }
     }
 
-    // Strangers and known ones are never closed together, so whoever opens many connections without authenticating
-    // closes only such connections.
+    // Strangers and known ones are never closed together, so an attacker who opens many connections without
+    // authenticating closes only such connections.
     private List<OpenConnection> TakeIdle() => TakeIdle(strangers) is { Count: > 0 } taken ? taken : TakeIdle(known);
 
     private List<OpenConnection> TakeIdle(HashSet<OpenConnection> from)
@@ -142,5 +144,10 @@ internal sealed partial class ConnectionLimit
             + "these are your clients, raise Limits:Connections; otherwise limit the connections of each address at a "
             + "proxy or firewall")]
         public static partial void TooMany(ILogger logger, int max, int idle, int @new);
+
+        [LoggerMessage(2, LogLevel.Warning,
+            "Limits:Connections is {Wanted}, but this process may open too few files for that, so at most {Max} connections "
+            + "are open at once. Raise the limit of open files (ulimit -n), or lower the setting")]
+        public static partial void TooFewFiles(ILogger logger, int wanted, int max);
     }
 }

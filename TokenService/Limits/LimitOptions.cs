@@ -47,7 +47,7 @@ internal sealed class LimitOptions
 
     /// <summary>
     /// Open connections, 64 to 100000. When one more is accepted, connections that do no work are closed. Default: as
-    /// many as fit in a quarter of the memory, 500 to 20000, and no more than this process may open files.
+    /// many as fit in a quarter of the memory, 500 to 20000. In both cases no more than <see cref="MaxByFiles"/>.
     /// </summary>
     [Range(64, 100_000, ErrorMessage = "Limits:Connections must be 64 to 100000.")]
     public int Connections { get; set; } =
@@ -56,10 +56,16 @@ internal sealed class LimitOptions
     /// <param name="memory">The memory that this process may use, in bytes; in a container, less than its limit.</param>
     /// <param name="openFiles">How many files, sockets included, this process may open.</param>
     internal static int DefaultConnections(long memory, int openFiles) =>
-        (int)Math.Clamp(Math.Min(memory / 4 / MemoryOfConnection, openFiles - OtherFiles), 500, 20_000);
+        Math.Min((int)Math.Clamp(memory / 4 / MemoryOfConnection, 500, 20_000), MaxByFiles(openFiles));
+
+    /// <summary>
+    /// How many connections the files allow that this process may open. Up to half as many more are being closed, and a
+    /// process that can open no file may be ended by the runtime.
+    /// </summary>
+    internal static int MaxByFiles(int openFiles) => Math.Max(64, (openFiles - OtherFiles) / 3 * 2);
 
     // The first of the two numbers in the line is the limit in force, which the runtime has raised as far as it may.
-    private static int MaxOpenFiles()
+    internal static int MaxOpenFiles()
     {
         const string path = "/proc/self/limits", name = "Max open files";
         if (!File.Exists(path))

@@ -5,13 +5,13 @@ namespace TokenService.Limits;
 /// <summary>
 /// Throttles answers to callers that are not authenticated, so that the server has time for those that are. When there
 /// are more than so many a second, each answer waits for its turn, at most a longest wait. A flood over n connections
-/// whose senders wait for each answer therefore gets that many answers a second, or n divided by the longest wait, if
-/// that is more.
+/// whose senders wait for each answer therefore gets that many answers a second, or n divided by three quarters of the
+/// longest wait, if that is more.
 /// </summary>
 /// <param name="perSecond">How many turns there are in a second.</param>
 /// <param name="maxWait">
-/// The longest wait. No turn is further away than this; an answer that finds no nearer turn waits this long and takes no
-/// turn.
+/// The longest wait. No turn is further away than this; an answer that finds no nearer turn waits between half as long and
+/// this long, and takes no turn.
 /// </param>
 /// <param name="clock">Measures the waits.</param>
 internal abstract class Throttle(int perSecond, TimeSpan maxWait, TimeProvider clock)
@@ -34,6 +34,9 @@ internal abstract class Throttle(int perSecond, TimeSpan maxWait, TimeProvider c
 
     private int waiting;
 
+    // How many answers have found no turn.
+    private long late;
+
     /// <summary>Waits for the turn. Returns early, without an exception, when the caller disconnects.</summary>
     /// <param name="ct">The caller's.</param>
     /// <param name="turns">How many turns the answer takes; a long one takes several.</param>
@@ -48,6 +51,9 @@ internal abstract class Throttle(int perSecond, TimeSpan maxWait, TimeProvider c
         Interlocked.Decrement(ref waiting);
     }
 
+    // Without it, thousands of answers that found no turn in one moment would all be sent in one later moment.
+    private TimeSpan Spread() => TimeSpan.FromTicks((Interlocked.Increment(ref late) - 1) * interval % (maxWait.Ticks / 2));
+
     private TimeSpan TakeTurns(int turns)
     {
         while (true)
@@ -55,7 +61,7 @@ internal abstract class Throttle(int perSecond, TimeSpan maxWait, TimeProvider c
             var (now, turn) = (clock.GetElapsedTime(start).Ticks, Volatile.Read(ref next));
             var wait = TimeSpan.FromTicks(turn - now) - Burst;
             if (wait > maxWait)
-                return maxWait;
+                return maxWait - Spread();
             if (Interlocked.CompareExchange(ref next, Math.Max(turn, now) + (turns * interval), turn) == turn)
                 return wait;
         }

@@ -12,8 +12,10 @@ namespace TokenService.Secrets;
 /// <param name="Key">32 bytes.</param>
 internal sealed record VerifiedSecretKey(string Id, byte[] Key)
 {
+    private static readonly byte[] Purpose = "TokenService verified secrets"u8.ToArray();
+
     public static VerifiedSecretKey Derive(string id, byte[] sealingKey) =>
-        new(id, HKDF.DeriveKey(HashAlgorithmName.SHA256, sealingKey, HMACSHA256.HashSizeInBytes, info: "TokenService verified secrets"u8.ToArray()));
+        new(id, HKDF.DeriveKey(HashAlgorithmName.SHA256, sealingKey, HMACSHA256.HashSizeInBytes, info: Purpose));
 
     // A record's own ToString would print the key into any log that is handed one of these.
     public override string ToString() => Id;
