@@ -7,15 +7,32 @@ namespace TokenService.Bench;
 
 /// <param name="Status">The HTTP status; 0: the connection broke or timed out.</param>
 /// <param name="BodyLength">In bytes.</param>
-internal readonly record struct Answer(int Status, int BodyLength);
+/// <param name="RetryAfter">In seconds; 0: the answer has no Retry-After.</param>
+internal readonly record struct Answer(int Status, int BodyLength, int RetryAfter = 0);
 
 /// <summary>A connection that carries one request at a time, with as few system calls as possible.</summary>
 internal sealed class Connection : IDisposable
 {
+    private static readonly TimeSpan MaxConnectTime = TimeSpan.FromSeconds(5);
+
     private readonly byte[] buffer = new byte[16 * 1024];
     private int received;
 
-    public Connection(int port) => Socket.Connect(new IPEndPoint(IPAddress.Loopback, port));
+    /// <exception cref="SocketException">
+    /// The server refused the connection, or did not accept it within 5 seconds.
+    /// </exception>
+    public Connection(int port)
+    {
+        using var timeout = new CancellationTokenSource(MaxConnectTime);
+        try
+        {
+            Socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), timeout.Token).AsTask().GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            throw new SocketException((int)SocketError.TimedOut);
+        }
+    }
 
     public Socket Socket { get; } = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
 
@@ -66,9 +83,15 @@ internal sealed class Connection : IDisposable
             return null;
         var head = bytes[..end];
         var status = Number(head["HTTP/1.1 ".Length..]);
-        var at = head.IndexOf("Content-Length: "u8);
-        var length = at < 0 ? 0 : Number(head[(at + "Content-Length: ".Length)..]);
-        return bytes.Length >= end + 4 + length ? new Answer(status, length) : null;
+        var length = Header(head, "Content-Length: "u8);
+        return bytes.Length >= end + 4 + length ? new Answer(status, length, Header(head, "Retry-After: "u8)) : null;
+    }
+
+    // 0: the header is missing.
+    private static int Header(ReadOnlySpan<byte> head, ReadOnlySpan<byte> name)
+    {
+        var at = head.IndexOf(name);
+        return at < 0 ? 0 : Number(head[(at + name.Length)..]);
     }
 
     private static int Number(ReadOnlySpan<byte> digits) => Utf8Parser.TryParse(digits, out int number, out _) ? number : 0;

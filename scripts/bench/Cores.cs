@@ -25,11 +25,11 @@ internal sealed record Cores(string? Server, string? Load)
         if (cores is null)
             return start;
 
-        foreach (var argument in new[] { "--cpu-list", cores, start.FileName }.Reverse())
-            start.ArgumentList.Insert(0, argument);
-        start.FileName = "taskset";
-        return start;
+        return By(start, "taskset", "--cpu-list", cores);
     }
+
+    /// <summary>Runs the same command at low priority, so that other load on its core is not slowed.</summary>
+    public static ProcessStartInfo Yielding(ProcessStartInfo start) => By(start, "nice", "-n", "10");
 
     /// <summary>Pins all threads of this process, and threads and processes that they start.</summary>
     public static void PinSelf(string cores)
@@ -41,6 +41,14 @@ internal sealed record Cores(string? Server, string? Load)
         taskset.WaitForExit();
         if (taskset.ExitCode != 0)
             throw new InvalidOperationException("taskset could not pin the load to its core.");
+    }
+
+    private static ProcessStartInfo By(ProcessStartInfo start, string program, params string[] options)
+    {
+        foreach (var argument in options.Append(start.FileName).Reverse())
+            start.ArgumentList.Insert(0, argument);
+        start.FileName = program;
+        return start;
     }
 
     private static IEnumerable<int> Expand(string range)

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Npgsql;
 
 namespace TokenService.Bench;
 
@@ -13,6 +14,9 @@ internal sealed record Flooded(string Summary, double PerSecond);
 /// <param name="RunAsync">Runs the flood for a number of seconds.</param>
 internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Flooded>> RunAsync)
 {
+    /// <summary>Runs before the flood, and is not measured.</summary>
+    public Func<CancellationToken, Task> PrepareAsync { get; init; } = _ => Task.CompletedTask;
+
     /// <summary>Whether a few seconds of this flood are enough for a useful figure.</summary>
     public bool MayBeShort { get; init; } = true;
 }
@@ -24,12 +28,34 @@ internal sealed record Flood(string Name, Func<int, CancellationToken, Task<Floo
 /// <param name="folder">The folder for files of credentials.</param>
 /// <param name="known">Clients whose secrets the server has verified.</param>
 /// <param name="victim">The client whose secret an attacker tries to guess.</param>
-internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient> known, BenchClient victim)
+/// <param name="database">The server's database.</param>
+internal sealed class Floods(
+    int port, string folder, IReadOnlyList<BenchClient> known, BenchClient victim, NpgsqlDataSource database)
 {
+    /// <summary>The number of <see cref="All"/>.</summary>
+    public const int Count = 11;
+
     private const int Connections = 64;
     private const int ManyConnections = 1500;
     private const int IdleConnections = 2000;
     private const int SlowBodies = 500;
+    private const int Probes = 300;
+    private const int Readers = 500;
+    private const int MinListLength = 159_000;
+
+    // 2,400 revoked tokens and 2,222 clients take 119,994 characters of JSON, of 120,000 that the list may have.
+    private const string FillList = """
+        insert into token_service.revoked_token (jti, client_id, expires_at)
+        select 'dead' || to_char(n, 'FM000000000000000000'), 'revoking', now() + interval '1 hour'
+        from generate_series(1, 2400) as n;
+
+        insert into token_service.self_revocation (client_id, not_before)
+        select 'revoked-' || to_char(n, 'FM00000'), now()
+        from generate_series(1, 2222) as n
+        """;
+
+    private static readonly string[] Health = ["GET /healthz/ready", "GET /healthz/live"];
+    private static readonly string[] List = ["GET /revoked-tokens"];
 
     private static readonly byte[] SlowHead = Encoding.ASCII.GetBytes(
         "POST /token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n");
@@ -49,8 +75,10 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
         {
             Secret = (n % 3) switch { 0 => Workload.Guess(), 1 => Workload.GuessAt(victim.Secret), _ => Workload.Foreign() },
         })),
-        WrongCredentials(
-            "10,000 distinct unknown ids", Repeat(10_000, n => new BenchClient($"none-{n}", Workload.Guess()))),
+        // Every request has another client_id, which nobody has.
+        Requests("distinct invented ids, generated secrets", Repeat(10_000, _ => $"NEW {Workload.Guess()}"), Connections),
+        // The server must hash these secrets.
+        Requests("distinct invented ids, other secrets", Repeat(10_000, _ => $"NEW {Workload.Foreign()}"), Connections),
         // There are more connections than the server refuses within its maximum delay of a refusal.
         WrongCredentials(
             "1,500 connections of wrong secrets", Repeat(10_000, n => Known(n) with { Secret = Workload.Guess() }),
@@ -58,22 +86,38 @@ internal sealed class Floods(int port, string folder, IReadOnlyList<BenchClient>
             with { MayBeShort = false },
         new("2,000 idle connections", IdleAsync),
         new("slow bodies", SlowAsync),
+        Requests("300 connections that ask for health", Health, Probes),
+        Requests("500 connections that read the longest list of revoked tokens", List, Readers)
+            with { PrepareAsync = FillListAsync },
     ];
 
-    private static IEnumerable<BenchClient> Repeat(int count, Func<int, BenchClient> make) =>
-        Enumerable.Range(0, count).Select(make);
+    private static IEnumerable<T> Repeat<T>(int count, Func<int, T> make) => Enumerable.Range(0, count).Select(make);
 
     private BenchClient Known(int n) => known[n / 2 % known.Count];
 
-    private Flood WrongCredentials(
-        string name, IEnumerable<BenchClient> credentials, int connections = Connections) => new(name, async (
-            seconds, ct) =>
+    private Flood WrongCredentials(string name, IEnumerable<BenchClient> credentials, int connections = Connections) =>
+        Requests(name, credentials.Select(client => client.Basic), connections);
+
+    // The lines are as load.lua says.
+    private Flood Requests(string name, IEnumerable<string> lines, int connections) => new(name, async (seconds, ct) =>
     {
-        var file = await Wrk.FileAsync(folder, "flood", credentials, ct);
+        var file = await Wrk.FileAsync(folder, "flood", lines, ct);
         var result = await Wrk.RunAsync(port, file, connections, seconds, ct, isFlood: true);
         var statuses = result.Statuses.OrderByDescending(status => status.Value).Select(status => $"{status.Value} x {status.Key}");
         return new Flooded(string.Join(", ", statuses) + (result.Broken > 0 ? $", {result.Broken} broken" : ""), result.PerSecond);
     });
+
+    private async Task FillListAsync(CancellationToken ct)
+    {
+        await using (var fill = database.CreateCommand(FillList))
+            await fill.ExecuteNonQueryAsync(ct);
+        // The server must have the new list, and have done with the notifications of the rows.
+        await Task.Delay(TimeSpan.FromSeconds(2), ct);
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        var list = await http.GetByteArrayAsync(new Uri($"http://127.0.0.1:{port}/revoked-tokens"), ct);
+        if (list.Length < MinListLength)
+            throw new InvalidOperationException($"The list of revoked tokens has only {list.Length} characters.");
+    }
 
     private async Task<Flooded> IdleAsync(int seconds, CancellationToken ct)
     {

@@ -73,11 +73,11 @@ internal static class PacedLoad
 
                 foreach (var lane in lanes)
                 {
-                    if (!lane.IsBusy || lane.TryFinish() is not { } answer)
+                    if (!lane.IsBusy || lane.TryFinish() is not { } finished)
                         continue;
                     free.Push(lane);
-                    if (answer.IsGrant)
-                        latencies.Add(answer.Milliseconds);
+                    if (finished.Answer.Status == 200)
+                        latencies.Add(finished.Milliseconds);
                     else
                         failed++;
                 }
@@ -105,46 +105,5 @@ internal static class PacedLoad
             Thread.Sleep(1);
         else
             Socket.Select(waiting, null, null, 1000);
-    }
-
-    private sealed class Lane(int port) : IDisposable
-    {
-        private Connection connection = new(port);
-        private long from;
-
-        public bool IsBusy => connection.IsBusy;
-
-        public Socket Socket => connection.Socket;
-
-        public void Send(byte[] request, long timedFrom)
-        {
-            from = timedFrom;
-            connection.Send(request);
-        }
-
-        public (bool IsGrant, double Milliseconds)? TryFinish()
-        {
-            Answer? answer;
-            try
-            {
-                answer = connection.TryReceive();
-            }
-            catch (SocketException)
-            {
-                answer = new Answer(0, 0);
-            }
-
-            if (answer is not { } complete)
-                return null;
-            if (complete.Status == 0)
-            {
-                connection.Dispose();
-                connection = new Connection(port);
-            }
-
-            return (complete.Status == 200, Stopwatch.GetElapsedTime(from).TotalMilliseconds);
-        }
-
-        public void Dispose() => connection.Dispose();
     }
 }

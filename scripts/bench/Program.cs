@@ -5,11 +5,15 @@ return args switch
 {
     ["bounds", .. var rest] => await Bounds.RunAsync(rest),
     ["run", .. var rest] => await Run.RunAsync(rest),
-    // `run` starts these on the server's core.
+    // `run` starts the first three on the server's core, and the flood beside the load.
     ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
     ["signatures", var algorithm, var seconds] => RawCrypto.Sign(
         algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
     ["hashes", var seconds] => RawCrypto.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["half-sent", var port, var connections, var seconds] => await HalfSentBodies.RunAsync(
+        int.Parse(port, CultureInfo.InvariantCulture),
+        int.Parse(connections, CultureInfo.InvariantCulture),
+        double.Parse(seconds, CultureInfo.InvariantCulture)),
     _ => Usage(),
 };
 

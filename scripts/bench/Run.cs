@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Text.RegularExpressions;
 using Npgsql;
 using TokenService.Secrets;
 
@@ -13,7 +12,15 @@ internal sealed record RunArguments(
     /// <summary>The duration of each measurement.</summary>
     public int Seconds => SecondsOption ?? (IsQuick ? 2 : 10);
 
-    public int FloodSeconds => IsQuick ? 3 : 60;
+    public int FloodSeconds => IsQuick ? 3 : 12;
+
+    /// <summary>
+    /// The duration of the flood of half-sent bodies, longer than the server waits for a body: several in the full run.
+    /// </summary>
+    public int HalfSentSeconds => IsQuick ? 14 : 25;
+
+    /// <summary>How long clients ask after the first start ever.</summary>
+    public int FirstStartSeconds => IsQuick ? 5 : 10;
 
     /// <summary>How often two things that are compared are measured in turn.</summary>
     public int Rounds => IsQuick ? 2 : 4;
@@ -69,7 +76,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             return 1;
         }
 
-        var limit = TimeSpan.FromMinutes((arguments.IsQuick ? 6 : 60) + arguments.EnduranceMinutes);
+        var limit = TimeSpan.FromMinutes((arguments.IsQuick ? 10 : 60) + arguments.EnduranceMinutes);
         return await Measurement.RunAsync(limit, async ct =>
         {
             var folder = Directory.CreateTempSubdirectory("tsvc-bench-");
@@ -104,8 +111,8 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         var one = (await Workload.MakeAsync(database, "one", 1, Workload.DefaultCost, ct))[0];
         var rsaOne = (await Workload.MakeAsync(rsaDatabase, "one", 1, Workload.DefaultCost, ct))[0];
         var firstUses = await Workload.MakeAsync(database, "first", arguments.IsQuick ? 30 : 100, Workload.DefaultCost, ct);
-        var newcomers = await Workload.MakeAsync(database, "new", 8 * (arguments.FloodSeconds + 1), Workload.DefaultCost, ct);
-        var many = await Workload.MakeAsync(database, "many", arguments.IsQuick ? 1000 : 10_000, Workload.Cheapest, ct);
+        var newcomers = await Workload.MakeAsync(database, "new", Floods.Count * (arguments.FloodSeconds + 1), Workload.DefaultCost, ct);
+        var many = await Workload.MakeAsync(database, "many", 10_000, Workload.Cheapest, ct);
         var rotating = await Workload.AddSecretsAsync(
             database, (await Workload.MakeAsync(database, "rotating", 1, Workload.Cheapest, ct))[0], 49, ct);
         if (cores.Load is { } load)
@@ -118,7 +125,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             await using (var server = await ServeAsync(connection, one, ct))
             {
                 await MeasureAlgorithmAsync("ES256", server, one, empty, ct);
-                await MeasureManyAsync(server, one, many, rotating, ct);
+                await MeasureManyAsync(server, one, arguments.IsQuick ? [.. many.Take(1000)] : many, rotating, ct);
                 await MeasureEnduranceAsync(server, many, ct);
             }
 
@@ -127,7 +134,10 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         }
 
         await MeasureFirstUsesAsync(connection, firstUses, ct);
-        await MeasureFloodsAsync(connection, one, [.. many.Take(10)], many[10], new(newcomers), ct);
+        await MeasureRestartAsync(connection, database, one, many, ct);
+        await MeasureFirstStartAsync(connection, database, one, many, ct);
+        await MeasureFloodsAsync(connection, database, one, [.. many.Take(10)], many[10], new(newcomers), ct);
+        await MeasureHalfSentAsync(connection, one, [.. many.Take(10)], ct);
         var (stolen, all) = Ticks();
         table.Circumstances.Add(
             $"Took {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s; "
@@ -223,12 +233,18 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
     {
         var start = TokenServer.StartInfo(
             [typeof(Run).Assembly.Location, .. command, seconds.ToString(CultureInfo.InvariantCulture)]);
-        using var process = Process.Start(Cores.Pin(cores.Server, start))!;
+        var numbers = await RunOwnAsync(Cores.Pin(cores.Server, start), ct);
+        return (numbers[0], numbers[1]);
+    }
+
+    /// <summary>Runs this program as another process, which prints numbers.</summary>
+    private static async Task<double[]> RunOwnAsync(ProcessStartInfo start, CancellationToken ct)
+    {
+        using var process = Process.Start(start)!;
         await using var kill = ct.Register(process.Kill);
         var output = await process.StandardOutput.ReadToEndAsync(ct);
         await process.WaitForExitAsync(ct);
-        var numbers = output.Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray();
-        return (numbers[0], numbers[1]);
+        return [.. output.Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))];
     }
 
     /// <summary>
@@ -450,61 +466,6 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             section, "share by processor time", 100 * Median(rounds.Select(round => round.ProcessorShare)), "%", 95,
             IsMaximum: false));
     }
-
-    private async Task MeasureFloodsAsync(
-        string connection, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim,
-        Queue<BenchClient> newcomers, CancellationToken ct)
-    {
-        Log("Floods.");
-        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
-        var file = await Wrk.FileAsync(folder, "known", known, ct);
-        await WarmUpAsync(server, file, ct);
-        await ServeKnownAsync(2);
-        var calm = await ServeKnownAsync(arguments.Seconds + 2);
-        var newcomerLoad = new Newcomers(server.Port, newcomers);
-        const string calmSection = "Calm: 500 requests/s of recognised clients";
-        table.Add(new Row(calmSection, "p50", calm.P50, "ms"));
-        table.Add(new Row(calmSection, "p99", calm.P99, "ms"));
-        table.Add(new Row(calmSection, "failures", calm.Failed, "", 0));
-
-        foreach (var flood in new Floods(server.Port, folder, known, victim).All.Where(flood => flood.MayBeShort || !arguments.IsQuick))
-        {
-            var section = $"Flood beside 500 requests/s of recognised clients: {flood.Name}";
-            Log(section);
-            server.ForgetPeak();
-            var lines = server.Lines;
-            var flooding = flood.RunAsync(arguments.FloodSeconds, ct);
-            await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
-            var coming = newcomerLoad.MeasureAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
-            var served = await ServeKnownAsync(arguments.FloodSeconds - 1);
-            var durations = await coming;
-            var flooded = await flooding;
-            table.Add(new Row(section, "the flood", flooded.PerSecond, "/s", Note: flooded.Summary));
-            table.Add(new Row(section, "recognised: failures", served.Failed, "", 0, Note: $"of {served.Sent}"));
-            table.Add(new Row(section, "recognised: p50", served.P50, "ms"));
-            table.Add(new Row(section, "recognised: p99", served.P99, "ms", Note: $"worst {Row.Number(served.P100)} ms"));
-            table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
-            table.Add(new Row(
-                section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
-                Note: $"of {durations.Count}"));
-            table.Add(new Row(
-                section, "resident, maximum", server.PeakMiB, "MiB", 200,
-                Note: $"then {Row.Number(server.ResidentMiB)}"));
-            if (server.Lines > lines)
-                table.Add(new Row(
-                    section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
-            await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
-        }
-
-        // The message of the last log line, shortened.
-        static string Message(string lines) => MessageText().Match(lines.Split('\n')[^1]).Value;
-
-        Task<Latencies> ServeKnownAsync(int seconds) => PacedLoad.RunAsync(
-            server.Port, [.. known.Select(client => client.Request)], 500, 16, TimeSpan.FromSeconds(seconds), ct);
-    }
-
-    [GeneratedRegex("\"Message\":\"[^\"]{1,80}")]
-    private static partial Regex MessageText();
 
     /// <param name="Result">The result of wrk.</param>
     /// <param name="Microseconds">Processor time of a request.</param>

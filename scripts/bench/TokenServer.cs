@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
+using TokenService.Secrets;
 
 namespace TokenService.Bench;
 
@@ -24,7 +25,12 @@ internal static class TokenServer
         "ASPNETCORE_", "Logging__",
     ];
 
-    private static readonly string SealingKey = Convert.ToBase64String(RandomNumberGenerator.GetBytes(32));
+    private const string SealingKeyId = "bench";
+
+    private static readonly byte[] SealingKey = RandomNumberGenerator.GetBytes(32);
+
+    /// <summary>The key under which the servers keep MACs of verified secrets in the database.</summary>
+    public static VerifiedSecretKey VerifiedSecretKey { get; } = VerifiedSecretKey.Derive(SealingKeyId, SealingKey);
 
     public static readonly string Program = Path.Combine(AppContext.BaseDirectory, "TokenService.dll");
 
@@ -71,7 +77,7 @@ internal static class TokenServer
         start.Environment["ConnectionStrings__TokenService"] = connectionString;
         start.Environment["ASPNETCORE_URLS"] = "http://127.0.0.1:0";
         start.Environment["Issuer"] = "http://127.0.0.1";
-        start.Environment["Keys__SealingKeys__bench"] = SealingKey;
+        start.Environment[$"Keys__SealingKeys__{SealingKeyId}"] = Convert.ToBase64String(SealingKey);
         // A killed process would leave its diagnostics socket behind.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
         foreach (var (name, value) in settings ?? new Dictionary<string, string>())

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService.Secrets;
 
@@ -46,6 +47,17 @@ internal static class Workload
         from unnest(@secretIds, @digests) as c (secret_id, digest)
         """;
 
+    private const string FindDigests = """
+        select client_id, id, digest
+        from token_service.client_secret
+        where client_id = any (@ids)
+        """;
+
+    private const string KeepMacs = """
+        select token_service.keep_verified_secrets(
+            @ids, @macs, array_fill(@keyId::text, array[cardinality(@ids)]), array_fill(now(), array[cardinality(@ids)]))
+        """;
+
     private const string Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
     /// <summary>Makes clients. Their secrets are hashed on all cores.</summary>
@@ -72,6 +84,44 @@ internal static class Workload
         Add(command, secrets);
         await command.ExecuteNonQueryAsync(ct);
         return client with { Secret = secrets[^1].Value };
+    }
+
+    /// <summary>
+    /// Keeps the MACs of the clients' secrets in the database, as a server does after it has hashed them.
+    /// </summary>
+    public static async Task KeepVerifiedAsync(NpgsqlDataSource database, IReadOnlyList<BenchClient> clients, CancellationToken ct)
+    {
+        var key = TokenServer.VerifiedSecretKey;
+        var cache = new VerifiedSecretCache(
+            Options.Create(new HashingOptions()), new VerifiedSecretKeys(key, [key]), new VerifiedSecretQueue(), TimeProvider.System);
+        var secrets = clients.ToDictionary(client => client.Id, client => client.Secret, StringComparer.Ordinal);
+        var (ids, macs) = (new List<string>(), new List<byte[]>());
+        await using (var find = database.CreateCommand(FindDigests))
+        {
+            find.Parameters.AddWithValue("ids", secrets.Keys.ToArray());
+            await using var rows = await find.ExecuteReaderAsync(ct);
+            while (await rows.ReadAsync(ct))
+            {
+                var row = ToSecret(rows.GetString(1), rows.GetString(2));
+                ids.Add(row.Id);
+                macs.Add(cache.MacOf(row, secrets[rows.GetString(0)]).ToArray());
+            }
+        }
+
+        await using var keep = database.CreateCommand(KeepMacs);
+        keep.Parameters.AddWithValue("ids", ids.ToArray());
+        keep.Parameters.AddWithValue("macs", macs.ToArray());
+        keep.Parameters.AddWithValue("keyId", key.Id);
+        await keep.ExecuteNonQueryAsync(ct);
+        await AnalyzeAsync(database, ct);
+    }
+
+    /// <summary>Removes every MAC from the database, as before the first start ever.</summary>
+    public static async Task ForgetVerifiedAsync(NpgsqlDataSource database, CancellationToken ct)
+    {
+        await using (var forget = database.CreateCommand("truncate token_service.verified_secret"))
+            await forget.ExecuteNonQueryAsync(ct);
+        await AnalyzeAsync(database, ct);
     }
 
     /// <summary>A well-formed secret whose selector is in no row.</summary>
@@ -113,6 +163,26 @@ internal static class Workload
         });
         return secrets;
     }
+
+    private static async Task AnalyzeAsync(NpgsqlDataSource database, CancellationToken ct)
+    {
+        await using var analyze = database.CreateCommand("analyze");
+        await analyze.ExecuteNonQueryAsync(ct);
+    }
+
+    // Only the id and the digest are part of the MAC.
+    private static ClientSecret ToSecret(string id, string digest) => new()
+    {
+        Id = id,
+        Digest = Argon2Digest.TryParse(digest, out var parsed)
+            ? parsed
+            : throw new InvalidOperationException("The database has a digest that is none."),
+        NotBefore = DateTimeOffset.MinValue,
+        ExpiresAt = null,
+        RevokedAt = null,
+        HasBegun = true,
+        IsOver = false,
+    };
 
     private static void Add(NpgsqlCommand command, (string Id, string Value, string Digest)[] secrets)
     {

@@ -26,15 +26,19 @@ internal sealed record WrkResult(
 internal static class Wrk
 {
     /// <summary>Writes a file of credentials for wrk.</summary>
-    public static async Task<string> FileAsync(string folder, string name, IEnumerable<BenchClient> clients, CancellationToken ct)
+    public static Task<string> FileAsync(string folder, string name, IEnumerable<BenchClient> clients, CancellationToken ct) =>
+        FileAsync(folder, name, clients.Select(client => client.Basic), ct);
+
+    /// <summary>Writes a file of requests for wrk, whose lines are as load.lua says.</summary>
+    public static async Task<string> FileAsync(string folder, string name, IEnumerable<string> lines, CancellationToken ct)
     {
         var file = Path.Combine(folder, name);
-        await File.WriteAllLinesAsync(file, clients.Select(client => client.Basic), ct);
+        await File.WriteAllLinesAsync(file, lines, ct);
         return file;
     }
 
     /// <param name="port">The server's port.</param>
-    /// <param name="file">The file of credentials.</param>
+    /// <param name="file">The file of credentials or requests.</param>
     /// <param name="connections">The number of connections; each waits for its answer before the next request.</param>
     /// <param name="seconds">The duration.</param>
     /// <param name="ct">Ends wrk early.</param>

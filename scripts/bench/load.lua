@@ -1,28 +1,60 @@
--- A script for wrk: requests tokens with the credentials of FILE, one Basic value a line, in turn. Prints the result as
--- one line of JSON.
+-- A script for wrk: makes the requests of FILE, in turn. Prints the result as one line of JSON.
 --   wrk ... --script load.lua URL -- FILE
+-- A line of FILE is one of these:
+--   BASIC        a Basic value: a token request with these credentials
+--   NEW SECRET   a token request with this secret and, each time, another client_id that was never used before
+--   GET PATH     a GET of this path
 -- BENCH_COUNT=yes also counts the answers by status, which makes wrk a little slower.
 
-local requests, next_one = {}, 0
+local requests, next_one, invented = {}, 0, 0
 local threads = {}
 
 function setup(thread)
   table.insert(threads, thread)
 end
 
+local function token_request(basic)
+  return wrk.format("POST", "/token", {
+    ["Authorization"] = "Basic " .. basic,
+    ["Content-Type"] = "application/x-www-form-urlencoded",
+  }, "grant_type=client_credentials&scope=bench%3Aread")
+end
+
+local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function base64(text)
+  local made = {}
+  for i = 1, #text, 3 do
+    local a, b, c = text:byte(i, i + 2)
+    local bits = a * 65536 + (b or 0) * 256 + (c or 0)
+    for place = 3, 0, -1 do
+      local digit = math.floor(bits / 64 ^ place) % 64 + 1
+      made[#made + 1] = alphabet:sub(digit, digit)
+    end
+    if not c then made[#made] = "=" end
+    if not b then made[#made - 1] = "=" end
+  end
+  return table.concat(made)
+end
+
 function init(args)
   statuses = {}
   for line in io.lines(args[1]) do
-    requests[#requests + 1] = wrk.format("POST", "/token", {
-      ["Authorization"] = "Basic " .. line,
-      ["Content-Type"] = "application/x-www-form-urlencoded",
-    }, "grant_type=client_credentials&scope=bench%3Aread")
+    local path, secret = line:match("^GET (.+)"), line:match("^NEW (.+)")
+    requests[#requests + 1] =
+      path and wrk.format("GET", path)
+      or secret and function()
+        invented = invented + 1
+        return token_request(base64("invented-" .. invented .. ":" .. secret))
+      end
+      or token_request(line)
   end
 end
 
 function request()
   next_one = next_one % #requests + 1
-  return requests[next_one]
+  local made = requests[next_one]
+  return type(made) == "function" and made() or made
 end
 
 if os.getenv("BENCH_COUNT") == "yes" then

@@ -1,0 +1,157 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Npgsql;
+
+namespace TokenService.Bench;
+
+internal sealed partial class Run
+{
+    private const int KnownPerSecond = 500;
+    private const int KnownConnections = 16;
+
+    // How many connections of half-sent bodies there are, and the files that a process needs for everything else.
+    private const int HalfSentConnections = 8000;
+    private const int OtherFiles = 600;
+
+    // All of them are open by then, and the server has not closed any yet.
+    private static readonly TimeSpan AllHalvesOpen = TimeSpan.FromSeconds(4);
+
+    private async Task MeasureFloodsAsync(
+        string connection, NpgsqlDataSource database, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim,
+        Queue<BenchClient> newcomers, CancellationToken ct)
+    {
+        Log("Floods.");
+        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
+        await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
+        await ServeKnownAsync(server, known, 2, ct);
+        var calm = await ServeKnownAsync(server, known, arguments.Seconds + 2, ct);
+        AddCalm("Calm", calm);
+        var newcomerLoad = new Newcomers(server.Port, newcomers);
+        var floods = new Floods(server.Port, folder, known, victim, database);
+        foreach (var flood in floods.All.Where(flood => flood.MayBeShort || !arguments.IsQuick))
+        {
+            var section = $"Flood beside {KnownPerSecond} requests/s of recognised clients: {flood.Name}";
+            Log(section);
+            await flood.PrepareAsync(ct);
+            server.ForgetPeak();
+            var lines = server.Lines;
+            using var over = CancellationTokenSource.CreateLinkedTokenSource(ct);
+            var connected = ServerConnections.MaxAsync(database, over.Token);
+            var flooding = flood.RunAsync(arguments.FloodSeconds, ct);
+            await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
+            var coming = newcomerLoad.MeasureAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
+            var served = await ServeKnownAsync(server, known, arguments.FloodSeconds - 1, ct);
+            var durations = await coming;
+            var flooded = await flooding;
+            await over.CancelAsync();
+            AddServed(section, flooded, served, calm);
+            table.Add(new Row(
+                section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
+                Note: $"of {durations.Count}"));
+            table.Add(new Row(
+                section, "resident, maximum", server.PeakMiB, "MiB", 200,
+                Note: $"then {Row.Number(server.ResidentMiB)}"));
+            table.Add(new Row(section, "its connections to PostgreSQL, maximum", await connected, ""));
+            if (server.Lines > lines)
+                table.Add(new Row(
+                    section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
+            await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
+        }
+    }
+
+    /// <summary>
+    /// Measures a flood of half-sent bodies. The server is another one, so that the memory of the floods before does
+    /// not hide what these connections take.
+    /// </summary>
+    private async Task MeasureHalfSentAsync(string connection, BenchClient one, IReadOnlyList<BenchClient> known, CancellationToken ct)
+    {
+        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
+        var idle = server.ResidentMiB;
+        await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
+        await ServeKnownAsync(server, known, 2, ct);
+        var calm = await ServeKnownAsync(server, known, arguments.Seconds, ct);
+
+        // The server inherits this limit.
+        var connections = Math.Min(HalfSentConnections, MaxOpenFiles() - OtherFiles);
+        var section = $"Flood beside {KnownPerSecond} requests/s of recognised clients: "
+            + $"{connections:N0} connections with half-sent bodies";
+        Log(section);
+        AddCalm("Calm, before the half-sent bodies", calm);
+        var warm = server.ResidentMiB;
+        server.ForgetPeak();
+        var lines = server.Lines;
+        var flooding = FloodWithHalvesAsync(server.Port, connections, ct);
+        await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
+        var seconds = arguments.HalfSentSeconds - 2;
+        var connecting = new NewConnections(server.Port, known).MeasureAsync(TimeSpan.FromSeconds(seconds), ct);
+        var holding = ResidentAfterAsync(server, AllHalvesOpen, ct);
+        var served = await ServeKnownAsync(server, known, seconds, ct);
+        var opened = await connecting;
+        var whileOpen = await holding;
+        AddServed(section, await flooding, served, calm);
+        table.Add(new Row(
+            section, "recognised, a new connection each time: failures", opened.Failed, "", 0,
+            Note: $"of {opened.Sent}; p50 {Row.Number(opened.P50)}, worst {Row.Number(opened.P100)} ms"));
+        table.Add(new Row(
+            section, "resident, maximum", server.PeakMiB, "MiB",
+            Note: $"idle {Row.Number(idle)}, before the flood {Row.Number(warm)}"));
+        table.Add(new Row(
+            section, "resident, a connection, while all are open", (whileOpen - warm) * 1024 / connections, "KiB",
+            Note: $"{Row.Number(whileOpen)} MiB"));
+        if (server.Lines > lines)
+            table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
+    }
+
+    private static async Task<double> ResidentAfterAsync(ServerProcess server, TimeSpan time, CancellationToken ct)
+    {
+        await Task.Delay(time, ct);
+        return server.ResidentMiB;
+    }
+
+    private void AddCalm(string name, Latencies calm)
+    {
+        var section = $"{name}: {KnownPerSecond} requests/s of recognised clients";
+        table.Add(new Row(section, "p50", calm.P50, "ms"));
+        table.Add(new Row(section, "p99", calm.P99, "ms"));
+        table.Add(new Row(section, "failures", calm.Failed, "", 0));
+    }
+
+    private void AddServed(string section, Flooded flooded, Latencies served, Latencies calm)
+    {
+        table.Add(new Row(section, "the flood", flooded.PerSecond, "/s", Note: flooded.Summary));
+        table.Add(new Row(section, "recognised: failures", served.Failed, "", 0, Note: $"of {served.Sent}"));
+        table.Add(new Row(section, "recognised: p50", served.P50, "ms", Note: $"calm {Row.Number(calm.P50)} ms"));
+        table.Add(new Row(section, "recognised: p99", served.P99, "ms", Note: $"worst {Row.Number(served.P100)} ms"));
+        table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
+    }
+
+    private async Task<Flooded> FloodWithHalvesAsync(int port, int connections, CancellationToken ct)
+    {
+        // The flood runs at low priority, so that the other load on its core is not slowed.
+        var start = TokenServer.StartInfo(
+            [typeof(Run).Assembly.Location, "half-sent", $"{port}", $"{connections}", $"{arguments.HalfSentSeconds}"]);
+        var numbers = await RunOwnAsync(Cores.Yielding(start), ct);
+        return new Flooded(
+            $"{numbers[0]} open at most, {numbers[1]} opened, {numbers[2]} answered after {Row.Number(numbers[4])} s on "
+                + $"average, {numbers[3]} refused or reset",
+            numbers[1] / arguments.HalfSentSeconds);
+    }
+
+    private static Task<Latencies> ServeKnownAsync(
+        ServerProcess server, IReadOnlyList<BenchClient> known, int seconds, CancellationToken ct) => PacedLoad.RunAsync(
+        server.Port, [.. known.Select(client => client.Request)], KnownPerSecond, KnownConnections, TimeSpan.FromSeconds(seconds), ct);
+
+    // The limit in force, which the runtime has raised as far as it may.
+    private static int MaxOpenFiles()
+    {
+        var line = File.ReadLines("/proc/self/limits").First(line => line.StartsWith("Max open files", StringComparison.Ordinal));
+        var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        return int.TryParse(words[3], CultureInfo.InvariantCulture, out var max) ? max : int.MaxValue;
+    }
+
+    // The message of the last log line, shortened.
+    private static string Message(string lines) => MessageText().Match(lines.Split('\n')[^1]).Value;
+
+    [GeneratedRegex("\"Message\":\"[^\"]{1,80}")]
+    private static partial Regex MessageText();
+}
