@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
 
@@ -78,6 +79,12 @@ internal sealed class FormReader(TimeProvider clock)
                 StatusCodes.Status413PayloadTooLarge => TooLarge(),
                 _ => Unreadable(),
             };
+        }
+        // Kestrel would try to read the rest of the body, and log an error with a stack trace each time.
+        catch (ConnectionResetException)
+        {
+            request.HttpContext.Abort();
+            return Unreadable();
         }
         // Kestrel throws IOException for a chunk size that is not a number it can hold. The connection may also be
         // broken, or closed by this server; then the answer reaches nobody.
