@@ -148,31 +148,6 @@ public sealed class RequestBody : ServerFixture
             Has.None.StartsWith("Warning Microsoft.AspNetCore").And.None.StartsWith("Error").And.None.StartsWith("Critical"));
     }
 
-    // Otherwise anybody could fill the log, with a stack trace for each connection.
-    [Test]
-    public async Task Many_callers_that_disconnect_in_mid_request_are_not_logged()
-    {
-        await using var server = await TestServer.StartAsync(Database);
-        var wires = new List<RawConnection>();
-        for (var i = 0; i < 200; i++)
-        {
-            var wire = await RawConnection.OpenAsync(server);
-            await wire.SendAsync(
-                $"{RawConnection.Head(Client)}Content-Length: {Body.Length}\nExpect: 100-continue\n\ngrant_type=client");
-            Assert.That(await wire.ReadLineAsync(), Is.EqualTo("HTTP/1.1 100 Continue"));
-            wires.Add(wire);
-        }
-
-        foreach (var wire in wires)
-            wire.Reset();
-        foreach (var wire in wires)
-            await wire.DisposeAsync();
-        await server.StopAsync();
-        Assert.That(
-            server.Log.Lines,
-            Has.None.StartsWith("Warning Microsoft.AspNetCore").And.None.StartsWith("Error").And.None.StartsWith("Critical"));
-    }
-
     [Test]
     public async Task Pipelined_requests_are_answered_in_order()
     {
