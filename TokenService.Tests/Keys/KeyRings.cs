@@ -53,6 +53,25 @@ public sealed class KeyRings
     public void A_withdrawn_key_neither_signs_nor_is_published() =>
         IsAt(15, "next", ["next"], Key("withdrawn", 0, 0) with { WithdrawnAt = At(15) }, Key("next", 0, 20));
 
+    // An attacker who can write the table gives an old row new dates. The seal keeps the end of the key's life.
+    [TestCase(14, "key", true)]
+    [TestCase(15, null, false)]
+    public void A_key_is_gone_at_the_end_that_its_seal_binds_even_if_its_other_dates_are_later(int now, string? signing, bool published) =>
+        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 10, 30, 40) with { EndsBy = At(15) });
+
+    // The operator has set a longer signing period since the key was made, for 30 days.
+    [TestCase(30, 30)]
+    [TestCase(90, 60)]
+    public void A_key_ends_two_days_before_the_end_that_its_seal_binds_at_the_latest(int periodInDays, int expected)
+    {
+        var key = Key("key", 0, 0) with { KnownFrom = Start, EndsBy = Start + TimeSpan.FromDays(62), JwksMaxAge = TimeSpan.FromMinutes(5) };
+        var plan = new KeyPlan(key.Algorithm, [key.Algorithm], TimeSpan.FromDays(periodInDays), TimeSpan.FromMinutes(5));
+
+        var steps = plan.StepsAt(Start + TimeSpan.FromHours(1), new KeyRing([key]));
+        Assert.That(steps[0], Is.EqualTo(new KeyStep.End("key", Start + TimeSpan.FromDays(expected))));
+        Assert.That(((KeyStep.Make)steps[1]).SignsFrom, Is.EqualTo(Start + TimeSpan.FromDays(expected)));
+    }
+
     // The first key of a newly configured algorithm is published before it signs.
     [TestCase(19, "old")]
     [TestCase(20, "new")]
