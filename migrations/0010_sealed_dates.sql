@@ -8,5 +8,5 @@ alter table token_service.signing_key
     add constraint signing_key_ends_by_representable check (token_service.is_representable(ends_by));
 
 comment on column token_service.signing_key.ends_by is
-    'The key neither signs nor is published at and after this instant, even if its other dates say so. The seal of the '
-    'private half binds it. Null: the key was made before the column was.';
+    'The key is not published at and after this instant, and does not sign in the day before it, even if its other dates '
+    'say so. The seal of the private half binds it. Null: the key was made before the column was.';

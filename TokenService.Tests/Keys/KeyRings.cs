@@ -55,16 +55,18 @@ public sealed class KeyRings
 
     // An attacker who can write the table gives an old row new dates. The seal keeps the end of the key's life.
     [TestCase(14, "key", true)]
-    [TestCase(15, null, false)]
+    [TestCase(15, null, true)]
+    [TestCase(15 + 87_299, null, true)]
+    [TestCase(15 + 87_300, null, false, Description = "A day and a quarter of an hour, for its last tokens.")]
     public void A_key_is_gone_at_the_end_that_its_seal_binds_even_if_its_other_dates_are_later(int now, string? signing, bool published) =>
-        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 10, 30, 40) with { EndsBy = At(15) });
+        IsAt(now, signing, published ? ["key"] : [], Key("key", 10, 10, 200_000, 300_000) with { EndsBy = At(15 + 87_300) });
 
     // The operator has set a longer signing period since the key was made, for 30 days.
     [TestCase(30, 30)]
     [TestCase(90, 60)]
-    public void A_key_ends_two_days_before_the_end_that_its_seal_binds_at_the_latest(int periodInDays, int expected)
+    public void A_key_is_planned_to_end_30_days_before_the_end_that_its_seal_binds_at_the_latest(int periodInDays, int expected)
     {
-        var key = Key("key", 0, 0) with { KnownFrom = Start, EndsBy = Start + TimeSpan.FromDays(62), JwksMaxAge = TimeSpan.FromMinutes(5) };
+        var key = Key("key", 0, 0) with { KnownFrom = Start, EndsBy = Start + TimeSpan.FromDays(90), JwksMaxAge = TimeSpan.FromMinutes(5) };
         var plan = new KeyPlan(key.Algorithm, [key.Algorithm], TimeSpan.FromDays(periodInDays), TimeSpan.FromMinutes(5));
 
         var steps = plan.StepsAt(Start + TimeSpan.FromHours(1), new KeyRing([key]));

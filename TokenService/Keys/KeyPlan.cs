@@ -43,9 +43,9 @@ internal sealed record KeyPlan(
     /// </summary>
     public static readonly TimeSpan LearningTime = TimeSpan.FromMinutes(10);
 
-    // From the planned end of a key until its EndsBy: its last token lives for a day at most, and is verified for a
-    // quarter of an hour longer.
-    private static readonly TimeSpan Margin = TimeSpan.FromDays(2);
+    // From the planned end of a key until its EndsBy. A key signs for longer than planned when all replicas were down at
+    // its planned end, and its last token lives for a day.
+    private static readonly TimeSpan Margin = TimeSpan.FromDays(30);
 
     /// <summary>
     /// The steps to take now; empty: nothing is due. After taking them, call again, because more may be due.

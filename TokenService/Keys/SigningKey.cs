@@ -24,6 +24,9 @@ internal enum SigningKeyState
 /// <summary>A signing key without its private half: the public key, and the absolute dates of its states.</summary>
 internal sealed record SigningKey
 {
+    // No token lives longer than a day, and verifiers forgive some minutes.
+    private static readonly TimeSpan LifeOfLastTokens = TimeSpan.FromDays(1) + TimeSpan.FromMinutes(15);
+
     /// <summary>The JWK thumbprint (RFC 7638). It follows from the key, so two keys never share a kid.</summary>
     public required string Kid { get; init; }
 
@@ -49,7 +52,8 @@ internal sealed record SigningKey
     public DateTimeOffset? GoneAfter { get; init; }
 
     /// <summary>
-    /// The key neither signs nor is published at and after this instant, even if its other dates say so: the seal binds it.
+    /// The key is not published at and after this instant, and does not sign in the day before it, even if its other dates
+    /// say so: the seal binds it.
     /// Null: the key was made before seals had it.
     /// </summary>
     public DateTimeOffset? EndsBy { get; init; }
@@ -70,7 +74,8 @@ internal sealed record SigningKey
 
     public bool HasBegunAt(DateTimeOffset now) => SignsFrom <= now;
 
-    public bool HasEndedAt(DateTimeOffset now) => WithdrawnAt is not null || SignsUntil <= now || EndsBy <= now;
+    public bool HasEndedAt(DateTimeOffset now) =>
+        WithdrawnAt is not null || SignsUntil <= now || EndsBy - LifeOfLastTokens <= now;
 
     // PublishedAt is not compared: a replica whose clock is behind publishes a key as soon as it has loaded it.
     public bool IsPublishedAt(DateTimeOffset now) =>
