@@ -86,9 +86,8 @@ revoke all on function token_service.revoke_client_tokens(text) from public;
 grant execute on function token_service.revoke_client_tokens(text) to token_service_admin;
 
 
--- The server calls this, and cannot write the tables otherwise. The limits bound the list of revoked tokens, which has to
--- fit into what common verifiers read: common ones read 250 KB. A token takes its jti and 3 characters in the list, a
--- client its id and 14.
+-- The server calls this. The limits bound the list of revoked tokens, because common verifiers read 250 KB of it and no
+-- more. A token takes its jti and 3 characters in the list, a client its id and 14.
 create or replace function token_service.revoke_token(
     p_jti        text,
     p_client_id  text,
