@@ -54,6 +54,34 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
         Assert.That((line.GetProperty("client_id").GetString(), line.TryGetProperty("detail", out _)), Is.EqualTo((client.Id, false)));
     }
 
+    // The notification of the change removes the client from the cache.
+    [Test]
+    public async Task The_id_of_a_client_that_changes_while_its_secret_is_hashed_is_logged()
+    {
+        using var hashing = new HashingGate();
+        await using var server = await TestServer.StartAsync(
+            Database.ConnectionString, new FakeClock(), services => services.AddSingleton(_ => hashing.NewThreads()));
+        var client = await Database.CreateClientAsync("zq8Nf2LwPx0aRt5Yb7Ke");
+        hashing.Close();
+        Answer answer;
+        try
+        {
+            var answering = TokenRequestBuilder.For(client with { Secret = "a guess" }).SendAsync(server);
+            await hashing.HoldsAsync();
+            await Database.ExecuteAsync("update token_service.client set name = 'changed' where id = @Id", client);
+            await server.HasReceivedNotificationsAsync();
+            hashing.Open();
+            answer = await answering;
+        }
+        finally
+        {
+            hashing.Open();
+        }
+
+        var line = await server.Events.OfAsync(answer.RequestId);
+        Assert.That((line.GetProperty("client_id").GetString(), line.TryGetProperty("detail", out _)), Is.EqualTo((client.Id, false)));
+    }
+
     // A socket for both protocols gives IPv4 addresses as IPv6.
     [TestCase("::ffff:203.0.113.9", "203.0.113.9")]
     [TestCase("fe80::1", "fe80::1")]

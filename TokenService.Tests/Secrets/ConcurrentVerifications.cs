@@ -137,6 +137,6 @@ public sealed class ConcurrentVerifications
         await server.Services.GetRequiredService<ClientCache>().FindAsync(id, CancellationToken.None);
 
     private async Task<Result<AuthenticatedClient>> AuthenticateAsync(TestClient presented) =>
-        await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
-            new ClientCredentials.Basic(presented.Id, PresentedSecret.Parse(presented.Secret)), source: null, CancellationToken.None);
+        (await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
+            new ClientCredentials.Basic(presented.Id, PresentedSecret.Parse(presented.Secret)), source: null, CancellationToken.None)).Result;
 }

@@ -85,9 +85,9 @@ public sealed class CostOfRefusals
     private async Task<int> HashesAsync(string clientId, string secret)
     {
         clock.Workers.Clear();
-        var result = await authenticator.AuthenticateAsync(
+        var authentication = await authenticator.AuthenticateAsync(
             new ClientCredentials.Basic(clientId, PresentedSecret.Parse(secret)), source: null, CancellationToken.None);
-        Assert.That(!result.TryGet(out _, out var error) && error.Code == "invalid_client");
+        Assert.That(!authentication.Result.TryGet(out _, out var error) && error.Code == "invalid_client");
         return clock.Workers.Count;
     }
 }

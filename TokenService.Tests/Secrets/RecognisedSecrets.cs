@@ -295,8 +295,8 @@ public sealed class RecognisedSecrets
     }
 
     private async Task<Result<AuthenticatedClient>> AuthenticateAsync(TestClient presented, CancellationToken ct = default) =>
-        await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
-            new ClientCredentials.Basic(presented.Id, PresentedSecret.Parse(presented.Secret)), source: null, ct);
+        (await server.Services.GetRequiredService<ClientAuthenticator>().AuthenticateAsync(
+            new ClientCredentials.Basic(presented.Id, PresentedSecret.Parse(presented.Secret)), source: null, ct)).Result;
 
     private Task IsGrantedAsync(TestClient presented, int hashes) =>
         HashesAsync(hashes, async () => (await TokenRequestBuilder.For(presented).SendAsync(server)).IsGrant("invoices:read"));

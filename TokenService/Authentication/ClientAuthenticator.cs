@@ -11,6 +11,11 @@ namespace TokenService.Authentication;
 /// <param name="Credential">The credential that was verified.</param>
 internal sealed record AuthenticatedClient(Client Client, string Method, CredentialId Credential);
 
+/// <summary>The outcome of an authentication.</summary>
+/// <param name="Result">The client, or the error that refuses the caller.</param>
+/// <param name="IsKnownClient">True when the client that the caller names exists, whether or not the caller is that client.</param>
+internal readonly record struct Authentication(Result<AuthenticatedClient> Result, bool IsKnownClient);
+
 /// <summary>
 /// Decides whether the caller is the client it names. The caller gets the same answer whether the client is unknown, is
 /// disabled or may not use this method, or its credential is wrong or no longer valid; only the event log has the
@@ -26,15 +31,20 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
     private static readonly TimeSpan RetryAfterDatabaseLost = TimeSpan.FromSeconds(5);
 
     /// <param name="source">The caller's address, for the limits on failed attempts.</param>
-    public async ValueTask<Result<AuthenticatedClient>> AuthenticateAsync(
+    public async ValueTask<Authentication> AuthenticateAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
-        var result = await VerifyAsync(credentials, source, ct);
+        var authentication = await VerifyAsync(credentials, source, ct);
         // While the database is unavailable, a caller that names an unknown client gets 503. A caller with a wrong secret
         // gets the same, or it would learn which clients exist.
-        return !result.TryGet(out _, out var error) && error.Status == StatusCodes.Status401Unauthorized && clients.IsDatabaseLost
-            ? OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfterDatabaseLost, error.Reason)
-            : result;
+        return !authentication.Result.TryGet(out _, out var error)
+            && error.Status == StatusCodes.Status401Unauthorized
+            && clients.IsDatabaseLost
+                ? authentication with
+                {
+                    Result = OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfterDatabaseLost, error.Reason),
+                }
+                : authentication;
     }
 
     /// <summary>
@@ -47,16 +57,22 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         SwappedCredentials.LookSwapped(credentials)
         || (credentials is ClientCredentials.WithSecret { Secret: var secret } && clients.IsKnown(secret.Value));
 
-    private async ValueTask<Result<AuthenticatedClient>> VerifyAsync(
+    private async ValueTask<Authentication> VerifyAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
         // The checksum shows that no client has this secret, so it is refused without a query or a hash.
         if (credentials is ClientCredentials.WithSecret { Secret.IsDamaged: true })
-            return OAuthError.InvalidClient(Reason.SecretDamaged);
+            return new(OAuthError.InvalidClient(Reason.SecretDamaged), clients.IsKnown(credentials.ClientId));
 
         var client = await FindAsync(credentials, ct);
+        return new(await VerifyAsync(credentials, client, source, ct), IsKnownClient: client is not null);
+    }
+
+    private async ValueTask<Result<AuthenticatedClient>> VerifyAsync(
+        ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct)
+    {
         var failure = FailureOf(client, credentials);
-        var verification = await VerifyAsync(credentials, failure is null ? client : null, source, ct);
+        var verification = await VerifyCredentialAsync(credentials, failure is null ? client : null, source, ct);
         if (!verification.TryGet(out var verified, out var error))
             return failure is not null && error.Status == 401 ? OAuthError.InvalidClient(failure) : error;
 
@@ -89,7 +105,7 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
             : client;
     }
 
-    private ValueTask<Result<VerifiedCredential>> VerifyAsync(
+    private ValueTask<Result<VerifiedCredential>> VerifyCredentialAsync(
         ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct) =>
         credentials switch
         {

@@ -119,9 +119,9 @@ internal sealed partial class ClientRequestPipeline(
 
             // 5. RFC 6749 §3.2.1: the client is the one it names.
             var authentication = await authenticator.AuthenticateAsync(credentials, requestEvent.Source, http.RequestAborted);
-            // Now the client is known, if it exists.
-            Name(credentials, requestEvent);
-            if (!authentication.TryGet(out var authenticated, out error))
+            if (authentication.IsKnownClient)
+                (requestEvent.ClientId, requestEvent.Detail) = (credentials.ClientId, null);
+            if (!authentication.Result.TryGet(out var authenticated, out error))
                 return error;
             requestEvent.Credential = authenticated.Credential;
             usage.CredentialUsed(authenticated.Credential, requestEvent.Source);
