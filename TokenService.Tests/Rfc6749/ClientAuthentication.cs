@@ -16,16 +16,29 @@ public sealed class ClientAuthentication : ServerFixture
 
     [TestCase("Bearer x")]
     [TestCase("Basic x")]
-    [TestCase("")]
-    public async Task Any_Authorization_header_beside_a_secret_in_the_body_is_refused(string authorization)
-    {
-        await using var wire = await RawConnection.OpenAsync(Server);
-        var body = $"grant_type=client_credentials&client_id={Client.Id}&client_secret={Client.Secret}";
-        await wire.SendAsync(
-            $"POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\nAuthorization: {authorization}\n"
-            + $"Content-Length: {body.Length}\n\n{body}");
+    [TestCase("Basic")]
+    [TestCase("\nAuthorization: Basic x")]
+    public async Task Any_Authorization_header_beside_a_secret_in_the_body_is_refused(string authorization) =>
+        (await PostWithHeaderAsync(authorization)).IsError(400, "invalid_request", SeveralWays);
 
-        (await wire.ReadAnswerAsync()).IsError(400, "invalid_request", SeveralWays);
+    // A deliberate leniency: some libraries send the header although they have nothing to put into it.
+    [TestCase("")]
+    [TestCase("   ")]
+    [TestCase("\nAuthorization:")]
+    public async Task An_empty_Authorization_header_is_none(string authorization) =>
+        (await PostWithHeaderAsync(authorization)).IsGrant("invoices:read");
+
+    [Test]
+    public async Task An_empty_Authorization_header_beside_a_full_one_is_none([Values] bool first)
+    {
+        const string empty = "Authorization:\n";
+        var full = $"Authorization: Basic {TokenRequestBuilder.Base64($"{Client.Id}:{Client.Secret}")}\n";
+        await using var wire = await RawConnection.OpenAsync(Server);
+        await wire.SendAsync(
+            $"POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\n{(first ? empty + full : full + empty)}"
+            + "Content-Length: 29\n\ngrant_type=client_credentials");
+
+        (await wire.ReadAnswerAsync()).IsGrant("invoices:read");
     }
 
     [Test]
@@ -115,5 +128,15 @@ public sealed class ClientAuthentication : ServerFixture
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.For(client with { Secret = "x" }).SendAsync(Server)).IsInvalidClient();
         (await TokenRequestBuilder.Anonymous().With("client_id", client.Id).SendAsync(Server)).IsInvalidClient();
+    }
+
+    private async Task<Answer> PostWithHeaderAsync(string authorization)
+    {
+        await using var wire = await RawConnection.OpenAsync(Server);
+        var body = $"grant_type=client_credentials&client_id={Client.Id}&client_secret={Client.Secret}";
+        await wire.SendAsync(
+            $"POST /token HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/x-www-form-urlencoded\nAuthorization: {authorization}\n"
+            + $"Content-Length: {body.Length}\n\n{body}");
+        return await wire.ReadAnswerAsync();
     }
 }

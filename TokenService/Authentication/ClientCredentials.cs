@@ -44,17 +44,31 @@ internal abstract record ClientCredentials(string ClientId)
     public static Result<ClientCredentials> Read(IReadOnlyList<string?> authorization, Form form)
     {
         // RFC 6749 §2.3: only one method in a request, even if each of them would authenticate the client.
-        var methods = authorization.Count
+        var (header, headers) = NotEmpty(authorization);
+        var methods = headers
             + (form["client_secret"] is null ? 0 : 1)
             + (form["client_assertion"] is null ? 0 : 1);
         if (methods > 1)
             return OAuthError.InvalidRequest(Reason.SeveralAuthMethods, "The client authenticates in more than one way.");
 
-        if (authorization is [{ } header])
+        if (header is not null)
             return ReadBasic(header, form);
         if (form["client_secret"] is { } secret)
             return ReadPost(secret, form);
         return OAuthError.InvalidClient(Reason.NoCredentials);
+    }
+
+    // Some libraries send an Authorization header without a value when they have no credentials for it.
+    private static (string? Last, int Count) NotEmpty(IReadOnlyList<string?> authorization)
+    {
+        var (last, count) = ((string?)null, 0);
+        foreach (var value in authorization)
+        {
+            if (!string.IsNullOrEmpty(value))
+                (last, count) = (value, count + 1);
+        }
+
+        return (last, count);
     }
 
     private static Result<ClientCredentials> ReadBasic(string header, Form form)

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
@@ -125,15 +124,19 @@ internal sealed class FormReader(TimeProvider clock)
             received.Write(segment.Span);
     }
 
-    private static bool IsForm(HttpRequest request) =>
-        (FormType.Equals(request.ContentType, StringComparison.OrdinalIgnoreCase) || IsFormWithParameters(request))
-        && request.Headers.ContentEncoding.Count == 0;
+    // The media type has no parameters, so any that are sent mean nothing: Apache HttpClient adds charset=ISO-8859-1 to a
+    // body that it has percent-encoded as UTF-8. A body without encoding may say so (RFC 9110 §12.5.3, identity).
+    private static bool IsForm(HttpRequest request)
+    {
+        var type = request.ContentType.AsSpan();
+        var end = type.IndexOf(';');
+        var coding = request.Headers.ContentEncoding;
+        return (end < 0 ? type : type[..end]).Trim().Equals(FormType, StringComparison.OrdinalIgnoreCase)
+            && (coding.Count == 0 || coding.All(IsIdentity));
 
-    private static bool IsFormWithParameters(HttpRequest request) =>
-        MediaTypeHeaderValue.TryParse(request.ContentType, out var type)
-        && type.MediaType.Equals(FormType, StringComparison.OrdinalIgnoreCase)
-        && (type.Charset.Length == 0
-            || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+        static bool IsIdentity(string? coding) =>
+            string.IsNullOrEmpty(coding) || coding.Equals("identity", StringComparison.OrdinalIgnoreCase);
+    }
 
     private static OAuthError TooLarge() =>
         OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
