@@ -12,7 +12,7 @@ public sealed class BasicCredentialsSyntax
     [Test]
     public void The_example_of_the_RFC_is_read() =>
         Assert.That(Parsed("Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
-            Is.EqualTo(new BasicCredentials("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw")));
+            Is.EqualTo(("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw")));
 
     [TestCase("id:secret", "id", "secret")]
     [TestCase("id:", "id", "")]
@@ -35,7 +35,7 @@ public sealed class BasicCredentialsSyntax
     [TestCase("é:€", "é", "€", Description = "raw UTF-8, which RFC 7617 alone would ask for")]
     [TestCase("id:a\nb", "id", "a\nb")]
     public void Id_and_secret_are_split_and_then_decoded(string wire, string id, string secret) =>
-        Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo(new BasicCredentials(id, secret)));
+        Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo((id, secret)));
 
     // RFC 9110 §11.1: the scheme has no case; one or more spaces follow it.
     [TestCase("Basic {0}")]
@@ -43,7 +43,7 @@ public sealed class BasicCredentialsSyntax
     [TestCase("BASIC {0}")]
     [TestCase("bAsIc   {0}")]
     public void The_scheme_has_no_case_and_is_followed_by_one_or_more_spaces(string header) =>
-        Assert.That(Parsed(Formatted(header)), Is.EqualTo(new BasicCredentials("id", "secret")));
+        Assert.That(Parsed(Formatted(header)), Is.EqualTo(("id", "secret")));
 
     [TestCase("")]
     [TestCase("Basic")]
@@ -124,8 +124,32 @@ public sealed class BasicCredentialsSyntax
         var secret = string.Concat(Enumerable.Repeat("%F0%9F%94%91", 64));
 
         Assert.That(Parsed("Basic " + TokenRequestBuilder.Base64($"{id}:{secret}")),
-            Is.EqualTo(new BasicCredentials(new string('a', 128), string.Concat(Enumerable.Repeat("🔑", 64)))));
+            Is.EqualTo((new string('a', 128), string.Concat(Enumerable.Repeat("🔑", 64)))));
     }
+
+    // With it, the event log can say that the client did not form-encode its secret.
+    [TestCase("id:a+b", "a+b")]
+    [TestCase("id:a%2Bb", "a%2Bb")]
+    [TestCase("id:secret", null)]
+    [TestCase("i%64:a b", null)]
+    public void A_secret_that_decoding_changed_is_kept_as_it_was_sent_too(string wire, string? undecoded) =>
+        Assert.That(Read("Basic " + TokenRequestBuilder.Base64(wire)).UndecodedSecret, Is.EqualTo(undecoded));
+
+    // The event log has it, if a client of that id is known.
+    [TestCase("id:secret", "id")]
+    [TestCase("i%64:100%", "id")]
+    [TestCase("id:%FF", "id")]
+    [TestCase("id", null)]
+    [TestCase("i%d:secret", null)]
+    public void The_client_id_is_read_although_the_secret_is_malformed(string wire, string? id) =>
+        Assert.That(BasicCredentials.ReadClientId("Basic " + TokenRequestBuilder.Base64(wire)), Is.EqualTo(id));
+
+    [TestCase("Basic x")]
+    [TestCase("Bearer aWQ6c2VjcmV0")]
+    [TestCase("")]
+    [TestCase(null)]
+    public void No_client_id_is_read_from_anything_else(string? header) =>
+        Assert.That(BasicCredentials.ReadClientId(header), Is.Null);
 
     [Test, Rfc(6749, "10.3b")]
     public void Credentials_print_without_the_secret() =>
@@ -134,7 +158,13 @@ public sealed class BasicCredentialsSyntax
     private static string Formatted(string header) =>
         header.Replace("{0}", Convert.ToBase64String(Encoding.ASCII.GetBytes("id:secret")), StringComparison.Ordinal);
 
-    private static BasicCredentials Parsed(string header) =>
+    private static (string ClientId, string Secret) Parsed(string header)
+    {
+        var basic = Read(header);
+        return (basic.ClientId, basic.Secret);
+    }
+
+    private static BasicCredentials Read(string header) =>
         BasicCredentials.Parse(header).TryGet(out var basic, out var error) ? basic : throw new AssertionException(error.Detail!);
 
     /// <summary>The reason for the log; the caller always sees the same error.</summary>

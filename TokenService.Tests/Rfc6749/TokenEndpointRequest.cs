@@ -163,6 +163,42 @@ public sealed class TokenEndpointRequest : ServerFixture
             .WithBody("grant_type=client_credentials&scope=invoices:read invoices:write").SendAsync(Server))
             .IsGrant("invoices:read invoices:write");
 
+    // curl -d @- with the output of echo, and the sample requests of tutorials.
+    [Test]
+    public async Task A_line_break_at_the_end_of_the_body_is_ignored() =>
+        (await TokenRequestBuilder.For(Client).WithBody("grant_type=client_credentials\n").SendAsync(Server)).IsGrant("invoices:read");
+
+    [Test]
+    public async Task The_request_of_a_tutorial_on_one_line_with_a_raw_space_is_granted()
+    {
+        var client = await Database.CreateClientAsync("tutorial", "read:data write:data", "read:data", "https://data.example.com");
+        (await TokenRequestBuilder.Anonymous().WithBody(
+            $"grant_type=client_credentials&client_id={client.Id}&client_secret={client.Secret}&scope=read:data write:data").SendAsync(Server))
+            .IsGrant("read:data write:data");
+    }
+
+    [TestCase("\n")]
+    [TestCase("\r\n")]
+    [TestCase("\n    ")]
+    public async Task The_request_of_a_tutorial_broken_over_lines_is_told_of_the_white_space_before_a_name(string lineBreak) =>
+        (await TokenRequestBuilder.Anonymous().WithBody(
+            $"grant_type=client_credentials&{lineBreak}client_id={Client.Id}&{lineBreak}client_secret={Client.Secret}&{lineBreak}"
+            + $"scope=invoices:read invoices:write{lineBreak}").SendAsync(Server))
+            .IsError(400, "invalid_request",
+                "White space stands before the name of a parameter. Send the body on one line, with only & between parameters.");
+
+    [TestCase("grant_type=client_credentials\n&scope=invoices:read", "unsupported_grant_type",
+        "The only grant_type here is client_credentials.")]
+    [TestCase("scope=invoices:read\r\n&grant_type=client_credentials", "invalid_scope",
+        "The scope parameter is not a list of scope-tokens separated by single spaces.")]
+    [TestCase("resource=https://api.example.com\n&grant_type=client_credentials", "invalid_target",
+        "A resource is an absolute URI without a fragment.")]
+    [TestCase("audience=api%0A&grant_type=client_credentials", "invalid_target",
+        "An audience is an absolute URI without a fragment, or a plain name.")]
+    public async Task A_refusal_says_that_a_value_ends_in_a_line_break(string body, string code, string description) =>
+        (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
+            .IsError(400, code, $"{description} The value ends in a line break.");
+
     [Test]
     public async Task More_than_64_parameters_are_refused() =>
         (await TokenRequestBuilder.For(Client).WithBody(string.Join('&', Enumerable.Range(0, 65).Select(n => $"p{n}"))).SendAsync(Server))

@@ -46,6 +46,26 @@ public sealed class CommandLine
         }
     }
 
+    [TestCase("a secret with a + in it", true)]
+    [TestCase("a secret with a % in it", true)]
+    [TestCase("a secret with &=:/ in it", false)]
+    public async Task Secret_hash_and_secret_check_warn_of_a_secret_that_form_encoding_changes(string secret, bool isWarned)
+    {
+        const string warning = "Warning: the secret has + or %. Clients that do not form-encode it for HTTP Basic get 401: curl -u, "
+            + "requests-oauthlib, Authlib, ruby-oauth2, axios, librdkafka. Allow such a client client_secret_post, or give it "
+            + "the secret with %25 for % and %2B for +.\n";
+        var hash = await Tool.TokenServiceAsync(["secret", "hash"], secret, Cheap);
+        var check = await Tool.TokenServiceAsync(["secret", "check"], secret);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((hash.ExitCode, hash.Error), Is.EqualTo((0, isWarned ? warning : "")));
+            Assert.That(Names(hash), Is.EqualTo(["secret_id", "digest"]));
+            Assert.That(check.Output, Is.EqualTo(
+                "The secret was not made by TokenService, so its form tells nothing.\n" + (isWarned ? warning : "")));
+        }
+    }
+
     [Test]
     public async Task Secret_hash_takes_the_id_from_a_generated_secret()
     {

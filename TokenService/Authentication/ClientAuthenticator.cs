@@ -53,6 +53,9 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
     public string? IdToLog(ClientCredentials credentials) =>
         clients.IsKnown(credentials.ClientId) || !LookSwapped(credentials) ? credentials.ClientId : null;
 
+    /// <summary>True when a client is known to have this id. Reads nothing.</summary>
+    public bool IsKnown(string clientId) => clients.IsKnown(clientId);
+
     private bool LookSwapped(ClientCredentials credentials) =>
         SwappedCredentials.LookSwapped(credentials)
         || (credentials is ClientCredentials.WithSecret { Secret: var secret } && clients.IsKnown(secret.Value));
@@ -61,8 +64,8 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
         // The checksum shows that no client has this secret, so it is refused without a query or a hash.
-        if (credentials is ClientCredentials.WithSecret { Secret.IsDamaged: true })
-            return new(OAuthError.InvalidClient(Reason.SecretDamaged), clients.IsKnown(credentials.ClientId));
+        if (credentials is ClientCredentials.WithSecret { Secret: { IsDamaged: true } damaged })
+            return new(OAuthError.InvalidClient(Reason.SecretDamaged, damaged.Defect), IsKnown(credentials.ClientId));
 
         var client = await FindAsync(credentials, ct);
         return new(await VerifyAsync(credentials, client, source, ct), IsKnownClient: client is not null);

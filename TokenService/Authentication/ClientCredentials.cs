@@ -82,12 +82,12 @@ internal abstract record ClientCredentials(string ClientId)
                 Reason.ClientIdMismatch, "The client_id in the body is not the one in the Authorization header.");
         }
 
-        return Check(new Basic(basic.ClientId, PresentedSecret.Parse(basic.Secret)));
+        return Check(new Basic(basic.ClientId, PresentedSecret.Parse(basic.Secret, basic.UndecodedSecret)));
     }
 
     private static Result<ClientCredentials> ReadPost(string secret, Form form) =>
         form["client_id"] is { } clientId
-            ? Check(new Post(clientId, PresentedSecret.Parse(secret)))
+            ? Check(new Post(clientId, PresentedSecret.Parse(secret, form.UndecodedSecret)))
             : OAuthError.ParameterMissing("client_id");
 
     private static Result<ClientCredentials> Check(WithSecret credentials)
@@ -95,7 +95,12 @@ internal abstract record ClientCredentials(string ClientId)
         // A caller that swaps id and secret sends its secret as client_id, which the event log would then contain.
         // Refuse it here.
         if (!Protocol.ClientId.IsWellFormed(credentials.ClientId) || GeneratedSecret.HasPrefix(credentials.ClientId))
-            return OAuthError.InvalidClient(Reason.ClientIdMalformed);
+        {
+            return OAuthError.InvalidClient(
+                Reason.ClientIdMalformed,
+                OAuthError.EndsInLineBreak(credentials.ClientId) ? "the client_id ends in a line break" : null);
+        }
+
         // RFC 6749 §2.3.1: an omitted secret means the empty string, which is no client's secret.
         if (Encoding.UTF8.GetByteCount(credentials.Secret.Value) is 0 or > ClientSecret.MaxLength)
             return OAuthError.InvalidClient(Reason.SecretLength);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Security.Cryptography;
+using System.Text;
 using Microsoft.Extensions.Options;
 using TokenService.Caching;
 using TokenService.Clients;
@@ -68,11 +69,25 @@ internal sealed class SecretAuthentication(
         if (candidates.Count == 0 && secret.Selector is null)
             candidates.Add(ToCandidate(dummy, secret));
         if (candidates.Count == 0)
-            return OAuthError.InvalidClient(failure);
+            return OAuthError.InvalidClient(failure, secret.Defect);
 
         if (!(await HashAsync(credentials, candidates, source, ct)).TryGet(out var match, out var error))
             return error;
-        return match is null ? OAuthError.InvalidClient(failure) : new VerifiedCredential.Secret(match, TookTime: true);
+        return match is null
+            ? OAuthError.InvalidClient(failure, secret.Defect ?? DefectOfEncoding(secret, candidates))
+            : new VerifiedCredential.Secret(match, TookTime: true);
+    }
+
+    // Costs no hash: the secret as it was sent must have been verified before, as when the client once sent it encoded, or
+    // in the other way.
+    private string? DefectOfEncoding(PresentedSecret secret, List<Candidate> candidates)
+    {
+        if (secret.Undecoded is not { } undecoded || Encoding.UTF8.GetByteCount(undecoded) > ClientSecret.MaxLength)
+            return null;
+        return candidates.Exists(candidate => IsVerified(candidate.Row)) ? "the secret would match if the client form-encoded it" : null;
+
+        bool IsVerified(ClientSecret row) =>
+            verified.Recognise(row, undecoded, verified.MacOf(row, undecoded)) != Recognition.None;
     }
 
     // A generated secret contains the id of its row, so it has at most one candidate. For an imported secret, every

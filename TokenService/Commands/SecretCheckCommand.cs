@@ -32,6 +32,8 @@ internal static class SecretCheckCommand
         await output.WriteLineAsync(generated is null
             ? "The secret was not made by TokenService, so its form tells nothing."
             : $"The secret is well-formed. Its secret_id is {generated.Selector}.");
+        if (SecretCommand.EncodingWarning(secret) is { } warning)
+            await output.WriteLineAsync(warning);
         if (clientId is null)
             return generated is null ? Bad : Good;
 

@@ -33,6 +33,8 @@ internal static class SecretCommand
             return 1;
         }
 
+        if (EncodingWarning(secret) is { } warning)
+            error.WriteLine(warning);
         var id = GeneratedSecret.TryParse(secret, out var generated) ? generated.Selector : ClientSecret.NewImportedId();
         Print(output, id, secret);
         return 0;
@@ -54,6 +56,16 @@ internal static class SecretCommand
             return "The secret on standard input looks like one of TokenService, but its checksum is wrong. Was it cut or mistyped?";
         return null;
     }
+
+    /// <summary>
+    /// What to say about a secret that form-encoding changes, since many clients do not form-encode it in HTTP Basic as RFC
+    /// 6749 §2.3.1 asks; null: form-encoding leaves it alone.
+    /// </summary>
+    public static string? EncodingWarning(string secret) => secret.AsSpan().ContainsAny('+', '%')
+        ? "Warning: the secret has + or %. Clients that do not form-encode it for HTTP Basic get 401: curl -u, "
+            + "requests-oauthlib, Authlib, ruby-oauth2, axios, librdkafka. Allow such a client client_secret_post, or give it "
+            + "the secret with %25 for % and %2B for +."
+        : null;
 
     private static void Print(TextWriter output, string id, string secret)
     {

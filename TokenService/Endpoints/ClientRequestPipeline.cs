@@ -93,16 +93,17 @@ internal sealed partial class ClientRequestPipeline(
             // 1. RFC 6749 §3.2: POST only, in capital letters (RFC 9110 §9.1). RFC 6749 §1.6: TLS only, unless the
             // issuer is a plain http address for development. RFC 6749 §2.3.1: no credentials in the query.
             if (RefusalOfAddress(request) is { } refusal)
-                return refusal;
+                return Attributed(refusal, request, requestEvent);
 
             // 2. RFC 6749 §3.2 and appendix B: the form, read once.
             if (!(await reader.ReadAsync(request)).TryGet(out var form, out var error))
-                return error;
+                return Attributed(error, request, requestEvent);
 
             // 3. RFC 6749 §2.3: the one way the caller authenticates.
             if (!ClientCredentials.Read(request.Headers.Authorization, form).TryGet(out var credentials, out error))
-                return error;
-            Name(credentials, requestEvent);
+                return Attributed(error with { ClientId = form["client_id"] }, request, requestEvent);
+            requestEvent.ClientId = authenticator.IdToLog(credentials);
+            requestEvent.Detail = requestEvent.ClientId is null ? SwappedCredentials.Detail : null;
             requestEvent.AuthMethod = credentials.Method;
 
             // 4. Nothing is granted while events cannot be written, so no work is done for it either. Then the limit of
@@ -155,10 +156,13 @@ internal sealed partial class ClientRequestPipeline(
         }
     }
 
-    private void Name(ClientCredentials credentials, RequestEvent requestEvent)
+    // A request that is refused before its credentials are read is logged with the client that its header or its body names,
+    // if that client is known. An id that is not known may be anything, even a secret.
+    private OAuthError Attributed(OAuthError error, HttpRequest request, RequestEvent requestEvent)
     {
-        requestEvent.ClientId = authenticator.IdToLog(credentials);
-        requestEvent.Detail = requestEvent.ClientId is null ? SwappedCredentials.Detail : null;
+        string?[] named = [.. request.Headers.Authorization.Select(BasicCredentials.ReadClientId), error.ClientId];
+        requestEvent.ClientId = named.FirstOrDefault(id => id is not null && authenticator.IsKnown(id));
+        return error;
     }
 
     private OAuthError? RefusalOfAddress(HttpRequest request)

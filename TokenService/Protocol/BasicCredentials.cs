@@ -19,19 +19,32 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     private static readonly SearchValues<char> Base64Characters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
 
+    /// <summary>
+    /// The secret as it stood in the header, before it was form-decoded; null: decoding did not change it. Only for telling
+    /// why a secret is wrong.
+    /// </summary>
+    public string? UndecodedSecret { get; private init; }
+
+    /// <summary>
+    /// The client_id of a header's value, even if the secret in it cannot be read; null: the id cannot be read either.
+    /// </summary>
+    public static string? ReadClientId(string? header)
+    {
+        Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
+        return header is not null
+            && TryDecode(header, bytes, out var length) is null
+            && bytes[..length].IndexOf((byte)':') is >= 0 and var colon
+            && FormUrlEncoding.TryDecode(bytes[..colon], out var clientId)
+                ? clientId
+                : null;
+    }
+
     /// <summary>Reads the header's value. Every defect is the same invalid_client, with a detail for the log.</summary>
     public static Result<BasicCredentials> Parse(string header)
     {
-        var space = header.IndexOf(' ');
-        if (space < 0 || !header.AsSpan(0, space).Equals(Scheme, StringComparison.OrdinalIgnoreCase))
-            return OAuthError.InvalidClient(Reason.BasicMalformed, "the scheme of the Authorization header is not Basic");
-
-        var token = header.AsSpan(space).TrimStart(' ');
-        if (token.Length > MaxLength)
-            return OAuthError.InvalidClient(Reason.BasicMalformed, "longer than 4096 characters");
         Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
-        if (token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out var length))
-            return OAuthError.InvalidClient(Reason.BasicMalformed, "not Base64");
+        if (TryDecode(header, bytes, out var length) is { } detail)
+            return OAuthError.InvalidClient(Reason.BasicMalformed, detail);
         ReadOnlySpan<byte> decoded = bytes[..length];
 
         // RFC 6749 §2.3.1: id and secret are form-encoded before Base64, so decode each after splitting.
@@ -45,9 +58,23 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
                 Reason.BasicMalformed, "the id or the secret has a % without two hexadecimal digits after it, or is not UTF-8");
         }
 
-        return new BasicCredentials(clientId, secret);
+        return new BasicCredentials(clientId, secret) { UndecodedSecret = FormUrlEncoding.IfChanged(decoded[(colon + 1)..]) };
     }
 
     // A record's own ToString would print the secret into any log that is handed one of these.
     public override string ToString() => $"{Scheme} {ClientId}";
+
+    // Undoes the Base64. Returns what is wrong with the header; null: nothing so far.
+    private static string? TryDecode(string header, Span<byte> bytes, out int length)
+    {
+        length = 0;
+        var space = header.IndexOf(' ');
+        if (space < 0 || !header.AsSpan(0, space).Equals(Scheme, StringComparison.OrdinalIgnoreCase))
+            return "the scheme of the Authorization header is not Basic";
+
+        var token = header.AsSpan(space).TrimStart(' ');
+        if (token.Length > MaxLength)
+            return "longer than 4096 characters";
+        return token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out length) ? "not Base64" : null;
+    }
 }

@@ -14,6 +14,8 @@ internal sealed class Form
     // RFC 8707 §2 lets this one parameter repeat.
     private const string Resource = "resource";
 
+    private const string Secret = "client_secret";
+
     private readonly Dictionary<string, string> parameters = new(StringComparer.Ordinal);
 
     private List<string>? resources;
@@ -26,12 +28,18 @@ internal sealed class Form
     public string? this[string name] =>
         parameters.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
 
+    /// <summary>
+    /// The value of <c>client_secret</c> as it stood in the body; null: decoding did not change it. Only for telling why a
+    /// secret is wrong.
+    /// </summary>
+    public string? UndecodedSecret { get; private set; }
+
     /// <summary>The values of <c>resource</c>, none of them empty.</summary>
     public IReadOnlyList<string> Resources => resources ?? (IReadOnlyList<string>)[];
 
     /// <summary>
-    /// Parses a whole body. It refuses bad encoding, a repeated parameter, too many parameters and a body that is too
-    /// large.
+    /// Parses a whole body. It refuses bad encoding, white space before a name, a repeated parameter, too many parameters
+    /// and a body that is too large. The error has the client_id, if the body has one.
     /// </summary>
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
     {
@@ -44,35 +52,59 @@ internal sealed class Form
     private static Result<Form> Parse(ReadOnlySpan<byte> body)
     {
         var (form, count) = (new Form(), 0);
+        OAuthError? defect = null;
+        // echo, editors and here-documents add a line break.
+        body = body.TrimEnd("\r\n"u8);
         foreach (var range in body.Split((byte)'&'))
         {
             var pair = body[range];
             if (pair.IsEmpty)
                 continue;
 
-            var equals = pair.IndexOf((byte)'=');
-            var name = equals < 0 ? pair : pair[..equals];
-            var value = equals < 0 ? [] : pair[(equals + 1)..];
-            if (!FormUrlEncoding.TryDecode(name, out var decodedName)
-                || !FormUrlEncoding.TryDecode(value, out var decodedValue))
+            if (++count > MaxParameters)
             {
-                return OAuthError.InvalidRequest(
-                    Reason.BodyBadlyEncoded,
-                    "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+                defect ??= OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.");
+                break;
             }
 
-            if (++count > MaxParameters)
-                return OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.");
-
-            if (decodedName == Resource)
-                form.AddResource(decodedValue);
-            // RFC 6749 §3.2: a parameter must not be included more than once. Unknown and empty ones must not repeat
-            // either.
-            else if (!form.parameters.TryAdd(decodedName, decodedValue))
-                return OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.");
+            // The rest is read all the same, because the client_id may be in it.
+            var error = form.Add(pair);
+            defect ??= error;
         }
 
-        return form;
+        return defect is null ? form : defect with { ClientId = form["client_id"] };
+    }
+
+    // Null: the parameter was added.
+    private OAuthError? Add(ReadOnlySpan<byte> pair)
+    {
+        var equals = pair.IndexOf((byte)'=');
+        var name = equals < 0 ? pair : pair[..equals];
+        var value = equals < 0 ? [] : pair[(equals + 1)..];
+        if (!FormUrlEncoding.TryDecode(name, out var decodedName)
+            || !FormUrlEncoding.TryDecode(value, out var decodedValue))
+        {
+            return OAuthError.InvalidRequest(
+                Reason.BodyBadlyEncoded,
+                "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+        }
+
+        // A request that was broken over lines, as a book prints it. The parameter would be an unknown one and ignored.
+        if (decodedName.Length > 0 && char.IsWhiteSpace(decodedName[0]))
+        {
+            return OAuthError.InvalidRequest(
+                Reason.WhiteSpaceBeforeName,
+                "White space stands before the name of a parameter. Send the body on one line, with only & between parameters.");
+        }
+
+        if (decodedName == Resource)
+            AddResource(decodedValue);
+        // RFC 6749 §3.2: a parameter must not be included more than once. Unknown and empty ones must not repeat either.
+        else if (!parameters.TryAdd(decodedName, decodedValue))
+            return OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.");
+        else if (decodedName == Secret)
+            UndecodedSecret = FormUrlEncoding.IfChanged(value);
+        return null;
     }
 
     private void AddResource(string value)

@@ -43,6 +43,11 @@ internal static class FormUrlEncoding
         return true;
     }
 
+    /// <summary>The same octets without decoding; null: decoding does not change them.</summary>
+    /// <param name="encoded">Octets that were decoded before, and so are UTF-8.</param>
+    public static string? IfChanged(ReadOnlySpan<byte> encoded) =>
+        encoded.ContainsAny((byte)'%', (byte)'+') && Utf8.IsValid(encoded) ? Encoding.UTF8.GetString(encoded) : null;
+
     // byte.TryParse accepts trailing NULs ("4\0"), so both characters are checked to be digits first.
     private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value)
     {

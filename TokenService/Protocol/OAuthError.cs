@@ -15,9 +15,19 @@ namespace TokenService.Protocol;
 /// <param name="RetryAfter">
 /// How long the client should wait before it asks again; null: asking again does not help.
 /// </param>
+/// <param name="ClientId">
+/// The client_id in a body that is refused before the client is authenticated, for the event log; null: none was read.
+/// </param>
 internal sealed record OAuthError(
-    string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null)
+    string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null, string? ClientId = null)
 {
+    /// <summary>The same error, with a sentence about a line break at the end of the value that is refused.</summary>
+    public OAuthError HintingAtLineBreak(string value) => EndsInLineBreak(value)
+        ? this with { Description = $"{Description} The value ends in a line break." }
+        : this;
+
+    public static bool EndsInLineBreak(string value) => value is [.., '\n' or '\r'];
+
     /// <param name="reason">One of <see cref="Protocol.Reason"/>, for the event log.</param>
     /// <param name="description">Tells the developer of the client how to correct the request.</param>
     /// <param name="status">400, unless HTTP has a more exact status.</param>

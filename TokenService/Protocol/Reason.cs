@@ -15,6 +15,7 @@ internal static class Reason
     public const string BodyTooSlow = "body_too_slow";
     public const string BodyUnreadable = "body_unreadable";
     public const string BodyBadlyEncoded = "body_badly_encoded";
+    public const string WhiteSpaceBeforeName = "white_space_before_name";
     public const string TooManyParameters = "too_many_parameters";
     public const string ParameterRepeated = "parameter_repeated";
     public const string ParameterMissing = "parameter_missing";

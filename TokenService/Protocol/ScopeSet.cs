@@ -38,7 +38,8 @@ internal sealed class ScopeSet
         return tokens.All(IsToken)
             ? new ScopeSet(tokens)
             : OAuthError.InvalidScope(
-                Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.");
+                Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")
+                .HintingAtLineBreak(scope);
     }
 
     /// <summary>The scope-tokens separated by single spaces, as in a request, a response or a claim.</summary>

@@ -14,17 +14,22 @@ internal readonly record struct TokenRequest(string? Scope, string? Resource)
         {
             case null:
                 return OAuthError.ParameterMissing("grant_type");
-            case not "client_credentials":
-                return OAuthError.UnsupportedGrantType();
+            case not "client_credentials" and var other:
+                return OAuthError.UnsupportedGrantType().HintingAtLineBreak(other);
         }
 
         var (resources, audience) = (form.Resources, form["audience"]);
-        if (!resources.All(ResourceIndicator.IsAbsoluteUri))
-            return OAuthError.InvalidTarget(Reason.ResourceMalformed, "A resource is an absolute URI without a fragment.");
+        if (resources.FirstOrDefault(resource => !ResourceIndicator.IsAbsoluteUri(resource)) is { } malformed)
+        {
+            return OAuthError.InvalidTarget(Reason.ResourceMalformed, "A resource is an absolute URI without a fragment.")
+                .HintingAtLineBreak(malformed);
+        }
+
         if (audience is not null && !ResourceIndicator.IsUriOrName(audience))
         {
             return OAuthError.InvalidTarget(
-                Reason.ResourceMalformed, "An audience is an absolute URI without a fragment, or a plain name.");
+                Reason.ResourceMalformed, "An audience is an absolute URI without a fragment, or a plain name.")
+                .HintingAtLineBreak(audience);
         }
 
         // RFC 8707 §3: one API could use a token for several of them at another.

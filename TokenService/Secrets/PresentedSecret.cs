@@ -1,3 +1,5 @@
+using TokenService.Protocol;
+
 namespace TokenService.Secrets;
 
 /// <summary>A secret that a caller presents and that is not verified yet.</summary>
@@ -10,10 +12,19 @@ namespace TokenService.Secrets;
 /// </param>
 internal sealed record PresentedSecret(string Value, string? Selector, bool IsDamaged)
 {
-    public static PresentedSecret Parse(string value)
+    /// <summary>
+    /// The secret as it was sent, without decoding; null: the same. A client that does not form-encode its secret means
+    /// this one.
+    /// </summary>
+    public string? Undecoded { get; private init; }
+
+    /// <summary>What is probably wrong with it, for the event log; null: nothing that its form shows.</summary>
+    public string? Defect => OAuthError.EndsInLineBreak(Value) ? "the secret ends in a line break" : null;
+
+    public static PresentedSecret Parse(string value, string? undecoded = null)
     {
         if (!GeneratedSecret.HasPrefix(value))
-            return new PresentedSecret(value, Selector: null, IsDamaged: false);
+            return new PresentedSecret(value, Selector: null, IsDamaged: false) { Undecoded = undecoded };
         var isWhole = GeneratedSecret.TryReadSelector(value, out var selector);
         return new PresentedSecret(value, selector, IsDamaged: !isWhole);
     }
