@@ -20,7 +20,7 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
         var there = resource is null ? client.Scopes : [.. client.Scopes.Where(scope => scope.Resource.Id == resource)];
         // An unknown resource and one where the client holds nothing look the same, so that nobody can list the resources of others.
         if (there.Count == 0 && resource is not null)
-            return OAuthError.InvalidTarget(Reason.ResourceNotHeld, "The resource is unknown or not one of this client's.");
+            return NotHeld(client, resource);
 
         var where = resource is null ? "" : " there";
         if (!(asked is null ? Defaults(there, where) : Held(there, asked, where)).TryGet(out var held, out var error))
@@ -39,6 +39,15 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
             ? new ScopeGrant(scope, only)
             : OAuthError.InvalidScope(
                 Reason.DefaultScopesTooLong, "This client's default scopes are too long for a token: name the scopes you want.");
+    }
+
+    // Libraries that parse an address and print it again add a slash: new URL(x).href. RFC 8707 compares the characters.
+    private static OAuthError NotHeld(Client client, string resource)
+    {
+        var meant = client.Scopes.Select(scope => scope.Resource.Id)
+            .FirstOrDefault(id => id == resource + "/" || id + "/" == resource);
+        var hint = meant is null ? "" : $" The slash at its end counts: this client has {meant}";
+        return OAuthError.InvalidTarget(Reason.ResourceNotHeld, $"The resource is unknown or not one of this client's.{hint}");
     }
 
     private static Result<List<HeldScope>> Defaults(IReadOnlyList<HeldScope> there, string where)
