@@ -22,6 +22,10 @@ internal static class Server
 {
     private const string DefaultUrl = "http://127.0.0.1:8080";
 
+    // ASP.NET Core's settings for the addresses to listen at. .NET's container images set HTTP_PORTS.
+    private static readonly string[] AddressSettings =
+        [WebHostDefaults.ServerUrlsKey, WebHostDefaults.HttpPortsKey, WebHostDefaults.HttpsPortsKey, "Kestrel:Endpoints"];
+
     public static async Task<int> ServeAsync(string[] args)
     {
         Console.SetError(NewLogWriter(Console.OpenStandardError()));
@@ -47,8 +51,7 @@ internal static class Server
         var builder = WebApplication.CreateSlimBuilder(
             new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         builder.WebHost.UseKestrelHttpsConfiguration();
-        if (builder.Configuration[WebHostDefaults.ServerUrlsKey] is null
-            && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
+        if (!AddressSettings.Any(setting => builder.Configuration.GetSection(setting).Exists()))
             builder.WebHost.UseUrls(DefaultUrl);
         AddLog(builder);
 

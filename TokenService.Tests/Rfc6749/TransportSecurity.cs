@@ -25,6 +25,23 @@ public sealed class TransportSecurity : ServerFixture
         (await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-Proto", scheme).SendAsync(Server))
             .IsError(400, "invalid_request", Refused);
 
+    // A mesh side-car, or a TCP balancer that ends TLS, adds no header.
+    [Test]
+    public async Task Plain_HTTP_is_accepted_where_a_setting_says_that_TLS_ended_before([Values] bool isOn)
+    {
+        await using var server = await TestServer.StartAsync(Database, [.. Settings, $"TlsTerminatedUpstream={isOn}"]);
+        var answer = await TokenRequestBuilder.For(Client).SendAsync(server);
+
+        if (isOn)
+            answer.IsGrant("invoices:read");
+        else
+            answer.IsError(400, "invalid_request", Refused);
+        Assert.That(
+            server.Log.Lines.Count(line => line.StartsWith("Warning", StringComparison.Ordinal)
+                && line.Contains("TlsTerminatedUpstream is on", StringComparison.Ordinal)),
+            Is.EqualTo(isOn ? 1 : 0));
+    }
+
     // The server does not send 100 Continue, so the client never sends the credentials in the body.
     [Test]
     public async Task Plain_HTTP_is_refused_before_the_body_is_sent()

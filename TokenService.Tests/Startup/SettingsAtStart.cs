@@ -1,3 +1,6 @@
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 using TokenService.Tests.Harness;
 
@@ -14,7 +17,17 @@ public sealed class SettingsAtStart
     private const string NotHttps = "Issuer must be https: plain http is for Development and for loopback addresses.";
 
     private const string NotAnIssuer =
-        "Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).";
+        "Issuer must be an https address of host, port and plain path, such as https://auth.example.com: "
+        + "no user, query, fragment or escapes (RFC 8414 §2).";
+
+    private const string Underscore =
+        "Issuer has an underscore in its host, and many clients refuse such a name (RFC 1123 §2.1). "
+        + "Use one of letters, digits and hyphens, such as https://auth.example.com.";
+
+    private const string Example = "Host=127.0.0.1;Port=5432;Database=token_service;Username=token_service.";
+
+    private const string NotAConnection =
+        "ConnectionStrings:TokenService is not an Npgsql connection string with a Host, such as " + Example;
 
     private static readonly string[] Valid =
     [
@@ -67,6 +80,8 @@ public sealed class SettingsAtStart
     [TestCase("https://as.example.com/a%20b", NotAnIssuer)]
     [TestCase("https://as.example.com/a/../b", NotAnIssuer)]
     [TestCase("https://as.example.com//a", NotAnIssuer)]
+    [TestCase("https://as_1.example.com", Underscore)]
+    [TestCase("https://token_service:8443/tenant", Underscore)]
     [TestCase("http://as.example.com", NotHttps)]
     [Rfc(8414, "2a")]
     public void An_issuer_that_is_not_a_plain_https_address_is_refused(string issuer, string message) =>
@@ -94,10 +109,33 @@ public sealed class SettingsAtStart
     public void An_invalid_connection_string_is_refused_and_not_repeated(string connectionString) =>
         IsRefused(
             connectionString.Length == 0
-                ? "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
-                  + "such as Host=127.0.0.1;Database=token_service;Username=token_service."
-                : "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
+                ? "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, such as " + Example
+                : NotAConnection,
             $"ConnectionStrings:TokenService={connectionString}");
+
+    [TestCase("host=127.0.0.1 port=5432 dbname=token_service password=hunter2-hunter2")]
+    [TestCase("host=127.0.0.1 dbname=token_service")]
+    [TestCase("dbname=token_service host=127.0.0.1")]
+    [TestCase("postgresql://token_service:hunter2-hunter2@127.0.0.1/token_service")]
+    [TestCase("postgres://127.0.0.1/token_service?sslmode=require;x=1")]
+    public void A_connection_string_of_libpq_is_refused_and_the_right_form_shown(string connectionString) =>
+        IsRefused(
+            "ConnectionStrings:TokenService is in libpq's form. Write it in Npgsql's, with semicolons, such as " + Example,
+            $"ConnectionStrings:TokenService={connectionString}");
+
+    [TestCase("Host=127.0.0.1;Application Name=token service")]
+    [TestCase(" Host = 127.0.0.1 ; Database = a b ")]
+    [TestCase("Host=127.0.0.1")]
+    public void A_connection_string_of_Npgsql_with_spaces_is_accepted(string connectionString) =>
+        IsAccepted($"ConnectionStrings:TokenService={connectionString}");
+
+    [TestCase("Kestrel:Limits:KeepAliveTimeout=00:11:00")]
+    [TestCase("Kestrel:Limits:MaxRequestBodySize=65536")]
+    [TestCase("Kestrel:Limits:Http2:MaxStreamsPerConnection=32")]
+    [TestCase("Kestrel:Limits:MinRequestBodyDataRate:BytesPerSecond=100", "Kestrel:Limits:MinRequestBodyDataRate:GracePeriod=00:00:05")]
+    [TestCase("TlsTerminatedUpstream=true")]
+    [TestCase("TlsTerminatedUpstream=False")]
+    public void These_settings_are_accepted(params string[] settings) => IsAccepted(settings);
 
     [TestCase("Keys:Algorithm", "ES256, ES384, RS256 or PS256", "ES256 ES384 RS256 PS256", "none HS256 es256 ES512 EdDSA")]
     [TestCase("Keys:RsaKeySize", "2048, 3072 or 4096 (bits)", "2048 3072 4096", "1024 2047 2049 8192 -2048")]
@@ -193,10 +231,41 @@ public sealed class SettingsAtStart
     [TestCase("Hashing:QueueLength:0=1", "Hashing:QueueLength must be a whole number.")]
     [TestCase("Tokens:Lifetime=long", "Tokens:Lifetime must be a time such as 00:05:00.")]
     [TestCase("Tokens:Lifetime=00:01:00.5", "Tokens:Lifetime must be whole seconds.")]
+    [TestCase("Kestrel:Limits:KeepAlive=00:01:00", "Kestrel:Limits:KeepAlive is not a setting.")]
+    [TestCase("Kestrel:Limits:KeepAliveTimeout=long", "Kestrel:Limits:KeepAliveTimeout must be a time such as 00:05:00.")]
+    [TestCase("Kestrel:Limits:KeepAliveTimeout=00:00:00",
+        "Kestrel:Limits has a value out of range: Value must be a positive TimeSpan. (Parameter 'value')")]
+    [TestCase("Kestrel:Limits:MaxRequestBodySize=many", "Kestrel:Limits:MaxRequestBodySize must be a whole number.")]
+    [TestCase("Kestrel:Limits:Http2:Streams=1", "Kestrel:Limits:Http2:Streams is not a setting.")]
+    [TestCase("TlsTerminatedUpstream=hunter2-hunter2", "TlsTerminatedUpstream must be true or false.")]
+    [TestCase("TlsTerminatedUpstream=1", "TlsTerminatedUpstream must be true or false.")]
     [TestCase("Keys:SealingKeys=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
     [TestCase("Keys:SealingKeys:a:b=hunter2-hunter2", "Keys:SealingKeys must be set by id, as Keys:SealingKeys:<id>.")]
     public void An_unknown_or_malformed_setting_is_named_without_its_value(string setting, string message) =>
         IsRefused(message, setting);
+
+    // The timeout itself is Kestrel's and runs on real time.
+    [Test]
+    public async Task Limits_of_Kestrel_replace_those_of_this_server()
+    {
+        await using var app = Server.Build(Arguments("Kestrel:Limits:KeepAliveTimeout=00:11:00", "Kestrel:Limits:MaxRequestBodySize=65536"));
+        var limits = app.Services.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits;
+        Assert.That(
+            (limits.KeepAliveTimeout, limits.MaxRequestBodySize, limits.MaxRequestHeadersTotalSize),
+            Is.EqualTo((TimeSpan.FromMinutes(11), 65536L, 16 * 1024)));
+    }
+
+    // .NET's container images set ASPNETCORE_HTTP_PORTS.
+    [TestCase("http://127.0.0.1:8080")]
+    [TestCase("http://127.0.0.1:9090", "urls=http://127.0.0.1:9090")]
+    [TestCase(null, "http_ports=8080")]
+    [TestCase(null, "https_ports=8443")]
+    [TestCase(null, "Kestrel:Endpoints:Http:Url=http://127.0.0.1:9090")]
+    public async Task The_default_address_is_for_a_server_that_has_no_other(string? urls, params string[] settings)
+    {
+        await using var app = Server.Build(Arguments(settings));
+        Assert.That(app.Configuration["urls"], Is.EqualTo(urls));
+    }
 
     [Test]
     public void A_single_proxy_may_be_set_without_an_index()
@@ -210,7 +279,7 @@ public sealed class SettingsAtStart
         IsRefused(
             string.Join(
                 Environment.NewLine,
-                "ConnectionStrings:TokenService is not an Npgsql connection string with a Host.",
+                NotAConnection,
                 "Events:QueueLength must be 1024 to 1000000 (waiting events).",
                 "Hashing:MemoryKiB must be 8192 to 65536 (KiB).",
                 "Hashing:Iterations must be 1 to 10 (passes).",
@@ -249,6 +318,8 @@ public sealed class SettingsAtStart
             Assert.That(message, Does.Not.Contain("hunter2-hunter2").And.Not.Contain(Key));
         }
     }
+
+    private static string[] Arguments(params string[] settings) => [.. Valid.Concat(settings).Select(setting => $"--{setting}")];
 
     private static string? Refusal(string[] settings)
     {

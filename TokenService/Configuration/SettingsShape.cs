@@ -14,6 +14,13 @@ internal static class SettingsShape
         foreach (var setting in section.GetChildren())
         {
             var property = options.GetProperty(setting.Key, BindingFlags.Public | BindingFlags.Instance | BindingFlags.IgnoreCase);
+            if (property is { CanWrite: false, PropertyType.IsClass: true })
+            {
+                foreach (var nested in Errors(property.PropertyType, setting))
+                    yield return nested;
+                continue;
+            }
+
             var error = property is { CanWrite: true } ? Error(property.PropertyType, setting) : "is not a setting";
             if (error is not null)
                 yield return $"{setting.Path} {error}.";
@@ -32,10 +39,13 @@ internal static class SettingsShape
 
         if (parts.Count == 0 && TypeDescriptor.GetConverter(type).IsValid(setting.Value ?? ""))
             return null;
+        // The binder makes an object of the parts.
+        if (parts.Count > 0 && type.IsClass && type != typeof(string))
+            return null;
         if (type == typeof(TimeSpan))
             return "must be a time such as 00:05:00";
         if (type.IsEnum)
             return $"must be {string.Join(" or ", Enum.GetNames(type))}";
-        return type == typeof(int) ? "must be a whole number" : "must be one value";
+        return type == typeof(int) || type == typeof(long?) ? "must be a whole number" : "must be one value";
     }
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Primitives;
 using TokenService.Audit;
 using TokenService.Authentication;
@@ -33,6 +34,7 @@ internal sealed partial class ClientRequestPipeline(
     UsageCounters usage,
     EventLog events,
     Issuer issuer,
+    IOptions<ProxyOptions> proxies,
     TimeProvider clock,
     ILogger<ClientRequestPipeline> logger)
 {
@@ -45,6 +47,8 @@ internal sealed partial class ClientRequestPipeline(
     private static readonly TimeSpan RetryAfterEventsNotWritten = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan RetryAfterTooMany = TimeSpan.FromSeconds(1);
+
+    private readonly bool requiresTls = issuer.RequiresTls && proxies.Value.TlsTerminatedUpstream is not true;
 
     /// <param name="http">The request and its response.</param>
     /// <param name="path">The endpoint's path, without the issuer's, for the event log.</param>
@@ -173,11 +177,12 @@ internal sealed partial class ClientRequestPipeline(
                 Reason.MethodNotPost, "This endpoint answers only POST.", StatusCodes.Status405MethodNotAllowed);
         }
 
-        if (issuer.RequiresTls && !request.IsHttps)
+        if (requiresTls && !request.IsHttps)
         {
             return OAuthError.InvalidRequest(Reason.NotOverTls, "This endpoint answers only over TLS.") with
             {
-                Detail = "plain http; where a proxy ends TLS, list its address under Proxies and have it send X-Forwarded-Proto",
+                Detail = "plain http; where a proxy ends TLS, list its address under Proxies and have it send X-Forwarded-Proto; "
+                    + "where a side-car or a TCP balancer ends it, set TlsTerminatedUpstream",
             };
         }
 

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Reflection;
 using System.Text;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -15,8 +16,10 @@ namespace TokenService.Endpoints;
 /// <summary>
 /// The HTTP endpoints: their paths, reading requests and writing responses. No other room uses HttpContext.
 /// </summary>
-internal static class EndpointsSetup
+internal static partial class EndpointsSetup
 {
+    private const string KestrelLimits = "Kestrel:Limits";
+
     // Bytes that a connection buffers in each direction: enough for headers or a body of 16 KiB.
     private const int MaxBuffer = 16 * 1024;
 
@@ -25,8 +28,20 @@ internal static class EndpointsSetup
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
     {
         services.AddSettings<ProxyOptions>((options, configuration) =>
-            options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies))));
+        {
+            options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies)));
+            options.TlsTerminatedUpstream = ReadFlag(configuration[nameof(ProxyOptions.TlsTerminatedUpstream)]);
+        });
         services.Configure<KestrelServerOptions>(LimitRequests);
+        // ASP.NET Core itself reads only Kestrel:Endpoints. The operator's limits come after this server's own. Kestrel takes
+        // them before the settings are checked, so the check binds them again.
+        services.AddOptions<KestrelServerOptions>().Configure<IConfiguration>((kestrel, configuration) =>
+            Bind(configuration.GetSection(KestrelLimits), kestrel.Limits));
+        services.AddSettings<KestrelServerLimits>((limits, configuration) =>
+        {
+            if (Bind(configuration.GetSection(KestrelLimits), limits) is { Count: > 0 } errors)
+                throw new OptionsValidationException(KestrelLimits, typeof(KestrelServerLimits), errors);
+        });
         services.Configure<SocketTransportOptions>(LimitBuffers);
         return services
             .AddSingleton<FormReader>()
@@ -44,9 +59,12 @@ internal static class EndpointsSetup
     {
         var services = app.Services;
         GuardAnswers(app);
-        TrustProxies(app, services.GetRequiredService<IOptions<ProxyOptions>>().Value.Proxies);
-
         var issuer = services.GetRequiredService<Issuer>();
+        var proxies = services.GetRequiredService<IOptions<ProxyOptions>>().Value;
+        TrustProxies(app, proxies.Proxies);
+        if (issuer.RequiresTls && proxies.TlsTerminatedUpstream is true)
+            Log.TlsTerminatedUpstream(app.Logger);
+
         var pipeline = services.GetRequiredService<ClientRequestPipeline>();
         var token = services.GetRequiredService<TokenEndpoint>();
         var introspection = services.GetRequiredService<IntrospectionEndpoint>();
@@ -100,6 +118,27 @@ internal static class EndpointsSetup
     // The setting is either one value, as Proxies=…, or a list, as Proxies:0=…
     private static string[] ReadList(IConfigurationSection section) =>
         section.Value is { } one ? [one] : section.Get<string[]>() ?? [];
+
+    private static bool? ReadFlag(string? value) =>
+        value is null ? false : bool.TryParse(value, out var flag) ? flag : null;
+
+    // Returns a line for each setting that is wrong.
+    private static List<string> Bind(IConfigurationSection section, KestrelServerLimits limits)
+    {
+        var errors = SettingsShape.Errors(typeof(KestrelServerLimits), section).ToList();
+        try
+        {
+            if (errors.Count == 0)
+                section.Bind(limits);
+        }
+        // The setters of Kestrel's limits check their ranges. The message does not name the setting.
+        catch (TargetInvocationException e) when (e.InnerException is ArgumentException outOfRange)
+        {
+            errors.Add($"{section.Path} has a value out of range: {outOfRange.Message}");
+        }
+
+        return errors;
+    }
 
     private static void TrustProxies(WebApplication app, string[] proxies)
     {
@@ -174,4 +213,12 @@ internal static class EndpointsSetup
     // own MaxConcurrentConnections would close each new connection, even while others are idle, and log a line for it.
     private static void LimitConnections(ListenOptions endpoint) =>
         endpoint.Limit(endpoint.ApplicationServices.GetRequiredService<ConnectionLimit>());
+
+    private static partial class Log
+    {
+        [LoggerMessage(1, LogLevel.Warning,
+            "TlsTerminatedUpstream is on: plain http counts as TLS, whoever connects. Make sure that only the side-car or the "
+            + "balancer that ends TLS can reach this port")]
+        public static partial void TlsTerminatedUpstream(ILogger logger);
+    }
 }

@@ -3,7 +3,7 @@ using System.Net;
 
 namespace TokenService.Endpoints;
 
-/// <summary>The proxies in front of this server, a setting at the root of the configuration.</summary>
+/// <summary>What stands in front of this server: settings at the root of the configuration.</summary>
 internal sealed class ProxyOptions : IValidatableObject
 {
     /// <summary>
@@ -13,8 +13,16 @@ internal sealed class ProxyOptions : IValidatableObject
     /// </summary>
     public string[] Proxies { get; set; } = [];
 
+    /// <summary>
+    /// True when a side-car or a TCP balancer ends TLS before this server and adds no header. Plain http then counts as TLS,
+    /// from every address. Null: the setting is neither true nor false. Default: false.
+    /// </summary>
+    public bool? TlsTerminatedUpstream { get; set; } = false;
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
+        if (TlsTerminatedUpstream is null)
+            yield return new($"{nameof(TlsTerminatedUpstream)} must be true or false.");
         for (var i = 0; i < Proxies.Length; i++)
         {
             if (!IsAddress(Proxies[i]) && !IPNetwork.TryParse(Proxies[i], out _))

@@ -27,7 +27,11 @@ internal sealed class IssuerValidation(IHostEnvironment environment) : IValidate
         if (!Issuer.TryParse(options.Issuer, out var issuer))
         {
             return ValidateOptionsResult.Fail(
-                "Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).");
+                Uri.TryCreate(options.Issuer, UriKind.Absolute, out var address) && address.Host.Contains('_', StringComparison.Ordinal)
+                    ? "Issuer has an underscore in its host, and many clients refuse such a name (RFC 1123 §2.1). "
+                        + "Use one of letters, digits and hyphens, such as https://auth.example.com."
+                    : "Issuer must be an https address of host, port and plain path, such as https://auth.example.com: "
+                        + "no user, query, fragment or escapes (RFC 8414 §2).");
         }
 
         if (!issuer.RequiresTls && !issuer.IsLoopback && !environment.IsDevelopment())
