@@ -88,7 +88,8 @@ public sealed class FloodsOfIds
         var refused = SendAsync(client with { Id = "one-more" });
         await Soon.IsAsync("one more is refused", () => refused.IsCompleted);
         (await refused).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
         Assert.That(finding.Count(one => one.IsCompleted), Is.Zero);
         Assert.That(await AskingAsync(), Is.EqualTo(MaxQueries));
         // The waiting reads block neither the cache nor the other connections.

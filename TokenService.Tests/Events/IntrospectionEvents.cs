@@ -125,7 +125,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         var answer = await TokenRequestBuilder.Introspect(api, "rubbish")
             .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server);
 
-        answer.IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        answer.IsError(503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
         await IsAsync(answer, $$"""
             {
               "outcome": "refused", "status": 503, "error": "temporarily_unavailable",

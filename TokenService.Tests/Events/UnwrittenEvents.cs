@@ -250,7 +250,8 @@ public sealed class UnwrittenEvents
     }
 
     private static void IsRefused(Answer answer) => answer.IsError(
-        503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
 
     // Queues events until one of them cannot be written.
     private static Task FailAsync(TestServer server) => Soon.IsAsync("a write has failed", () =>

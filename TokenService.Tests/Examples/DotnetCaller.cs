@@ -285,7 +285,7 @@ public sealed class DotnetCaller : ServerFixture
         using (Assert.EnterMultipleScope())
         {
             Assert.That(error.Message, Does.Match(
-                "^No token: 401 invalid_client: Client authentication failed. \\(Request-Id: .+\\)$"));
+                "^No token: 401 invalid_client: Client authentication failed\\. .+ \\(Request-Id: .+\\)$"));
             Assert.That($"{error}", Does.Not.Contain(wrong).And.Not.Contain(TokenRequestBuilder.Base64("billing:not+the+secret")));
             Assert.That(interceptor.RequestTimes, Has.Count.EqualTo(1), "two calls send one token request");
         }

@@ -11,7 +11,8 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
     public string RequestId { get; init; } = "";
 
     /// <summary>The one description of every failed authentication.</summary>
-    private const string AuthenticationFailed = "Client authentication failed.";
+    private const string AuthenticationFailed =
+        "Client authentication failed. The operator finds the reason under the Request-Id of this answer.";
 
     // HTTP itself sets these headers, and their values differ each time.
     private static readonly string[] Ignored = ["Date", "Request-Id", "Content-Length"];

@@ -151,7 +151,8 @@ public sealed class KeyNotifications
         await Soon.IsAsync("the server publishes no key", async () => (await KidsAsync(server)).Length == 0);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
         await IsReadyAsync(503, "Unhealthy");
         Assert.That(server.Log.Lines, Has.Some.Contain("is sealed with the sealing key \"new\", which is not configured."));
 

@@ -84,7 +84,8 @@ public sealed class RefusalsInTurn
         await Soon.IsAsync("the 503 waits", () => clock.Timers == 1);
         Advance(Turn, leaving: 0);
         (await late).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "1"));
     }
 
     // Otherwise a flood of refusals would keep all other callers out.

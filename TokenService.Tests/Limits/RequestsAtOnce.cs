@@ -48,7 +48,8 @@ public sealed class RequestsAtOnce
         var inFlight = server.Services.GetRequiredService<ConcurrencyLimit>();
         await Soon.IsAsync("all of them wait", () => inFlight.Count == MaxInFlight);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "1"));
         Assert.That((await server.GetAsync("/.well-known/jwks.json")).Status, Is.EqualTo(200));
 
         hashing.Open();
@@ -65,7 +66,8 @@ public sealed class RequestsAtOnce
             (await TokenRequestBuilder.Anonymous().SendAsync(server)).IsInvalidClient();
             (await TokenRequestBuilder.For(client with { Secret = "a wrong one" + client.Secret })
                     .With("client_secret", "x").SendAsync(server))
-                .IsError(400, "invalid_request", "The client authenticates in more than one way.");
+                .IsError(400, "invalid_request",
+                    "The client authenticates in more than one way. Send the credentials either in the header or in the body.");
             (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server))
                 .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
         }

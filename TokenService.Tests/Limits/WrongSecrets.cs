@@ -345,5 +345,6 @@ public sealed class WrongSecrets
     private string Address(int of = 0) => $"10.{of}.{number / 200}.{number++ % 200}";
 
     private static void IsTooMany(Answer answer, int seconds) => answer.IsError(
-        429, "temporarily_unavailable", "Too many failed attempts. Ask again later.", ("Retry-After", $"{seconds}"));
+        429, "temporarily_unavailable",
+            "Too many failed attempts. Retry-After says when to ask again.", ("Retry-After", $"{seconds}"));
 }

@@ -203,7 +203,8 @@ public sealed class IntrospectionWhileTheDatabaseIsUnavailable
         IsUnavailable(await SendAndWaitAsync(TokenRequestBuilder.Introspect(api, token)));
 
     private static void IsUnavailable(Answer answer) => answer.IsError(
-        503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
 
     private Task<Answer> AskAsync(string token) => TokenRequestBuilder.Introspect(api, token).SendAsync(server);
 }

@@ -57,7 +57,8 @@ public sealed class WhileTheDatabaseIsSlow
         await Soon.IsAsync("the server waits for the table", async () => await database.WaitersForAsync("client") == 1);
         await AdvanceAsync(5);
         var answer = await answering;
-        answer.IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        answer.IsError(503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
         Assert.That((await server.Events.OfAsync(answer.RequestId)).GetProperty("reason").GetString(), Is.EqualTo("database_slow"));
 
         // If the database were taken for unavailable, this request would be refused at once.

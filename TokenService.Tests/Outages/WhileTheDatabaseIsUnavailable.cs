@@ -257,7 +257,8 @@ public sealed class WhileTheDatabaseIsUnavailable
     }
 
     private static void IsUnavailable(Answer answer) => answer.IsError(
-        503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+        503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
 
     private Task<Answer> SendAsync(TestClient client) => TokenRequestBuilder.For(client).SendAsync(server);
 

@@ -255,7 +255,8 @@ public sealed class TokensNotBefore
 
     private async Task IsToldToRetryAsync(
         string retryAfter = "1") => (await TokenRequestBuilder.For(client).SendAsync(server))
-        .IsError(503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", retryAfter));
+        .IsError(503, "temporarily_unavailable",
+            "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", retryAfter));
 
     private async Task AreActiveAsync(params string[] tokens)
     {

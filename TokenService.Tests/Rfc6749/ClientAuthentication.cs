@@ -7,7 +7,8 @@ namespace TokenService.Tests.Rfc6749;
 [TestFixture, Rfc(6749, "2.3")]
 public sealed class ClientAuthentication : ServerFixture
 {
-    private const string SeveralWays = "The client authenticates in more than one way.";
+    private const string SeveralWays =
+        "The client authenticates in more than one way. Send the credentials either in the header or in the body.";
 
     [Test, Rfc(6749, "2.3")]
     public async Task Credentials_in_both_the_header_and_the_body_are_refused([Values] bool bothRight) =>
@@ -70,7 +71,7 @@ public sealed class ClientAuthentication : ServerFixture
     [Test]
     public async Task A_secret_in_the_body_needs_a_client_id_beside_it() =>
         (await TokenRequestBuilder.ByPost(Client).Without("client_id").SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter client_id is missing.");
+            .IsError(400, "invalid_request", "The parameter client_id is missing from the body.");
 
     [Rfc(6749, "2.3.2"), Rfc(6749, "2.3.1c"), Rfc(6749, "5.2f")]
     [TestCase("client_secret_basic", true, false)]

@@ -53,7 +53,7 @@ public sealed class ClientCredentialsGrant : ServerFixture
     [Test, Rfc(6749, "4.4.2"), Rfc(6749, "5.2d")]
     public async Task A_request_without_a_grant_type_is_refused() =>
         (await TokenRequestBuilder.For(Client).Without("grant_type").With("scope", "invoices:read").SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+            .IsError(400, "invalid_request", "The parameter grant_type is missing from the body.");
 
     // Parameters of other grants mean nothing here. Above all, a username does not change the subject.
     [Test, Rfc(6749, "4.4.2")]

@@ -115,7 +115,8 @@ public sealed class FormParameters
     [TestCase("a&a=1")]
     [TestCase("=1&=2")]
     public void A_repeated_parameter_is_refused(string body) =>
-        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.")));
+        Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest(Reason.ParameterRepeated,
+            "A parameter is repeated. Separate several scopes by spaces.")));
 
     [TestCase("a=%")]
     [TestCase("%=1")]
@@ -126,7 +127,8 @@ public sealed class FormParameters
     [TestCase("a=1&b%")]
     public void A_badly_encoded_name_or_value_is_refused(string body) =>
         Assert.That(Refused(body), Is.EqualTo(OAuthError.InvalidRequest(
-            Reason.BodyBadlyEncoded, "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.")));
+            Reason.BodyBadlyEncoded,
+                "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8. Encode % as %25.")));
 
     [Test]
     public void At_most_64_parameters_are_read()
@@ -135,7 +137,8 @@ public sealed class FormParameters
         {
             Assert.That(Parsed(Many(64))["p64"], Is.EqualTo("x"));
             Assert.That(Refused(Many(65)),
-                Is.EqualTo(OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.")));
+                Is.EqualTo(OAuthError.InvalidRequest(Reason.TooManyParameters,
+                    "The body has more than 64 parameters.")));
         }
 
         static string Many(int count) => string.Join('&', Enumerable.Range(1, count).Select(n => $"p{n}=x"));
@@ -148,7 +151,8 @@ public sealed class FormParameters
         {
             Assert.That(Parsed("a=" + new string('x', (16 * 1024) - 2))["a"], Has.Length.EqualTo((16 * 1024) - 2));
             Assert.That(Refused("a=" + new string('x', (16 * 1024) - 1)),
-                Is.EqualTo(OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413)));
+                Is.EqualTo(OAuthError.InvalidRequest(Reason.BodyTooLarge,
+                    "The body is larger than 16 KiB.", status: 413)));
         }
     }
 

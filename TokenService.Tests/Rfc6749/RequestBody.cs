@@ -58,7 +58,8 @@ public sealed class RequestBody : ServerFixture
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync(RawConnection.Head(Client) + Framed(OfLength(Limit + 1), chunked));
 
-        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
+        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request",
+            "The body is larger than 16 KiB.", ("Connection", "close"));
     }
 
     [TestCase(Limit + 1)]
@@ -70,7 +71,8 @@ public sealed class RequestBody : ServerFixture
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync($"{RawConnection.Head(Client)}Content-Length: {length}\n\n");
 
-        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
+        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request",
+            "The body is larger than 16 KiB.", ("Connection", "close"));
     }
 
     [Test]
@@ -79,7 +81,8 @@ public sealed class RequestBody : ServerFixture
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync($"{RawConnection.Head(Client)}Transfer-Encoding: chunked\n\n7fffffff\n{OfLength(Limit + 1)}");
 
-        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
+        (await wire.ReadAnswerAsync()).IsError(413, "invalid_request",
+            "The body is larger than 16 KiB.", ("Connection", "close"));
     }
 
     [TestCase("x\n")]
@@ -91,7 +94,7 @@ public sealed class RequestBody : ServerFixture
         await using var wire = await RawConnection.OpenAsync(Server);
         await wire.SendAsync($"{RawConnection.Head(Client)}Transfer-Encoding: chunked\n\n{chunks}");
 
-        (await wire.ReadAnswerAsync()).IsError(400, "invalid_request", "The body could not be read.");
+        (await wire.ReadAnswerAsync()).IsError(400, "invalid_request", "The body was cut off or framed wrongly.");
         Assert.That(await wire.IsClosedAsync());
     }
 
@@ -108,7 +111,8 @@ public sealed class RequestBody : ServerFixture
         Server.Clock.Advance(FormReader.TimeLimit);
 
         (await wire.ReadAnswerAsync())
-            .IsError(408, "invalid_request", "The body took too long to arrive.", ("Connection", "close"));
+            .IsError(408, "invalid_request",
+                "The body took longer than 10 seconds to arrive.", ("Connection", "close"));
         Assert.That(await wire.IsClosedAsync());
         Assert.That(Server.Log.Lines, Has.None.StartsWith("Error"));
     }
@@ -157,7 +161,8 @@ public sealed class RequestBody : ServerFixture
             $"{refused}{RawConnection.Head(Client)}{Framed(Body, chunked: true)}"
             + $"{RawConnection.Head(Client)}{Framed(Body, chunked: false)}");
 
-        (await wire.ReadAnswerAsync()).IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
+        (await wire.ReadAnswerAsync()).IsError(415, "invalid_request",
+            "The body must have the Content-Type application/x-www-form-urlencoded and no Content-Encoding.");
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");
         (await wire.ReadAnswerAsync()).IsGrant("invoices:read");
     }

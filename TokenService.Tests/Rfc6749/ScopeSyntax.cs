@@ -41,7 +41,8 @@ public sealed class ScopeSyntax
     [TestCase("🔑")]
     public void A_scope_outside_the_grammar_is_refused(string scope) =>
         Assert.That(Refused(scope), Is.EqualTo(OAuthError.InvalidScope(
-            Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")));
+            Reason.ScopeMalformed,
+                "The scope parameter is not a list of scopes, separated by single spaces, of characters that a scope may have.")));
 
     // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
     [Test]
@@ -60,9 +61,11 @@ public sealed class ScopeSyntax
         {
             Assert.That(Parsed(new string('a', 2048)), Has.Length.EqualTo(2048));
             Assert.That(Refused(new string('a', 2049)),
-                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")));
+                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong,
+                    "The scope parameter is longer than 2048 characters.")));
             Assert.That(Refused(string.Join(' ', Enumerable.Repeat("a", 1025))),
-                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.")), "repetition counts");
+                Is.EqualTo(OAuthError.InvalidScope(Reason.ScopeTooLong,
+                    "The scope parameter is longer than 2048 characters.")), "repetition counts");
         }
     }
 

@@ -6,8 +6,10 @@ namespace TokenService.Tests.Rfc6749;
 [TestFixture, Rfc(6749, "3.2")]
 public sealed class TokenEndpointRequest : ServerFixture
 {
-    private const string NotAForm = "The body must be application/x-www-form-urlencoded in UTF-8.";
-    private const string InQuery = "Credentials must not be in the query. Treat them as leaked.";
+    private const string NotAForm =
+        "The body must have the Content-Type application/x-www-form-urlencoded and no Content-Encoding.";
+    private const string InQuery =
+        "Credentials must not be in the query. Send them in the header or the body, and treat these as leaked.";
 
     [Rfc(6749, "3.2a")]
     [TestCase("GET")]
@@ -49,7 +51,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [Test, Rfc(6749, "3.2b")]
     public async Task A_grant_type_without_a_value_counts_as_omitted() =>
         (await TokenRequestBuilder.For(Client).WithBody("grant_type=").SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+            .IsError(400, "invalid_request", "The parameter grant_type is missing from the body.");
 
     [Rfc(6749, "3.2c")]
     [TestCase("whatever", "x")]
@@ -71,7 +73,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("whatever", "")]
     public async Task A_repeated_parameter_is_refused(string name, string value) =>
         (await TokenRequestBuilder.For(Client).Without(name).With(name, value).With(name, value).SendAsync(Server))
-            .IsError(400, "invalid_request", "A parameter is repeated.");
+            .IsError(400, "invalid_request", "A parameter is repeated. Separate several scopes by spaces.");
 
     [Test, Rfc(6749, "3.2e")]
     public async Task The_advertised_token_endpoint_has_no_fragment()
@@ -154,7 +156,8 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("grant_type=client_credentials&%C0%80=x")]
     public async Task A_body_that_is_badly_encoded_is_refused(string body) =>
         (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
-            .IsError(400, "invalid_request", "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+            .IsError(400, "invalid_request",
+                "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8. Encode % as %25.");
 
     // curl -d 'scope=a b' and the sample request of most tutorials send a raw space.
     [Test, Rfc(6749, "B")]
@@ -190,9 +193,9 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("grant_type=client_credentials\n&scope=invoices:read", "unsupported_grant_type",
         "The only grant_type here is client_credentials.")]
     [TestCase("scope=invoices:read\r\n&grant_type=client_credentials", "invalid_scope",
-        "The scope parameter is not a list of scope-tokens separated by single spaces.")]
+        "The scope parameter is not a list of scopes, separated by single spaces, of characters that a scope may have.")]
     [TestCase("resource=https://api.example.com\n&grant_type=client_credentials", "invalid_target",
-        "A resource is an absolute URI without a fragment.")]
+        "A resource is an absolute URI, such as https://api.example.com, without a fragment.")]
     [TestCase("audience=api%0A&grant_type=client_credentials", "invalid_target",
         "An audience is an absolute URI without a fragment, or a plain name.")]
     public async Task A_refusal_says_that_a_value_ends_in_a_line_break(string body, string code, string description) =>
@@ -202,7 +205,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [Test]
     public async Task More_than_64_parameters_are_refused() =>
         (await TokenRequestBuilder.For(Client).WithBody(string.Join('&', Enumerable.Range(0, 65).Select(n => $"p{n}"))).SendAsync(Server))
-            .IsError(400, "invalid_request", "The body has too many parameters.");
+            .IsError(400, "invalid_request", "The body has more than 64 parameters.");
 
     [TestCase("")]
     [TestCase("&")]
@@ -210,7 +213,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("scope=invoices:read")]
     public async Task A_body_without_a_grant_type_is_refused(string body) =>
         (await TokenRequestBuilder.For(Client).WithBody(body).SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+            .IsError(400, "invalid_request", "The parameter grant_type is missing from the body.");
 
     [Rfc(6749, "2.3.1d")]
     [TestCase("client_id=billing")]
@@ -235,7 +238,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [Test]
     public async Task A_grant_type_in_the_query_is_not_read() =>
         (await TokenRequestBuilder.For(Client).WithBody("").WithPath("/token?grant_type=client_credentials").SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter grant_type is missing.");
+            .IsError(400, "invalid_request", "The parameter grant_type is missing from the body.");
 
     [TestCase("?")]
     [TestCase("?%")]

@@ -104,7 +104,7 @@ public sealed class RevocationRequest : ServerFixture
         var answer = await TokenRequestBuilder.Revoke(Client, badTokens[name].Token)
             .WithHeader("Expect", "100-continue").SendAsync(Server);
 
-        answer.IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
+        answer.IsError(413, "invalid_request", "The body is larger than 16 KiB.", ("Connection", "close"));
         Assert.That(await StoredAsync(), Is.EqualTo(stored));
     }
 
@@ -154,7 +154,7 @@ public sealed class RevocationRequest : ServerFixture
     {
         var request = TokenRequestBuilder.Revoke(Client, "").Without("token").With("token_type_hint", "access_token");
         (await (token is null ? request : request.With("token", token)).SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter token is missing.");
+            .IsError(400, "invalid_request", "The parameter token is missing from the body.");
     }
 
     [TestCase("Token")]
@@ -162,7 +162,7 @@ public sealed class RevocationRequest : ServerFixture
     [TestCase("token[]")]
     public async Task A_token_under_another_parameter_name_counts_as_missing(string name) =>
         (await TokenRequestBuilder.Revoke(Client, "").Without("token").With(name, await IssueAsync(Client)).SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter token is missing.");
+            .IsError(400, "invalid_request", "The parameter token is missing from the body.");
 
     [TestCase("token")]
     [TestCase("token_type_hint")]
@@ -172,7 +172,7 @@ public sealed class RevocationRequest : ServerFixture
         var token = await IssueAsync(Client);
 
         (await TokenRequestBuilder.Revoke(Client, token).Without(name).With(name, token).With(name, token).SendAsync(Server))
-            .IsError(400, "invalid_request", "A parameter is repeated.");
+            .IsError(400, "invalid_request", "A parameter is repeated. Separate several scopes by spaces.");
         await IsActiveOnBothAsync(token);
     }
 
@@ -252,9 +252,10 @@ public sealed class RevocationRequest : ServerFixture
         (await TokenRequestBuilder.For(Client).WithMethod(HttpMethod.Get).WithPath($"{path}&callback=f").SendAsync(Server))
             .IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
         (await TokenRequestBuilder.For(Client).WithPath(path).SendAsync(Server))
-            .IsError(400, "invalid_request", "The parameter token is missing.");
+            .IsError(400, "invalid_request", "The parameter token is missing from the body.");
         (await TokenRequestBuilder.Revoke(Client, token).WithPath($"/revoke?client_secret={Client.Secret}").SendAsync(Server))
-            .IsError(400, "invalid_request", "Credentials must not be in the query. Treat them as leaked.");
+            .IsError(400, "invalid_request",
+                "Credentials must not be in the query. Send them in the header or the body, and treat these as leaked.");
         await IsActiveOnBothAsync(token);
     }
 
@@ -264,7 +265,8 @@ public sealed class RevocationRequest : ServerFixture
         var token = await IssueAsync(Client);
         (await TokenRequestBuilder.Revoke(Client, token)
                 .WithContentType("application/json").WithBody($$"""{"token":"{{token}}"}""").SendAsync(Server))
-            .IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
+            .IsError(415, "invalid_request",
+                "The body must have the Content-Type application/x-www-form-urlencoded and no Content-Encoding.");
     }
 
     [Test, Rfc(7009, "2a")]
@@ -290,7 +292,8 @@ public sealed class RevocationRequest : ServerFixture
         (await TokenRequestBuilder.For(guess).SendAsync(server)).IsInvalidClient();
 
         (await TokenRequestBuilder.Revoke(guess, "rubbish").SendAsync(server))
-            .IsError(429, "temporarily_unavailable", "Too many failed attempts. Ask again later.", ("Retry-After", "30"));
+            .IsError(429, "temporarily_unavailable",
+                "Too many failed attempts. Retry-After says when to ask again.", ("Retry-After", "30"));
         IsRevoked(await TokenRequestBuilder.Revoke(Client, "rubbish").SendAsync(server));
     }
 

@@ -10,7 +10,7 @@ namespace TokenService.Tests.Rfc7009;
 [TestFixture, Rfc(7009, "2.2.1b")]
 public sealed class Unavailable
 {
-    private const string RetryLater = "The server cannot answer now. Ask again later.";
+    private const string RetryLater = "The server cannot answer now. Retry-After says when to ask again.";
 
     private Database database = null!;
     private DatabaseProxy wire = null!;

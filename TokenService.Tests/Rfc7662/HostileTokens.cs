@@ -38,7 +38,7 @@ public sealed class HostileTokens : IntrospectionFixture
             void IsComplete(Answer answer)
             {
                 if (token.Length == 0)
-                    answer.IsError(400, "invalid_request", "The parameter token is missing.");
+                    answer.IsError(400, "invalid_request", "The parameter token is missing from the body.");
                 else if (token == good)
                     answer.IsActive(good);
                 else

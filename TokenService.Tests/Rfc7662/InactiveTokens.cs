@@ -33,7 +33,7 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         // The limit on the size of a body applies before the token is read.
         if (bad.Token.Length > 16_000)
-            answer.IsError(413, "invalid_request", "The body is too large.", ("Connection", "close"));
+            answer.IsError(413, "invalid_request", "The body is larger than 16 KiB.", ("Connection", "close"));
         else
             answer.IsInactive();
     }
@@ -258,7 +258,8 @@ public sealed class InactiveTokens : IntrospectionFixture
 
         Server.Clock.Advance(TimeSpan.FromMilliseconds(599));
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "1"));
 
         Server.Clock.Advance(Instant);
         var token = await IssueAsync(client);

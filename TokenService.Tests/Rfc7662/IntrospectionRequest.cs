@@ -7,8 +7,8 @@ namespace TokenService.Tests.Rfc7662;
 public sealed class IntrospectionRequest : IntrospectionFixture
 {
     private const string NoResource = "This client speaks for no resource: an admin has to register it for one.";
-    private const string Missing = "The parameter token is missing.";
-    private const string Repeated = "A parameter is repeated.";
+    private const string Missing = "The parameter token is missing from the body.";
+    private const string Repeated = "A parameter is repeated. Separate several scopes by spaces.";
 
     // The rate limit on failed attempts is low, so that a test soon reaches it, and hashing is as cheap as possible.
     private protected override string[] Settings => ["Hashing:MemoryKiB=8192", "Hashing:Iterations=1", "Limits:FailuresPerClient=3"];
@@ -74,7 +74,8 @@ public sealed class IntrospectionRequest : IntrospectionFixture
         (await TokenRequestBuilder.For(api with { Secret = "guess 2" }).SendAsync(Server)).IsInvalidClient();
 
         (await IntrospectAsync(api with { Secret = "guess 3" }, token)).IsError(
-            429, "temporarily_unavailable", "Too many failed attempts. Ask again later.", ("Retry-After", "20"));
+            429, "temporarily_unavailable",
+                "Too many failed attempts. Retry-After says when to ask again.", ("Retry-After", "20"));
         (await IntrospectAsync(api, token)).IsActive(token);
     }
 
@@ -139,7 +140,8 @@ public sealed class IntrospectionRequest : IntrospectionFixture
     public async Task A_body_that_is_not_a_form_is_refused() =>
         (await TokenRequestBuilder.Introspect(Api, token)
                 .WithContentType("application/json").WithBody($$"""{"token":"{{token}}"}""").SendAsync(Server))
-            .IsError(415, "invalid_request", "The body must be application/x-www-form-urlencoded in UTF-8.");
+            .IsError(415, "invalid_request",
+                "The body must have the Content-Type application/x-www-form-urlencoded and no Content-Encoding.");
 
     [Test, Rfc(7662, "2a")]
     public async Task Plain_HTTP_is_refused_when_the_issuer_is_https()

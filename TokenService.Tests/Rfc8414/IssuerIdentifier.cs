@@ -11,7 +11,8 @@ namespace TokenService.Tests.Rfc8414;
 public sealed class IssuerIdentifier
 {
     private const string NotAnIssuer =
-        "Issuer must be an https address of host, port and plain path: no user, query, fragment or escapes (RFC 8414 §2).";
+        "Issuer must be an https address of host, port and plain path, such as https://auth.example.com: "
+        + "no user, query, fragment or escapes (RFC 8414 §2).";
     private const string NotHttps = "Issuer must be https: plain http is for Development and for loopback addresses.";
 
     [TestCase("https://id.example.com?", NotAnIssuer)]

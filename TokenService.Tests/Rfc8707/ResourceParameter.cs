@@ -19,7 +19,8 @@ public sealed class ResourceParameter : ServerFixture
     // Somebody else's.
     private const string Orders = "https://orders.example.com";
 
-    private const string Malformed = "A resource is an absolute URI without a fragment.";
+    private const string Malformed =
+        "A resource is an absolute URI, such as https://api.example.com, without a fragment.";
     private const string Unknown = "The resource is unknown or not one of this client's.";
     private const string Several = "A token is for one resource: ask for one at a time.";
     private const string MalformedAudience = "An audience is an absolute URI without a fragment, or a plain name.";
@@ -271,9 +272,10 @@ public sealed class ResourceParameter : ServerFixture
             request.With("resource", Api);
         IsGrantFor(Api, "invoices:read", await request.SendAsync(Server));
 
-        (await request.With("resource", Api).SendAsync(Server)).IsError(400, "invalid_request", "The body has too many parameters.");
+        (await request.With("resource", Api).SendAsync(Server)).IsError(400, "invalid_request",
+            "The body has more than 64 parameters.");
         (await request.Without("resource").WithBody(string.Join('&', Enumerable.Repeat("resource", 65))).SendAsync(Server))
-            .IsError(400, "invalid_request", "The body has too many parameters.");
+            .IsError(400, "invalid_request", "The body has more than 64 parameters.");
     }
 
     [TestCase("Resource")]
@@ -341,7 +343,7 @@ public sealed class ResourceParameter : ServerFixture
     [Test, Rfc(6749, "3.2d")]
     public async Task An_audience_may_not_repeat() =>
         (await TokenRequestBuilder.For(both).With("audience", Api).With("audience", Api).SendAsync(Server))
-            .IsError(400, "invalid_request", "A parameter is repeated.");
+            .IsError(400, "invalid_request", "A parameter is repeated. Separate several scopes by spaces.");
 
     [Test, Rfc(8707, "2a")]
     public async Task A_resource_is_a_URI_even_where_its_API_has_a_plain_name() =>

@@ -68,7 +68,7 @@ public sealed class SignedAnswers : IntrospectionFixture
         var token = await IssueAsync();
 
         (await SignedAsync(Api with { Secret = "tsvc_damaged" }, token)).IsInvalidClient();
-        (await SignedAsync(Api, "")).IsError(400, "invalid_request", "The parameter token is missing.");
+        (await SignedAsync(Api, "")).IsError(400, "invalid_request", "The parameter token is missing from the body.");
         (await SignedAsync(Client, token)).IsError(
             400, "unauthorized_client", "This client speaks for no resource: an admin has to register it for one.");
     }

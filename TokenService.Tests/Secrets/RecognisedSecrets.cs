@@ -288,7 +288,8 @@ public sealed class RecognisedSecrets
         waiting.AddRange(Enumerable.Range(0, 4).Select(_ => threads.MatchesAsync(Imported, Cheap, HashingPriority.KnownSecret)));
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "1"));
         hashing.Open();
         await Task.WhenAll(waiting);
         await IsGrantedAsync(client, hashes: 1);

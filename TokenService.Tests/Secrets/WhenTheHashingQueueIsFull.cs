@@ -21,6 +21,7 @@ public sealed class WhenTheHashingQueueIsFull
         _ = server.Services.GetRequiredService<HashingQueue>().MatchesAsync("x", digest, HashingPriority.KnownSecret);
 
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "1"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "1"));
     }
 }

@@ -162,7 +162,7 @@ public sealed class CommandLine
             Assert.That(Lines(tool.Error), Is.EqualTo(
             [
                 "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
-                    + "such as Host=127.0.0.1;Database=token_service;Username=token_service.",
+                    + "such as Host=127.0.0.1;Port=5432;Database=token_service;Username=token_service.",
                 "Keys:SealingKeys is empty. Set Keys:SealingKeys:<id> to 32 random bytes in Base64, "
                     + "such as openssl rand -base64 32 prints, or Keys:SealingKeyFiles:<id> to a file that holds them.",
                 "Issuer is missing. Set it to the https address under which clients reach this server.",
@@ -180,7 +180,7 @@ public sealed class CommandLine
         Assert.That(Lines(tool.Error), Is.EqualTo(
         [
             "ConnectionStrings:TokenService is missing. Set it to an Npgsql connection string, "
-                + "such as Host=127.0.0.1;Database=token_service;Username=token_service.",
+                + "such as Host=127.0.0.1;Port=5432;Database=token_service;Username=token_service.",
         ]));
     }
 

@@ -149,13 +149,15 @@ public sealed class Health
         for (var i = 0; i < 2; i++)
         {
             (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-                503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+                503, "temporarily_unavailable",
+                    "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
         }
     }
 
     private async Task IsUnavailableAsync() =>
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", "5"));
+            503, "temporarily_unavailable",
+                "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
 
     private async Task IsAsync(string path, int status, string body)
     {

@@ -49,7 +49,12 @@ internal abstract record ClientCredentials(string ClientId)
             + (form["client_secret"] is null ? 0 : 1)
             + (form["client_assertion"] is null ? 0 : 1);
         if (methods > 1)
-            return OAuthError.InvalidRequest(Reason.SeveralAuthMethods, "The client authenticates in more than one way.");
+        {
+            return OAuthError.InvalidRequest(
+                Reason.SeveralAuthMethods,
+                "The client authenticates in more than one way. Send the credentials either in the header or in the body.");
+        }
+
 
         if (header is not null)
             return ReadBasic(header, form);

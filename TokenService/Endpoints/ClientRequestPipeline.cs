@@ -189,7 +189,8 @@ internal sealed partial class ClientRequestPipeline(
         if (request.QueryString.HasValue && CredentialParameters.Any(request.Query.ContainsKey))
         {
             return OAuthError.InvalidRequest(
-                Reason.CredentialsInQuery, "Credentials must not be in the query. Treat them as leaked.");
+                Reason.CredentialsInQuery,
+                "Credentials must not be in the query. Send them in the header or the body, and treat these as leaked.");
         }
 
         return null;

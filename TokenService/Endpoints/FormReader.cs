@@ -20,7 +20,9 @@ internal sealed class FormReader(TimeProvider clock)
         if (!IsForm(request))
         {
             return new(OAuthError.InvalidRequest(
-                Reason.BodyNotForm, "The body must be application/x-www-form-urlencoded in UTF-8.", status: 415));
+                Reason.BodyNotForm,
+                "The body must have the Content-Type application/x-www-form-urlencoded and no Content-Encoding.",
+                status: 415));
         }
 
         if (request.ContentLength > Form.MaxLength)
@@ -139,13 +141,13 @@ internal sealed class FormReader(TimeProvider clock)
     }
 
     private static OAuthError TooLarge() =>
-        OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
+        OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is larger than 16 KiB.", status: 413);
 
     private static OAuthError Unreadable() =>
-        OAuthError.InvalidRequest(Reason.BodyUnreadable, "The body could not be read.");
+        OAuthError.InvalidRequest(Reason.BodyUnreadable, "The body was cut off or framed wrongly.");
 
     private static OAuthError TooSlow() =>
-        OAuthError.InvalidRequest(Reason.BodyTooSlow, "The body took too long to arrive.", status: 408);
+        OAuthError.InvalidRequest(Reason.BodyTooSlow, "The body took longer than 10 seconds to arrive.", status: 408);
 
     /// <summary>Ends a pending read when the time is up, and keeps the pipe usable for Kestrel.</summary>
     private sealed class Deadline(PipeReader body)

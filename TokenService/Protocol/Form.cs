@@ -44,7 +44,7 @@ internal sealed class Form
     public static Result<Form> Parse(ReadOnlySequence<byte> body)
     {
         if (body.Length > MaxLength)
-            return OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is too large.", status: 413);
+            return OAuthError.InvalidRequest(Reason.BodyTooLarge, "The body is larger than 16 KiB.", status: 413);
 
         return Parse(body.IsSingleSegment ? body.FirstSpan : body.ToArray());
     }
@@ -63,7 +63,7 @@ internal sealed class Form
 
             if (++count > MaxParameters)
             {
-                defect ??= OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has too many parameters.");
+                defect ??= OAuthError.InvalidRequest(Reason.TooManyParameters, "The body has more than 64 parameters.");
                 break;
             }
 
@@ -86,7 +86,7 @@ internal sealed class Form
         {
             return OAuthError.InvalidRequest(
                 Reason.BodyBadlyEncoded,
-                "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8.");
+                "The body has a % without two hexadecimal digits after it, or octets that are not UTF-8. Encode % as %25.");
         }
 
         // A request that was broken over lines, as a book prints it. The parameter would be an unknown one and ignored.
@@ -101,8 +101,13 @@ internal sealed class Form
             AddResource(decodedValue);
         // RFC 6749 §3.2: a parameter must not be included more than once. Unknown and empty ones must not repeat either.
         else if (!parameters.TryAdd(decodedName, decodedValue))
-            return OAuthError.InvalidRequest(Reason.ParameterRepeated, "A parameter is repeated.");
-        else if (decodedName == Secret)
+        {
+            return OAuthError.InvalidRequest(
+                Reason.ParameterRepeated,
+                "A parameter is repeated. Separate several scopes by spaces.");
+        }
+
+        if (decodedName == Secret)
             UndecodedSecret = FormUrlEncoding.IfChanged(value);
         return null;
     }

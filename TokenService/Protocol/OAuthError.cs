@@ -35,11 +35,16 @@ internal sealed record OAuthError(
         new("invalid_request", status, description, reason);
 
     public static OAuthError ParameterMissing(string name) =>
-        InvalidRequest(Protocol.Reason.ParameterMissing, $"The parameter {name} is missing.") with { Detail = name };
+        InvalidRequest(Protocol.Reason.ParameterMissing, $"The parameter {name} is missing from the body.") with { Detail = name };
 
     // One description for every reason, so that a caller cannot tell an unknown client from a wrong secret.
     public static OAuthError InvalidClient(string reason, string? detail = null) =>
-        new("invalid_client", 401, "Client authentication failed.", reason, detail);
+        new(
+            "invalid_client",
+            401,
+            "Client authentication failed. The operator finds the reason under the Request-Id of this answer.",
+            reason,
+            detail);
 
     /// <summary>Only for introspection, which not every client may use. Every client may use the one grant.</summary>
     public static OAuthError UnauthorizedClient(string reason, string description) =>
@@ -62,13 +67,24 @@ internal sealed record OAuthError(
     /// The server has too much work, or the database is unavailable. RFC 6749 §4.1.2.1 defines the code for this case.
     /// </summary>
     public static OAuthError TemporarilyUnavailable(string reason, TimeSpan retryAfter, string? detail = null) =>
-        new("temporarily_unavailable", 503, "The server cannot answer now. Ask again later.", reason, detail, retryAfter);
+        new(
+            "temporarily_unavailable",
+            503,
+            "The server cannot answer now. Retry-After says when to ask again.",
+            reason,
+            detail,
+            retryAfter);
 
     /// <summary>
     /// Too many wrong secrets (RFC 6585 §4). The answer is the same whether or not the client exists.
     /// </summary>
     public static OAuthError TooManyRequests(string reason, TimeSpan retryAfter) =>
-        new("temporarily_unavailable", 429, "Too many failed attempts. Ask again later.", reason, RetryAfter: retryAfter);
+        new(
+            "temporarily_unavailable",
+            429,
+            "Too many failed attempts. Retry-After says when to ask again.",
+            reason,
+            RetryAfter: retryAfter);
 
     /// <summary>More tokens than the client may have (RFC 6585 §4).</summary>
     public static OAuthError TooManyTokens(TimeSpan retryAfter, string detail) => new(
@@ -83,5 +99,9 @@ internal sealed record OAuthError(
     /// A bug. The log has the exception; the caller learns nothing. RFC 6749 §4.1.2.1 defines the code.
     /// </summary>
     public static OAuthError ServerError() =>
-        new("server_error", 500, "The server failed. Its log names this request.", Protocol.Reason.InternalError);
+        new(
+            "server_error",
+            500,
+            "The server failed. The operator finds the cause under the Request-Id of this answer.",
+            Protocol.Reason.InternalError);
 }

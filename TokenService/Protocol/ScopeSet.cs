@@ -32,13 +32,14 @@ internal sealed class ScopeSet
     public static Result<ScopeSet> Parse(string scope)
     {
         if (scope.Length > MaxLength)
-            return OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is too long.");
+            return OAuthError.InvalidScope(Reason.ScopeTooLong, "The scope parameter is longer than 2048 characters.");
 
         var tokens = scope.Split(' ');
         return tokens.All(IsToken)
             ? new ScopeSet(tokens)
             : OAuthError.InvalidScope(
-                Reason.ScopeMalformed, "The scope parameter is not a list of scope-tokens separated by single spaces.")
+                Reason.ScopeMalformed,
+                "The scope parameter is not a list of scopes, separated by single spaces, of characters that a scope may have.")
                 .HintingAtLineBreak(scope);
     }
 

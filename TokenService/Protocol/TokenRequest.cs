@@ -21,7 +21,9 @@ internal readonly record struct TokenRequest(string? Scope, string? Resource)
         var (resources, audience) = (form.Resources, form["audience"]);
         if (resources.FirstOrDefault(resource => !ResourceIndicator.IsAbsoluteUri(resource)) is { } malformed)
         {
-            return OAuthError.InvalidTarget(Reason.ResourceMalformed, "A resource is an absolute URI without a fragment.")
+            return OAuthError.InvalidTarget(
+                Reason.ResourceMalformed,
+                    "A resource is an absolute URI, such as https://api.example.com, without a fragment.")
                 .HintingAtLineBreak(malformed);
         }
 

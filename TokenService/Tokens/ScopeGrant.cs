@@ -65,7 +65,12 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
         var names = held.Select(scope => scope.Name).Distinct(StringComparer.Ordinal).Count();
         // An unknown scope and one the client does not hold look the same, as above.
         if (names < asked.Values.Count)
-            return OAuthError.InvalidScope(Reason.ScopeNotHeld, $"A scope is unknown or not held by this client{where}.");
+        {
+            var hint = asked.Values.Any(name => name.Contains(',')) ? " Spaces separate scopes, not commas." : "";
+            return OAuthError.InvalidScope(
+                Reason.ScopeNotHeld, $"A scope is unknown or not held by this client{where}.{hint}");
+        }
+
         // Guessing the resource from the other scopes would go wrong as soon as a grant changes.
         if (names < held.Count)
         {
