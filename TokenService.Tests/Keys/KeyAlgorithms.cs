@@ -70,13 +70,15 @@ public sealed class KeyAlgorithms
             Is.EqualTo("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"));
 
     [Test, Rfc(9068, "2.1b")]
-    public async Task A_resource_with_its_own_algorithm_gets_it_once_every_verifier_knows_the_key()
+    public async Task A_resource_with_its_own_algorithm_gets_no_token_until_every_verifier_has_a_key_of_it()
     {
         var carrier = await database.CreateClientAsync(
             "carrier", "parcels:read", "parcels:read", "https://parcels.example.com");
         await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
         await database.ExecuteAsync(
             "update token_service.resource set signing_alg = 'RS256' where id = 'https://parcels.example.com'");
+        await server.HasReceivedNotificationsAsync();
+        await IsNotReadyAsync(17 * 60, "there is no RS256 key yet; a running server makes it within seconds");
 
         await StepAsync(server);
         var first = server.Services.GetRequiredService<SigningKeys>().Ring.Keys.First(key => key.Algorithm == "RS256");
@@ -84,16 +86,45 @@ public sealed class KeyAlgorithms
         Assert.That(
             first.SignsFrom - server.Clock.GetUtcNow(), Is.GreaterThan(TimeSpan.FromMinutes(5)),
             "longer than the max-age of the JWKS");
+        await IsNotReadyAsync(17 * 60, $"the first RS256 key signs from {first.SignsFrom:u}");
 
         server.Clock.Advance(first.SignsFrom - server.Clock.GetUtcNow() - TimeSpan.FromSeconds(1));
         await StepAsync(server);
-        await IsSignedWithAsync("ES256", carrier, server);
+        await IsNotReadyAsync(1, $"the first RS256 key signs from {first.SignsFrom:u}");
+        await IsSignedWithAsync("ES256", client, server);
 
         server.Clock.Advance(TimeSpan.FromSeconds(1));
-        await StepAsync(server);
         await IsSignedWithAsync("RS256", carrier, server);
         await IsSignedWithAsync("ES256", client, server);
         Assert.That((await PublishedAlgorithmsAsync(server)).Distinct(), Is.EquivalentTo(["ES256", "RS256"]));
+
+        async Task IsNotReadyAsync(int seconds, string detail)
+        {
+            var answer = await TokenRequestBuilder.For(carrier).SendAsync(server);
+            answer.IsError(
+                503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{seconds}"));
+            var line = await server.Events.OfAsync(answer.RequestId);
+            Assert.That(
+                (line.GetProperty("reason").GetString(), line.GetProperty("detail").GetString()),
+                Is.EqualTo(("signing_algorithm_not_ready", detail)));
+        }
+    }
+
+    // The next key has not been published for long enough, so a verifier may lack it.
+    [Test, Rfc(9068, "2.1b")]
+    public async Task A_resource_whose_key_is_withdrawn_early_waits_for_the_next_key_of_its_algorithm()
+    {
+        await database.ExecuteAsync("update token_service.resource set signing_alg = 'ES384'");
+        await using var server = await TestServer.StartAsync(database);
+        await IsSignedWithAsync("ES384", client, server);
+
+        await database.WithdrawKeyAsync((await TokenRequestBuilder.For(client).SendAsync(server)).Token.Kid, server.Clock.GetUtcNow());
+        await StepAsync(server);
+        (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{17 * 60}"));
+
+        server.Clock.Advance(TimeSpan.FromMinutes(17));
+        await IsSignedWithAsync("ES384", client, server);
     }
 
     private static async Task IsSignedWithAsync(string algorithm, TestClient client, TestServer server)

@@ -7,8 +7,9 @@ namespace TokenService.Tests.Keys;
 
 /// <summary>
 /// A model of replicas, verifiers and an admin, with random settings, clocks and events, and with the keys as pure
-/// state. In every history each replica can sign, and each token verifies with the JWKS that a verifier keeps for as
-/// long as it may.
+/// state. In every history each replica can sign with the default algorithm at any time, and with the one of a resource
+/// some time after the resource asked for it; and each token verifies with the JWKS that a verifier keeps for as long
+/// as it may.
 /// </summary>
 [TestFixture]
 public sealed class KeyLife
@@ -24,6 +25,7 @@ public sealed class KeyLife
             Gen.Choose(0, 1).SelectMany(
                 _ => Settings, (replica, plan) => (WorldEvent)new WorldEvent.Configure(replica, plan)),
             Gen.Choose(0, 1).Select(replica => (WorldEvent)new WorldEvent.Restart(replica)),
+            Gen.Elements("ES256", "RS256", "PS256").Select(algorithm => (WorldEvent)new WorldEvent.Resource(algorithm)),
             Gen.Choose(1, 1440).Select(
                 minutes => (WorldEvent)new WorldEvent.LongerTokens(TimeSpan.FromMinutes(minutes))),
             Gen.Constant((WorldEvent)new WorldEvent.Rotate()),
@@ -41,16 +43,14 @@ public sealed class KeyLife
         var world = new World();
         world.LiveThrough([new WorldEvent.Run(TimeSpan.FromHours(10))]);
 
-        Assert.That(world.Ring.SigningAt(World.Beginning - TimeSpan.FromDays(1), "ES256", "ES256"), Is.Not.Null);
+        Assert.That(world.Ring.SigningByDefault(World.Beginning - TimeSpan.FromDays(1), "ES256"), Is.Not.Null);
     }
 
     private static Gen<KeyPlan> Settings =>
         from algorithm in Gen.Elements("ES256", "ES384", "RS256", "PS256")
-        from resource in Gen.Elements("ES256", "RS256")
         from hours in Gen.Choose(1, 5)
         from seconds in Gen.Choose(1, 3600)
-        select new KeyPlan(
-            algorithm, [algorithm, .. new[] { resource }.Except([algorithm])], TimeSpan.FromHours(hours), TimeSpan.FromSeconds(seconds));
+        select new KeyPlan(algorithm, [], TimeSpan.FromHours(hours), TimeSpan.FromSeconds(seconds));
 
     private abstract record WorldEvent
     {
@@ -65,6 +65,9 @@ public sealed class KeyLife
         public sealed record Configure(int Replica, KeyPlan Plan) : WorldEvent;
 
         public sealed record Restart(int Replica) : WorldEvent;
+
+        /// <summary>An admin sets the algorithm of the one resource that has its own.</summary>
+        public sealed record Resource(string Algorithm) : WorldEvent;
 
         public sealed record LongerTokens(TimeSpan Lifetime) : WorldEvent;
 
@@ -111,17 +114,24 @@ public sealed class KeyLife
 
         private DateTimeOffset now = Beginning;
         private TimeSpan lifetime = TimeSpan.FromMinutes(10);
+        private string ofResource = "ES256";
 
         public KeyRing Ring => new(database);
 
-        private static KeyPlan Initial => new("ES256", ["ES256"], TimeSpan.FromHours(2), TimeSpan.FromMinutes(5));
+        private static KeyPlan Initial => new("ES256", [], TimeSpan.FromHours(2), TimeSpan.FromMinutes(5));
 
         public void LiveThrough(IEnumerable<WorldEvent> history)
         {
             StartAll();
             foreach (var worldEvent in history)
                 Apply(worldEvent);
-            Run(TimeSpan.FromHours(1));
+            Run(TimeSpan.FromHours(3));
+            foreach (var replica in replicas)
+            {
+                Require(
+                    replica.Ring.SigningOf(ofResource, now + replica.Offset) is not null,
+                    $"no {ofResource} key signs for the resource in the end");
+            }
         }
 
         private void Apply(WorldEvent worldEvent)
@@ -144,6 +154,9 @@ public sealed class KeyLife
                     break;
                 case WorldEvent.Restart restart:
                     Step(replicas[restart.Replica]);
+                    break;
+                case WorldEvent.Resource resource:
+                    ofResource = resource.Algorithm;
                     break;
                 case WorldEvent.LongerTokens longer:
                     lifetime = longer.Lifetime;
@@ -185,7 +198,8 @@ public sealed class KeyLife
         private void Step(Replica replica)
         {
             var clock = now + replica.Offset;
-            for (var i = 0; replica.Plan.StepsAt(clock, Ring) is { Count: > 0 } steps; i++)
+            var plan = replica.Plan with { OfResources = [ofResource] };
+            for (var i = 0; plan.StepsAt(clock, Ring) is { Count: > 0 } steps; i++)
             {
                 Require(i < 20, "the steps of a plan do not end");
                 foreach (var step in steps)
@@ -268,11 +282,12 @@ public sealed class KeyLife
         private void Sign(Replica replica)
         {
             var clock = now + replica.Offset;
-            foreach (var algorithm in replica.Plan.Wanted)
+            var byDefault = replica.Ring.SigningByDefault(clock, replica.Plan.Default);
+            Require(byDefault is not null, $"no key signs at {clock:u}");
+            // The resource gets no token while no key of its algorithm signs.
+            foreach (var key in new[] { byDefault!, replica.Ring.SigningOf(ofResource, clock) }.OfType<SigningKey>())
             {
-                var key = replica.Ring.SigningAt(clock, algorithm, replica.Plan.Default);
-                Require(key is not null, $"no key signs at {clock:u}");
-                Require(key!.IsPublishedAt(clock), $"{key.Kid} signs at {clock:u} and is not published");
+                Require(key.IsPublishedAt(clock), $"{key.Kid} signs at {clock:u} and is not published");
 
                 if (lifetime > key.MaxTokenLifetime)
                 {

@@ -67,7 +67,7 @@ public sealed class KeyRings
     public void A_key_is_planned_to_end_30_days_before_the_end_that_its_seal_binds_at_the_latest(int periodInDays, int expected)
     {
         var key = Key("key", 0, 0) with { KnownFrom = Start, EndsBy = Start + TimeSpan.FromDays(90), JwksMaxAge = TimeSpan.FromMinutes(5) };
-        var plan = new KeyPlan(key.Algorithm, [key.Algorithm], TimeSpan.FromDays(periodInDays), TimeSpan.FromMinutes(5));
+        var plan = new KeyPlan(key.Algorithm, [], TimeSpan.FromDays(periodInDays), TimeSpan.FromMinutes(5));
 
         var steps = plan.StepsAt(Start + TimeSpan.FromHours(1), new KeyRing([key]));
         Assert.That(steps[0], Is.EqualTo(new KeyStep.End("key", Start + TimeSpan.FromDays(expected))));
@@ -80,21 +80,56 @@ public sealed class KeyRings
     public void A_key_of_another_algorithm_signs_until_the_first_key_of_a_new_algorithm_begins(int now, string signing)
     {
         var ring = new KeyRing([Key("old", 0, 0), Key("new", 10, 20) with { Algorithm = "RS256" }]);
-        Assert.That(ring.SigningAt(At(now), "RS256", "RS256")?.Kid, Is.EqualTo(signing));
+        Assert.That(ring.SigningByDefault(At(now), "RS256")?.Kid, Is.EqualTo(signing));
     }
 
-    // While the first RS256 key waits, tokens for the resource that wants RS256 are signed with the default algorithm,
-    // not with the algorithm of another resource.
-    [Test]
-    public void The_default_algorithm_signs_for_a_resource_until_the_first_key_of_its_own_algorithm_begins()
+    // A resource that asks for RS256 verifies nothing else, so no other key signs for it.
+    [TestCase(9, null, 15)]
+    [TestCase(14, null, 15)]
+    [TestCase(15, "its", 15, Description = "Every verifier has it, though it was planned to begin at 20.")]
+    [TestCase(20, "its", 15)]
+    [TestCase(30, null, null)]
+    public void No_key_signs_for_a_resource_with_its_own_algorithm_until_every_verifier_has_one_of_it(
+        int now, string? signing, int? from)
     {
         var ring = new KeyRing(
         [
             Key("default", 0, 0),
             Key("another's", 0, 5) with { Algorithm = "ES384" },
-            Key("its", 10, 20) with { Algorithm = "RS256" },
+            Key("its", 10, 20, 30) with { Algorithm = "RS256", KnownFrom = At(15) },
         ]);
-        Assert.That(ring.SigningAt(At(19), "RS256", "ES256")?.Kid, Is.EqualTo("default"));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(ring.SigningOf("RS256", At(now))?.Kid, Is.EqualTo(signing));
+            Assert.That(ring.SignsFrom("RS256", At(now)), Is.EqualTo(from is { } second ? At(second) : null));
+        }
+    }
+
+    // No verifier has a JWKS yet.
+    [Test]
+    public void At_the_first_start_the_first_key_of_each_algorithm_in_use_signs_at_once()
+    {
+        var steps = Plan("RS256", "ES384", "RS256").StepsAt(Start, new KeyRing([]));
+
+        Assert.That(
+            steps.Cast<KeyStep.Make>().Select(make => (make.Algorithm, make.PublishedAt, make.SignsFrom)),
+            Is.EqualTo([("RS256", Start, Start), ("ES384", Start, Start)]));
+    }
+
+    // All replicas read the algorithms of resources from the database, so none of them ends the new key. The default is a
+    // setting, which may differ between replicas.
+    [TestCase("ES384", "ES384 published at 60 signs from 1080")]
+    [TestCase(null, "")]
+    public void An_algorithm_that_a_resource_asks_for_again_gets_a_key_while_its_last_one_is_still_published(
+        string? ofResource, string expected)
+    {
+        var ended = Key("ended", 0, 0, 50, 500) with { Algorithm = "ES384" };
+        var ring = new KeyRing([Key("a", 0, 0, 3600), Key("b", 0, 3600), ended]);
+        var plan = Plan("ES256", ofResource is null ? [] : [ofResource]) with { Default = ofResource is null ? "ES384" : "ES256" };
+
+        var made = plan.StepsAt(At(60), ring).OfType<KeyStep.Make>().Select(make =>
+            $"{make.Algorithm} published at {(make.PublishedAt - Start).TotalSeconds} signs from {(make.SignsFrom - Start).TotalSeconds}");
+        Assert.That(string.Join(", ", made), Is.EqualTo(expected));
     }
 
     // Replicas must agree without asking each other.
@@ -123,10 +158,13 @@ public sealed class KeyRings
         var ring = new KeyRing(keys);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(ring.SigningAt(At(now), "ES256", "ES256")?.Kid, Is.EqualTo(signing));
+            Assert.That(ring.SigningByDefault(At(now), "ES256")?.Kid, Is.EqualTo(signing));
             Assert.That(ring.PublishedAt(At(now)).Select(key => key.Kid), Is.EqualTo(published));
         }
     }
+
+    private static KeyPlan Plan(string byDefault, params string[] ofResources) =>
+        new(byDefault, ofResources, TimeSpan.FromDays(30), TimeSpan.FromMinutes(5));
 
     private static SigningKey Key(string kid, int publishedAt, int signsFrom, int? signsUntil = null, int? goneAfter = null) => new()
     {

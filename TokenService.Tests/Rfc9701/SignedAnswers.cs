@@ -101,6 +101,31 @@ public sealed class SignedAnswers : IntrospectionFixture
         }
     }
 
+    // A further resource must not take the answers from the API that it has verified so far.
+    [Test]
+    public async Task An_API_gets_answers_in_an_algorithm_of_its_other_resources_while_that_of_one_may_not_sign_yet()
+    {
+        await using var database = await Database.CreateAsync();
+        await using var server = await TestServer.StartAsync(database);
+        await database.ExecuteAsync(
+            """
+            select token_service.create_resource('https://a.example.com', p_signing_alg => 'ES384'),
+                   token_service.create_resource('https://b.example.com')
+            """);
+        var (one, both) = (
+            await database.CreateApiAsync("one", "https://a.example.com"),
+            await database.CreateApiAsync("both", "https://a.example.com", "https://b.example.com"));
+        await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+
+        (await SignedAsync(one, "rubbish", server)).IsError(
+            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{17 * 60}"));
+        await HasPayloadAsync(await SignedAsync(both, "rubbish", server), server, both, """{"active":false}""");
+
+        server.Clock.Advance(TimeSpan.FromMinutes(17));
+        foreach (var api in new[] { one, both })
+            await HasPayloadAsync(await SignedAsync(api, "rubbish", server), server, api, """{"active":false}""", "ES384");
+    }
+
     private Task<Answer> SignedAsync(TestClient api, string token, TestServer? server = null) =>
         TokenRequestBuilder.Introspect(api, token)
             .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(server ?? Server);

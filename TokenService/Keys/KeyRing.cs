@@ -8,28 +8,24 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
     /// <summary>All keys, in the order in which they begin to sign.</summary>
     public IReadOnlyList<SigningKey> Keys => keys;
 
-    /// <summary>The key that signs; null: there is none.</summary>
+    /// <summary>The key that signs for resources without an algorithm of their own; null: there is none.</summary>
     /// <param name="now">The instant.</param>
     /// <param name="algorithm">
-    /// The algorithm the resource asks for. Until every verifier has a key of this algorithm, the default's key signs.
-    /// </param>
-    /// <param name="byDefault">
     /// The default algorithm. Until every verifier has a key of it, as after a change of the setting, another key
     /// signs: the first that every verifier has.
     /// </param>
-    public SigningKey? SigningAt(DateTimeOffset now, string algorithm, string byDefault) =>
-        SigningOf(algorithm, now) ?? SigningOf(byDefault, now) ?? SigningInNeed(now, algorithm);
-
-    private SigningKey? SigningInNeed(DateTimeOffset now, string algorithm) =>
-        keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
+    public SigningKey? SigningByDefault(DateTimeOffset now, string algorithm) =>
+        SigningOf(algorithm, now)
+        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
         // No key is left that every verifier has: the others were withdrawn, or a clock went back. A published key
         // signs early.
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && key.Algorithm == algorithm)
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now));
 
     /// <summary>
-    /// The key of one algorithm that began to sign last. If it was withdrawn, the next key, once every verifier has
-    /// that. Null: there is none.
+    /// The key that signs for resources that ask for an algorithm: the one of that algorithm that began to sign last.
+    /// If it was withdrawn, the next key, once every verifier has that. Null: there is none, and no key of another
+    /// algorithm takes its place, because such a resource verifies no other.
     /// </summary>
     public SigningKey? SigningOf(string algorithm, DateTimeOffset now)
     {
@@ -47,6 +43,11 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
 
         return next;
     }
+
+    /// <summary>From when a key of an algorithm may sign; null: there is no such key.</summary>
+    public DateTimeOffset? SignsFrom(string algorithm, DateTimeOffset now) =>
+        keys.Where(key => key.Algorithm == algorithm && !key.HasEndedAt(now))
+            .Min(key => (DateTimeOffset?)(key.KnownFrom < key.SignsFrom ? key.KnownFrom : key.SignsFrom));
 
     /// <summary>The keys a verifier finds in the JWKS.</summary>
     public IEnumerable<SigningKey> PublishedAt(DateTimeOffset now) => keys.Where(key => key.IsPublishedAt(now));

@@ -45,7 +45,7 @@ internal sealed partial class KeyRotation(
         {
             if (await StepAsync(ct) is { } problem)
                 return problem;
-            if (keys.Ring.SigningAt(clock.GetUtcNow(), options.Value.Algorithm, options.Value.Algorithm) is not null)
+            if (keys.Ring.SigningByDefault(clock.GetUtcNow(), options.Value.Algorithm) is not null)
                 return null;
         }
 
@@ -105,7 +105,7 @@ internal sealed partial class KeyRotation(
         var problem = await keys.LoadAsync(ct);
 
         var now = clock.GetUtcNow();
-        var plan = await PlanAsync(ct);
+        var plan = keys.Plan;
         var kidsToErase = keys.Ring.Keys
             .Where(key => key.SealedBy is not null && key.GoneAfter < now - EraseDelay)
             .Select(key => key.Kid)
@@ -117,16 +117,6 @@ internal sealed partial class KeyRotation(
         if (kidsToErase.Count > 0)
             await store.EraseAsync(kidsToErase, ct);
         return isDue ? await keys.LoadAsync(ct) : problem;
-    }
-
-    private async Task<KeyPlan> PlanAsync(CancellationToken ct)
-    {
-        var wantedByResources = await store.WantedByResourcesAsync(ct);
-        return new KeyPlan(
-            options.Value.Algorithm,
-            [.. wantedByResources.Prepend(options.Value.Algorithm).Distinct()],
-            options.Value.SigningPeriod,
-            options.Value.JwksMaxAge);
     }
 
     // Logged once for each problem, not at every poll.

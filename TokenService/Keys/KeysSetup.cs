@@ -30,7 +30,7 @@ internal static class KeysSetup
         var algorithm = services.GetRequiredService<IOptions<KeyOptions>>().Value.Algorithm;
         var clock = services.GetRequiredService<TimeProvider>();
         services.GetRequiredService<Metrics>().ObserveSigningKeys(
-            age: () => (clock.GetUtcNow() - keys.Ring.SigningAt(clock.GetUtcNow(), algorithm, algorithm)?.SignsFrom)?.TotalSeconds,
+            age: () => (clock.GetUtcNow() - keys.Ring.SigningByDefault(clock.GetUtcNow(), algorithm)?.SignsFrom)?.TotalSeconds,
             untilNextStep: () => (keys.Ring.NextStepAfter(clock.GetUtcNow()) - clock.GetUtcNow())?.TotalSeconds);
     }
 }

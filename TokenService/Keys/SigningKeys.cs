@@ -29,21 +29,36 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     // One load at a time, so that the result of an older query does not replace that of a newer one.
     private readonly SemaphoreSlim loading = new(1);
 
-    private volatile Known known = new(DateTimeOffset.MinValue, new KeyRing([]), [], new JwkSet([], TimeSpan.Zero));
+    private volatile Known known = new(DateTimeOffset.MinValue, new KeyRing([]), [], [], new JwkSet([], TimeSpan.Zero), []);
 
     public KeyRing Ring => known.Ring;
+
+    /// <summary>Decides which keys are due, by the settings and by what resources asked for at the last load.</summary>
+    public KeyPlan Plan => new(
+        options.Value.Algorithm, known.OfResources, options.Value.SigningPeriod, options.Value.JwksMaxAge);
 
     /// <summary>The JWKS; the same object until its content changes.</summary>
     public JwkSet JwkSet => known.JwkSet;
 
+    /// <summary>
+    /// The algorithms that verifiers may meet: those of the published keys, and those in use whose first key is about
+    /// to be made. The same object until the set changes.
+    /// </summary>
+    public IReadOnlyList<string> Algorithms => known.Algorithms;
+
     /// <summary>The key to sign a token with.</summary>
-    /// <param name="algorithm">The algorithm that the token's resource asks for; null: the default.</param>
+    /// <param name="algorithm">
+    /// The algorithm that the token's resource asks for; no key of another one signs. Null: the default.
+    /// </param>
     /// <param name="lifetime">The lifetime of the token. The key stays published for at least as long.</param>
     /// <param name="ct">
     /// Ends the wait for the database. Only a token with a new longest lifetime waits, or one after 10 minutes without
     /// a load.
     /// </param>
-    /// <returns>Refused with 503 when there is no signing key that this replica can open.</returns>
+    /// <returns>
+    /// Refused with 503 when there is no signing key that this replica can open, and while no key of the algorithm may
+    /// sign yet.
+    /// </returns>
     /// <exception cref="NpgsqlException">A query is necessary, and the database is unavailable.</exception>
     public async ValueTask<Result<Signer>> SignerAsync(string? algorithm, TimeSpan lifetime, CancellationToken ct)
     {
@@ -56,7 +71,12 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
 
         var now = known;
         if (Signing(now.Ring, algorithm) is not { } signing)
-            return OAuthError.TemporarilyUnavailable(Reason.SigningKeyUnavailable, RetryAfter, "there is no signing key");
+        {
+            return algorithm is null
+                ? OAuthError.TemporarilyUnavailable(Reason.SigningKeyUnavailable, RetryAfter, "there is no signing key")
+                : NotReady(now.Ring, algorithm);
+        }
+
         // The next key began to sign while the longer lifetime was recorded for the one before it.
         if (lifetime > signing.MaxTokenLifetime)
         {
@@ -95,6 +115,9 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         {
             var now = clock.GetUtcNow();
             var ring = await store.LoadAsync(now - GoneKeyRetention, ct);
+            // Read after the keys: otherwise the first key of an algorithm that has just come into use could look like
+            // one that nobody wants any more.
+            var ofResources = await store.WantedByResourcesAsync(ct);
             var published = ring.PublishedAt(now).ToDictionary(key => key.Kid, StringComparer.Ordinal);
             var before = known.Ring.Keys.ToDictionary(key => key.Kid, StringComparer.Ordinal);
             var opened = known.Opened
@@ -103,7 +126,7 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
                     && Matches(row, entry.Value.PublicKey))
                 .ToDictionary(StringComparer.Ordinal);
             var problem = opened.Count == published.Count ? null : Open(await store.LoadSealedAsync(ct), published, opened);
-            known = new Known(now, ring, opened, Publish(ring, now, opened));
+            known = new Known(now, ring, ofResources, opened, Publish(ring, now, opened), AlgorithmsOf(ofResources, opened));
             return problem;
         }
         finally
@@ -166,8 +189,30 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
         }
     }
 
-    private SigningKey? Signing(KeyRing ring, string? algorithm) =>
-        ring.SigningAt(clock.GetUtcNow(), algorithm ?? options.Value.Algorithm, options.Value.Algorithm);
+    private SigningKey? Signing(KeyRing ring, string? algorithm) => algorithm is null
+        ? ring.SigningByDefault(clock.GetUtcNow(), options.Value.Algorithm)
+        : ring.SigningOf(algorithm, clock.GetUtcNow());
+
+    // A verifier may still keep a JWKS without the algorithm's first key.
+    private OAuthError NotReady(KeyRing ring, string algorithm)
+    {
+        var now = clock.GetUtcNow();
+        var (from, detail) = ring.SignsFrom(algorithm, now) is { } planned
+            ? (planned, $"the first {algorithm} key signs from {planned:u}")
+            : (now + Plan.PublicationTime(ring), $"there is no {algorithm} key yet; a running server makes it within seconds");
+        // The key may have begun since the caller looked.
+        var wait = from > now ? from - now : TimeSpan.FromSeconds(1);
+        return OAuthError.TemporarilyUnavailable(Reason.SigningAlgorithmNotReady, wait, detail);
+    }
+
+    // In the order in which this server lists its algorithms everywhere, so that all replicas publish the same.
+    private IReadOnlyList<string> AlgorithmsOf(IReadOnlyList<string> ofResources, Dictionary<string, Signer> opened)
+    {
+        var used = opened.Values.Select(signer => signer.PublicKey.Algorithm)
+            .Concat(ofResources).Append(options.Value.Algorithm).ToHashSet(StringComparer.Ordinal);
+        var algorithms = SignatureAlgorithm.Names.Where(used.Contains).ToList();
+        return algorithms.SequenceEqual(known.Algorithms) ? known.Algorithms : algorithms;
+    }
 
     private JwkSet Publish(KeyRing ring, DateTimeOffset now, Dictionary<string, Signer> opened)
     {
@@ -191,5 +236,11 @@ internal sealed class SigningKeys(SigningKeyStore store, SealingKeys sealingKeys
     private static bool Matches(SigningKey row, PublicKey key) =>
         key.Algorithm == row.Algorithm && key.Kid == row.Kid && JsonElement.DeepEquals(key.Jwk, row.PublicJwk);
 
-    private sealed record Known(DateTimeOffset At, KeyRing Ring, Dictionary<string, Signer> Opened, JwkSet JwkSet);
+    private sealed record Known(
+        DateTimeOffset At,
+        KeyRing Ring,
+        IReadOnlyList<string> OfResources,
+        Dictionary<string, Signer> Opened,
+        JwkSet JwkSet,
+        IReadOnlyList<string> Algorithms);
 }

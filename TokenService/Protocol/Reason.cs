@@ -51,6 +51,7 @@ internal static class Reason
     public const string DatabaseSlow = "database_slow";
     public const string EventsNotWritten = "events_not_written";
     public const string SigningKeyUnavailable = "signing_key_unavailable";
+    public const string SigningAlgorithmNotReady = "signing_algorithm_not_ready";
     public const string TokensRevokedForNow = "tokens_revoked_for_now";
     public const string InternalError = "internal_error";
 

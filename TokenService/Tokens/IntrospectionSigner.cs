@@ -22,16 +22,17 @@ internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeP
 
     /// <param name="answer">The introspection response.</param>
     /// <param name="write">Writes the response as a JSON object.</param>
-    /// <param name="api">The API that introspects. It can verify the algorithm that its resource asks for.</param>
+    /// <param name="api">The API that introspects. It can verify the algorithms of its resources.</param>
     /// <param name="ct">Ends the wait for the database, which is seldom queried for keys.</param>
-    /// <returns>The JWT, in ASCII. Refused with 503 while there is no key to sign with.</returns>
+    /// <returns>
+    /// The JWT, in ASCII. Refused with 503 while no key may sign with an algorithm of the API's resources.
+    /// </returns>
     /// <exception cref="Npgsql.NpgsqlException">
     /// A query for keys is necessary, and the database is unavailable.
     /// </exception>
     public async ValueTask<Result<byte[]>> SignAsync<T>(T answer, Action<T, Utf8JsonWriter> write, Client api, CancellationToken ct)
     {
-        var algorithm = api.Resources.FirstOrDefault(resource => resource.SigningAlgorithm is not null)?.SigningAlgorithm;
-        if (!(await keys.SignerAsync(algorithm, lifetime: TimeSpan.Zero, ct)).TryGet(out var signer, out var error))
+        if (!(await SignerAsync(api, ct)).TryGet(out var signer, out var error))
             return error;
 
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
@@ -45,5 +46,20 @@ internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeP
             response.write(response.answer, json);
             json.WriteEndObject();
         });
+    }
+
+    // A resource's own algorithm comes before the default, which the API may be unable to verify. When the API is given
+    // another resource, whose algorithm may not sign yet, its answers go on in the algorithm that it has verified so far.
+    private async ValueTask<Result<Signer>> SignerAsync(Client api, CancellationToken ct)
+    {
+        OAuthError? refusal = null;
+        foreach (var algorithm in api.Resources.Select(resource => resource.SigningAlgorithm).Distinct().OrderBy(own => own is null))
+        {
+            if ((await keys.SignerAsync(algorithm, lifetime: TimeSpan.Zero, ct)).TryGet(out var signer, out var error))
+                return signer;
+            refusal ??= error;
+        }
+
+        return refusal ?? throw new InvalidOperationException($"The client {api.Id} speaks for no resource, and yet it was answered.");
     }
 }
