@@ -1,3 +1,5 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Admin;
@@ -12,7 +14,7 @@ public sealed class AdminScripts
         "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|"
         + "scopes|default_scopes|speaks_for|last_used_at";
 
-    private const string Resource = "resource|signing_alg|max_token_lifetime|scopes";
+    private const string Resource = "resource|signing_alg|typ|max_token_lifetime|scopes";
     private const string Servers = "resource|client_id|name|enabled|registered_at";
 
     private const string Digest = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE";
@@ -74,7 +76,7 @@ public sealed class AdminScripts
     {
         await TwiceAsync(
             "create-resource.sql", ["resource=https://refunds.example.com", "scopes=refunds:read refunds:write", "signing_alg=RS256"],
-            Resource, "https://refunds.example.com|RS256|default|refunds:read refunds:write");
+            Resource, "https://refunds.example.com|RS256|at+jwt|default|refunds:read refunds:write");
         await TwiceAsync(
             "grant-scope.sql", ["client_id=billing", "scope=refunds:read"], Heading, Billing(scopes: Scopes + " refunds:read"));
         await TwiceAsync(
@@ -88,7 +90,8 @@ public sealed class AdminScripts
     {
         const string Ledger = "https://ledger.example.com";
         await TwiceAsync(
-            "create-resource.sql", [$"resource={Ledger}", "scopes=invoices:read"], Resource, $"{Ledger}|default|default|invoices:read");
+            "create-resource.sql", [$"resource={Ledger}", "scopes=invoices:read"],
+            Resource, $"{Ledger}|default|at+jwt|default|invoices:read");
         await TwiceAsync(
             "grant-scope.sql", ["client_id=billing", "scope=invoices:read", $"resource={Ledger}"],
             Heading, Billing(
@@ -102,14 +105,73 @@ public sealed class AdminScripts
     {
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "signing_alg=PS256"],
-            Resource, $"https://api.example.com|PS256|default|{Scopes}");
+            Resource, $"https://api.example.com|PS256|at+jwt|default|{Scopes}");
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "scopes=refunds:read"],
-            Resource, $"https://api.example.com|PS256|default|{Scopes} refunds:read");
+            Resource, $"https://api.example.com|PS256|at+jwt|default|{Scopes} refunds:read");
         await TwiceAsync(
             "create-resource.sql", ["resource=https://api.example.com", "signing_alg=default"],
-            Resource, $"https://api.example.com|default|default|{Scopes} refunds:read");
-        await TwiceAsync("create-resource.sql", ["resource=urn:bare"], Resource, "urn:bare|default|default|");
+            Resource, $"https://api.example.com|default|at+jwt|default|{Scopes} refunds:read");
+        await TwiceAsync("create-resource.sql", ["resource=urn:bare"], Resource, "urn:bare|default|at+jwt|default|");
+    }
+
+    [Test]
+    public async Task A_resource_is_given_the_typ_of_any_JWT_and_loses_it_again()
+    {
+        string[] api = ["resource=https://api.example.com"];
+        await TwiceAsync(
+            "create-resource.sql", [.. api, "typ=JWT"], Resource, $"https://api.example.com|default|JWT|default|{Scopes}");
+        await TwiceAsync("create-resource.sql", api, Resource, $"https://api.example.com|default|JWT|default|{Scopes}");
+        await TwiceAsync(
+            "create-resource.sql", [.. api, "typ=at+jwt"], Resource, $"https://api.example.com|default|at+jwt|default|{Scopes}");
+    }
+
+    // The runbook tells this to an admin who changes the algorithm of a resource that clients use.
+    [Test]
+    public async Task An_algorithm_is_prepared_by_a_resource_without_clients_and_the_script_says_from_when_it_signs()
+    {
+        await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
+        await database.SetInstantAsync(server.Clock.GetUtcNow());
+        string[] change = ["resource=https://api.example.com", "signing_alg=RS256"];
+        string[] prepare = ["resource=rs256-keys", "signing_alg=RS256"];
+        var refused = await RunAsync("create-resource.sql", change);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(refused.ExitCode, Is.EqualTo(Psql.ScriptFailed));
+            Assert.That(refused.Error, Does.Contain(
+                "No RS256 key signs yet, so the clients of resource \"https://api.example.com\" would get no token until one does."));
+            Assert.That(refused.Error, Does.Contain("-v resource=rs256-keys -v signing_alg=RS256 says from when."));
+        }
+
+        (await RunAsync("create-resource.sql", prepare)).Prints(
+            Resource, "rs256-keys|RS256|at+jwt|default|",
+            "No RS256 key signs yet: until one does, /token answers 503 for this resource. A running server publishes the key",
+            "within seconds, and it signs Keys:JwksMaxAge and 12 minutes later. Run this again to see from when.");
+        await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+        (await RunAsync("create-resource.sql", prepare)).Prints(
+            Resource, "rs256-keys|RS256|at+jwt|default|",
+            "Until DATE no RS256 key signs, and /token answers 503 for this resource.");
+        Assert.That((await RunAsync("create-resource.sql", change)).ExitCode, Is.EqualTo(Psql.ScriptFailed));
+
+        // The script compares with the present, so the key's dates move and not the clock.
+        await database.ExecuteAsync(
+            """
+            update token_service.signing_key
+            set published_at = now() - interval '17 minutes', known_from = now(), signs_from = now()
+            where alg = 'RS256';
+            """);
+        await database.SetInstantAsync("now()");
+        await TwiceAsync("create-resource.sql", change, Resource, $"https://api.example.com|RS256|at+jwt|default|{Scopes}");
+    }
+
+    [Test]
+    public async Task An_algorithm_without_a_key_is_set_at_once_when_the_admin_says_so()
+    {
+        await using var server = await TestServer.StartAsync(database);
+        (await RunAsync("create-resource.sql", "resource=https://api.example.com", "signing_alg=ES384", "at_once=on")).Prints(
+            Resource, $"https://api.example.com|ES384|at+jwt|default|{Scopes}",
+            "No ES384 key signs yet: until one does, /token answers 503 for this resource. A running server publishes the key",
+            "within seconds, and it signs Keys:JwksMaxAge and 12 minutes later. Run this again to see from when.");
     }
 
     [Test]
@@ -118,10 +180,11 @@ public sealed class AdminScripts
         string[] api = ["resource=https://api.example.com"];
         await TwiceAsync(
             "create-resource.sql", [.. api, "max_token_lifetime=5 minutes"],
-            Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
-        await TwiceAsync("create-resource.sql", api, Resource, $"https://api.example.com|default|00:05:00|{Scopes}");
+            Resource, $"https://api.example.com|default|at+jwt|00:05:00|{Scopes}");
+        await TwiceAsync("create-resource.sql", api, Resource, $"https://api.example.com|default|at+jwt|00:05:00|{Scopes}");
         await TwiceAsync(
-            "create-resource.sql", [.. api, "max_token_lifetime=default"], Resource, $"https://api.example.com|default|default|{Scopes}");
+            "create-resource.sql", [.. api, "max_token_lifetime=default"],
+            Resource, $"https://api.example.com|default|at+jwt|default|{Scopes}");
     }
 
     [Test]

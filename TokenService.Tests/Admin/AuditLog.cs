@@ -90,7 +90,7 @@ public sealed class AuditLog : AdminFixture
             + "\"expires_at\": null, \"revoked_at\": null} | -"),
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
         Change("insert into resource (id) values ('https://a')",
-            "INSERT | resource | https://a | - | - | {\"id\": \"https://a\", \"signing_alg\": null, "
+            "INSERT | resource | https://a | - | - | {\"id\": \"https://a\", \"typ\": \"at+jwt\", \"signing_alg\": null, "
             + "\"max_token_lifetime_seconds\": null}"),
         Change("update resource set id = 'https://a' where id = 'https://api.example.com'",
             "UPDATE | client_scope | billing https://a parcels:read | billing | {\"resource\": \"https://api.example.com\"} "
@@ -102,8 +102,8 @@ public sealed class AuditLog : AdminFixture
             + "| {\"resource\": \"https://a\"}",
             "UPDATE | scope | https://a parcels:read | - | {\"resource\": \"https://api.example.com\"} | {\"resource\": \"https://a\"}"),
         Change("delete from resource where id = 'https://unused.example.com'",
-            "DELETE | resource | https://unused.example.com | - | {\"id\": \"https://unused.example.com\", \"signing_alg\": \"RS256\", "
-            + "\"max_token_lifetime_seconds\": null} | -"),
+            "DELETE | resource | https://unused.example.com | - | {\"id\": \"https://unused.example.com\", \"typ\": \"at+jwt\", "
+            + "\"signing_alg\": \"RS256\", \"max_token_lifetime_seconds\": null} | -"),
         Change("truncate resource cascade",
             "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),

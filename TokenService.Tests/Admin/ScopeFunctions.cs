@@ -27,6 +27,9 @@ public sealed class ScopeFunctions : AdminFixture
         .. Refused("p_signing_alg", ["'none'", "'HS256'", "'es256'", "''"],
             PostgresErrorCodes.CheckViolation, "The signing algorithm is not one this server has.",
             "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
+        .. Refused("p_typ", ["'jwt'", "'AT+JWT'", "'application/at+jwt'", "'token-introspection+jwt'", "''"],
+            PostgresErrorCodes.CheckViolation, "The typ is not one that this server gives to tokens.",
+            "Use at+jwt, or JWT for an API that refuses at+jwt."),
         .. Refused("p_max_token_lifetime",
             ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'"],
             PostgresErrorCodes.CheckViolation, "The maximum token lifetime is not 1 minute to 1 day in whole seconds.",
@@ -53,21 +56,27 @@ public sealed class ScopeFunctions : AdminFixture
     [Test]
     public async Task A_resource_is_made_once_and_changed_by_later_calls()
     {
-        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | -");
-        await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | - | -");
+        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | at+jwt | -");
+        await CreateAsync("'https://made.example.com', null", "https://made.example.com | - | - | at+jwt | -");
         await CreateAsync("'https://made.example.com', array['made:b', 'made:a', 'made:a'], 'RS256'",
-            "https://made.example.com | RS256 | - | made:a made:b");
-        await CreateAsync("'https://made.example.com', array['made:c']", "https://made.example.com | RS256 | - | made:a made:b made:c");
+            "https://made.example.com | RS256 | - | at+jwt | made:a made:b");
+        await CreateAsync(
+            "'https://made.example.com', array['made:c']", "https://made.example.com | RS256 | - | at+jwt | made:a made:b made:c");
         await CreateAsync("'https://made.example.com', p_signing_alg => 'ES384'",
-            "https://made.example.com | ES384 | - | made:a made:b made:c");
+            "https://made.example.com | ES384 | - | at+jwt | made:a made:b made:c");
         await CreateAsync(
             "'https://made.example.com', p_max_token_lifetime => '1 minute'",
-            "https://made.example.com | ES384 | 60 | made:a made:b made:c");
+            "https://made.example.com | ES384 | 60 | at+jwt | made:a made:b made:c");
         await CreateAsync("'https://made.example.com', p_signing_alg => 'default'",
-            "https://made.example.com | - | 60 | made:a made:b made:c");
-        await CreateAsync("'https://made.example.com', '{}', null, '1 day'", "https://made.example.com | - | 86400 | made:a made:b made:c");
+            "https://made.example.com | - | 60 | at+jwt | made:a made:b made:c");
         await CreateAsync(
-            "'https://made.example.com', p_max_token_lifetime => '0'", "https://made.example.com | - | - | made:a made:b made:c");
+            "'https://made.example.com', '{}', null, '1 day'", "https://made.example.com | - | 86400 | at+jwt | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_max_token_lifetime => '0'", "https://made.example.com | - | - | at+jwt | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com', p_typ => 'JWT'", "https://made.example.com | - | - | JWT | made:a made:b made:c");
+        await CreateAsync("'https://made.example.com'", "https://made.example.com | - | - | JWT | made:a made:b made:c");
+        await CreateAsync(
+            "'https://made.example.com', p_typ => 'at+jwt'", "https://made.example.com | - | - | at+jwt | made:a made:b made:c");
 
         async Task CreateAsync(string arguments, string expected)
         {
@@ -76,7 +85,7 @@ public sealed class ScopeFunctions : AdminFixture
             Assert.That(
                 await RowsAsync(
                     """
-                    select r.id, r.signing_alg, r.max_token_lifetime_seconds, string_agg(s.name, ' ' order by s.name)
+                    select r.id, r.signing_alg, r.max_token_lifetime_seconds, r.typ, string_agg(s.name, ' ' order by s.name)
                     from token_service.resource r left join token_service.scope s on s.resource = r.id
                     where r.id = 'https://made.example.com'
                     group by r.id

@@ -120,6 +120,8 @@ public sealed partial class ScriptRefusals
         Case("create-resource", ["resource=billing"], "There is already a client \"billing\".",
             "The aud of tokens for a resource is its id, and the aud of answers to introspection is the client_id. "
             + "Choose another name, or a URI, so that no API takes the one for the other."),
+        Case("create-resource", ["resource=https://api.example.com", "typ=jwt"],
+            "The typ is not one that this server gives to tokens.", "Use at+jwt, or JWT for an API that refuses at+jwt."),
         Case("create-resource", ["resource=https://api.example.com", "signing_alg=none"],
             "The signing algorithm is not one this server has.", "Use ES256, ES384, RS256 or PS256; \"default\" is the server's."),
         Case("create-resource", ["resource=https://api.example.com", "max_token_lifetime=1 second"],

@@ -34,7 +34,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
             """);
     }
 
-    [TestCase("the type of any JWT", "token_of_another_type")]
+    [TestCase("the type of an answer to introspection", "token_of_another_type")]
     [TestCase("an extension that is critical", "token_has_extensions")]
     [TestCase("a kid nobody published", "token_key_unknown")]
     [TestCase("the alg of another kind of key", "token_algorithm_wrong")]

@@ -15,6 +15,12 @@ internal enum Flaw
 {
     Malformed,
     Type,
+
+    /// <summary>
+    /// RFC 7519 §5.1: the type of any JWT. An API that expects at+jwt refuses the token. Introspection and revocation take
+    /// it, because an admin may choose this type for a resource.
+    /// </summary>
+    PlainType,
     Signature,
     UnknownKey,
     Issuer,
@@ -56,7 +62,7 @@ internal sealed class BadTokens
     private static readonly Kind[] Kinds =
     [
         // RFC 9068 §4, RFC 8725 §3.11: the type.
-        new("the type of any JWT", Flaw.Type, "RFC9068-4a", t => t.Good.WithHeader("typ", "JWT").SignedBy(t.RealKey)),
+        new("the type of any JWT", Flaw.PlainType, "RFC9068-4a", t => t.Good.WithHeader("typ", "JWT").SignedBy(t.RealKey)),
         new("the type of an answer to introspection", Flaw.Type, "RFC9068-4a",
             t => t.Good.WithHeader("typ", "token-introspection+jwt").SignedBy(t.RealKey)),
         new("the type of a DPoP proof", Flaw.Type, "RFC9068-4a", t => t.Good.WithHeader("typ", "dpop+jwt").SignedBy(t.RealKey)),

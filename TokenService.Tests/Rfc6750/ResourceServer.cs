@@ -13,6 +13,7 @@ public sealed class ResourceServer : ServerFixture
     private static readonly Dictionary<Flaw, Type> Failures = new()
     {
         [Flaw.Type] = typeof(SecurityTokenInvalidTypeException),
+        [Flaw.PlainType] = typeof(SecurityTokenInvalidTypeException),
         [Flaw.Signature] = typeof(SecurityTokenInvalidSignatureException),
         [Flaw.UnknownKey] = typeof(SecurityTokenSignatureKeyNotFoundException),
         [Flaw.Issuer] = typeof(SecurityTokenInvalidIssuerException),

@@ -44,13 +44,22 @@ public sealed class TokensRead : IntrospectionFixture
     // If another kind of JWT ever had all claims of an access token, only the type would tell the two apart.
     [Test, Rfc(8725, "3.11"), Rfc(8725, "3.12"), Rfc(9701, "8.1")]
     public async Task A_JWT_of_another_type_is_refused_even_with_all_claims_of_an_access_token(
-        [Values("token-introspection+jwt", "revoked-tokens+jwt", "dpop+jwt", "client-authentication+jwt", "JWT", "AT+JWT",
+        [Values("token-introspection+jwt", "revoked-tokens+jwt", "dpop+jwt", "client-authentication+jwt", "jwt", "AT+JWT",
             "application/at+jwt")]
         string type)
     {
         var forged = new Forgery(await IssueAsync()).WithHeader("typ", type).SignedBy(await Forgery.KeyOfAsync(Server));
 
         (await IntrospectAsync(forged)).IsInactive();
+    }
+
+    // An admin may choose the type JWT for a resource, and choose again while older tokens live.
+    [Test, Rfc(8725, "3.11")]
+    public async Task The_type_of_any_JWT_is_taken_with_all_claims_of_an_access_token()
+    {
+        var token = new Forgery(await IssueAsync()).WithHeader("typ", "JWT").SignedBy(await Forgery.KeyOfAsync(Server));
+
+        (await IntrospectAsync(token)).IsActive(token);
     }
 
     // A parser may accept these bytes as text and fail only later.

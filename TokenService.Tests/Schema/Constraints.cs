@@ -58,6 +58,8 @@ public sealed class Constraints : AdminFixture
                 ])),
         .. Rows("client_secret (client_id, id, digest, revoked_at)",
             ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
+        .. Rows("resource (id, typ)",
+            ("resource_typ_known", ["'https://other.example.com', 'jwt'", "'https://other.example.com', 'revoked-tokens+jwt'"])),
         .. Rows("resource (id, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
         .. Rows("resource (id, max_token_lifetime_seconds)",
             ("resource_max_token_lifetime_range", ["'https://other.example.com', 59", "'https://other.example.com', 86401"])),

@@ -12,7 +12,8 @@ namespace TokenService.Tests.Tokens;
 [TestFixture]
 public sealed class ScopeGrants
 {
-    private static readonly Resource Api = new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null);
+    private static readonly Resource Api =
+        new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null, TokenType: "at+jwt");
 
     private const int MaxGrants = 32;
     private const int MaxClients = 16;

@@ -1,3 +1,4 @@
+using Microsoft.IdentityModel.Tokens;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Tokens;
@@ -77,6 +78,35 @@ public sealed class TokensOfResources : ServerFixture
             var token = (await request.SendAsync(server)).Token;
             var key = (await PublishedKey.ReadAllAsync(server)).Single(key => key.Kid == token.Kid);
             Assert.That((token.Alg, key.Member("alg"), key.Verifies(token.EncodedToken)), Is.EqualTo((algorithm, algorithm, true)));
+        }
+    }
+
+    // For an API whose library refuses at+jwt. RFC 8725 §3.11 is why it is not the default.
+    [Test, Rfc(9068, "2.1a"), Rfc(7519, "5.1")]
+    public async Task A_token_has_the_type_of_its_resource_and_is_introspected_and_revoked_with_either()
+    {
+        const string Legacy = "https://legacy.example.com";
+        var client = await Database.CreateClientAsync("legacy", "legacy:read", "legacy:read", Legacy);
+        var api = await Database.CreateApiAsync("legacy-api", Legacy);
+        var before = await IsIssuedAsync("at+jwt");
+
+        await Database.ExecuteAsync("select token_service.create_resource(@Legacy, p_typ => 'JWT')", new { Legacy });
+        await Server.HasReceivedNotificationsAsync();
+        var after = await IsIssuedAsync("JWT");
+        Assert.That((await TokenRequestBuilder.For(Client).SendAsync(Server)).Token.Typ, Is.EqualTo("at+jwt"), "of another resource");
+        foreach (var token in new[] { before, after })
+        {
+            (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsActive(token);
+            (await TokenRequestBuilder.Revoke(client, token).SendAsync(Server)).IsDone(contentType: null);
+            (await TokenRequestBuilder.Introspect(api, token).SendAsync(Server)).IsInactive();
+        }
+
+        async Task<string> IsIssuedAsync(string type)
+        {
+            var token = (await TokenRequestBuilder.For(client).SendAsync(Server)).Token;
+            Assert.That(
+                Base64UrlEncoder.Decode(token.EncodedHeader), Is.EqualTo($$"""{"alg":"ES256","kid":"{{token.Kid}}","typ":"{{type}}"}"""));
+            return token.EncodedToken;
         }
     }
 

@@ -63,4 +63,5 @@ internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault)
 /// <param name="Id">The aud of its tokens: an absolute URI (RFC 8707 §2), or a plain name.</param>
 /// <param name="SigningAlgorithm">The algorithm that signs its tokens; null: the server's default.</param>
 /// <param name="MaxTokenLifetime">The longest lifetime of a token for it; null: there is no such limit.</param>
-internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime);
+/// <param name="TokenType">The <c>typ</c> of its tokens: <c>at+jwt</c> or <c>JWT</c>.</param>
+internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime, string TokenType);

@@ -49,7 +49,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                cs.is_default as "IsDefault",
                r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
-               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
+               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
+               r.typ as "TokenType"
         from token_service.client_scope cs
         join token_service.resource r on r.id = cs.resource
         where cs.client_id = any (@ids)
@@ -58,7 +59,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         select rs.client_id as "ClientId",
                r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
-               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds"
+               r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
+               r.typ as "TokenType"
         from token_service.resource_server rs
         join token_service.resource r on r.id = rs.resource
         where rs.client_id = any (@ids)
@@ -162,9 +164,10 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required string ResourceId { get; init; }
         public required string? SigningAlgorithm { get; init; }
         public required int? MaxTokenLifetimeSeconds { get; init; }
+        public required string TokenType { get; init; }
 
         public Resource ToResource() => new(
-            ResourceId, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null);
+            ResourceId, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null, TokenType);
     }
 
     private sealed record ScopeRow : ResourceRow

@@ -21,12 +21,16 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
     /// <summary>RFC 9068 §2.1.</summary>
     public const string Type = "at+jwt";
 
+    /// <summary>The type of any JWT (RFC 7519 §5.1), for resources that refuse <see cref="Type"/>.</summary>
+    public const string PlainType = "JWT";
+
     private const int IdLength = 16; // 128 random bits: unique for the life of the issuer
 
     private static readonly FrozenSet<string> OwnClaims = FrozenSet.Create(
         StringComparer.OrdinalIgnoreCase, "iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti");
 
     private readonly JwsWriter writer = new(Type);
+    private readonly JwsWriter plainWriter = new(PlainType);
 
     /// <summary>
     /// Refused with 503 while there is no key to sign with, and while all tokens that the client gets now would be
@@ -47,8 +51,17 @@ internal sealed class AccessTokenIssuer(Issuer issuer, SigningKeys keys, IOption
         }
 
         var claims = new Claims(issuer, client, grant, now, now + (long)lifetime.TotalSeconds, JwtIds.Next(IdLength));
-        return new AccessToken(writer.Write(signer, claims, Write), claims.Id, signer.PublicKey.Kid, lifetime);
+        var jwt = WriterFor(grant.Resource).Write(signer, claims, Write);
+        return new AccessToken(jwt, claims.Id, signer.PublicKey.Kid, lifetime);
     }
+
+    private JwsWriter WriterFor(Resource resource) => resource.TokenType switch
+    {
+        Type => writer,
+        PlainType => plainWriter,
+        // The constraint resource_typ_known refuses anything else.
+        _ => throw new InvalidOperationException($"The typ of resource {resource.Id} is not one the database should accept."),
+    };
 
     private TimeSpan LifetimeOf(Client client, Resource resource)
     {

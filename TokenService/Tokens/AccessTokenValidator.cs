@@ -32,8 +32,9 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
             return Reason.TokenTooLong;
         if (!Jws.TryParse(jwt, out var jws))
             return Reason.TokenMalformed;
-        // RFC 8725 §3.11 and RFC 9068 §4.
-        if (jws.Type != AccessTokenIssuer.Type)
+        // RFC 8725 §3.11 and RFC 9068 §4. Every other kind of JWT that this server signs has a type of its own. An admin
+        // may change the type of a resource while older tokens live, so both are accepted for all resources.
+        if (jws.Type is not (AccessTokenIssuer.Type or AccessTokenIssuer.PlainType))
             return Reason.TokenOfAnotherType;
         // RFC 7515 §4.1.11: this server's tokens have no extensions, and it understands none.
         if (jws.HasCriticalExtensions)

@@ -231,6 +231,19 @@ revoke all on function token_service.is_signing_algorithm(text) from public;
 grant execute on function token_service.is_signing_algorithm(text) to token_service_app;
 
 
+create or replace function token_service.is_access_token_typ(p_typ text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_typ in ('at+jwt', 'JWT')
+$$;
+
+comment on function token_service.is_access_token_typ(text) is
+    'True for the typ of RFC 9068 §2.1 and the one of any JWT (RFC 7519 §5.1), in exactly this spelling.';
+
+revoke all on function token_service.is_access_token_typ(text) from public;
+
+
 create or replace function token_service.is_max_secret_age(p_age interval) returns boolean
     language sql immutable strict parallel safe
     set search_path = pg_catalog

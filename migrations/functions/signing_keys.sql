@@ -37,6 +37,28 @@ revoke all on function token_service.lock_signing_keys() from public;
 grant execute on function token_service.lock_signing_keys() to token_service_app;
 
 
+create or replace function token_service.algorithm_signs_from(p_alg text) returns timestamptz
+    language sql stable security definer
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+    select min(least(signs_from, known_from))
+    from signing_key
+    where alg = p_alg
+      and withdrawn_at is null
+      and (signs_until > token_service.instant()) is not false
+      -- A key does not sign in the last day of the life that its seal binds.
+      and (ends_by - interval '24 hours 15 minutes' > token_service.instant()) is not false
+$$;
+
+comment on function token_service.algorithm_signs_from(text) is
+    'From when tokens for a resource with this signing algorithm are issued: a date in the past where a key signs. Null '
+    'while there is no key. A running server publishes the first key within seconds, and it signs when every verifier '
+    'has it: Keys:JwksMaxAge and 12 minutes later.';
+
+revoke all on function token_service.algorithm_signs_from(text) from public;
+grant execute on function token_service.algorithm_signs_from(text) to token_service_admin;
+
+
 create or replace function token_service.rotate_signing_key(p_alg text default null)
     returns table (kid text, alg text, signs_from timestamptz)
     language plpgsql security definer
