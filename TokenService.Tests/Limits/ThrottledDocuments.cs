@@ -23,7 +23,8 @@ public sealed class ThrottledDocuments
     {
         database = await Database.CreateAsync();
         client = await database.CreateClientAsync("billing");
-        server = await TestServer.StartAsync(database, $"Limits:RefusalsPerSecond={Burst - 1}");
+        server = await TestServer.StartAsync(
+            database, $"Limits:RefusalsPerSecond={Burst - 1}", "Metadata:AdvertiseAuthorizationEndpoint=true");
     }
 
     [TearDown]
@@ -37,6 +38,7 @@ public sealed class ThrottledDocuments
     [TestCase("/.well-known/oauth-authorization-server", 200)]
     [TestCase("/.well-known/openid-configuration", 200)]
     [TestCase("/revoked-tokens", 200)]
+    [TestCase("/authorize", 400)]
     [TestCase("/nowhere", 404)]
     public async Task A_flood_of_reads_waits_and_a_client_does_not(string path, int status)
     {
@@ -98,6 +100,7 @@ public sealed class ThrottledDocuments
     [TestCase("GET", "/.well-known/jwks.json")]
     [TestCase("GET", "/.well-known/oauth-authorization-server")]
     [TestCase("GET", "/revoked-tokens")]
+    [TestCase("GET", "/authorize")]
     [TestCase("GET", "/nowhere")]
     [TestCase("POST", "/.well-known/jwks.json")]
     [TestCase("GET", "/token")]

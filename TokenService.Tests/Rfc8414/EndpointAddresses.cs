@@ -30,7 +30,8 @@ public sealed class EndpointAddresses(string issuer, string path) : ServerFixtur
     {
         var old = await Server.GetAsync(path + "/.well-known/openid-configuration");
 
-        Assert.That(old.Body, Is.EqualTo((await Server.GetAsync(WellKnown + path)).Body));
+        // It has two more members at its end.
+        Assert.That(old.Body, Does.StartWith((await Server.GetAsync(WellKnown + path)).Body[..^1] + ","));
     }
 
     [Test, Rfc(8414, "2h"), Rfc(6749, "3.2e")]

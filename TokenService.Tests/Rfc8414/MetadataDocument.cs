@@ -1,3 +1,5 @@
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Keys;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc8414;
@@ -6,6 +8,7 @@ namespace TokenService.Tests.Rfc8414;
 public sealed class MetadataDocument : ServerFixture
 {
     private const string WellKnown = "/.well-known/oauth-authorization-server";
+    private const string OpenIdPath = "/.well-known/openid-configuration";
 
     // The whole document, because an absent member means something too (RFC 8414 §2) and the server must not claim what
     // it does not offer. RFC 8414 §2 requires response_types_supported, and §3.2 omits what is empty; the server
@@ -27,6 +30,14 @@ public sealed class MetadataDocument : ServerFixture
         }
         """;
 
+    // OpenID Connect Discovery §3 requires the two members, and verifiers that know only this document insist on them.
+    private const string OpenId = """
+        ,
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHMS]
+        }
+        """;
+
     [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2f"), Rfc(8414, "2h"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
     public async Task The_metadata_lists_exactly_what_the_server_offers()
     {
@@ -36,13 +47,63 @@ public sealed class MetadataDocument : ServerFixture
         {
             Assert.That(answer.Status, Is.EqualTo(200));
             Assert.That(answer.Headers["Content-Type"], Is.EqualTo("application/json"));
-            Assert.That(answer.Body, Is.EqualTo(string.Concat(Whole.Where(c => !char.IsWhiteSpace(c)))));
+            Assert.That(answer.Body, Is.EqualTo(Compact(Whole)));
         }
     }
 
     [Test, Rfc(8414, "3b")]
-    public async Task The_metadata_is_also_at_the_OpenID_address_for_old_verifiers() =>
-        AreTheSame(await Server.GetAsync("/.well-known/openid-configuration"), await Server.GetAsync(WellKnown));
+    public async Task The_metadata_is_also_at_the_OpenID_address_with_the_members_that_old_verifiers_insist_on()
+    {
+        var (answer, plain) = (await Server.GetAsync(OpenIdPath), await Server.GetAsync(WellKnown));
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(answer.Status, Is.EqualTo(200));
+            Assert.That(answer.Body, Is.EqualTo(OpenIdDocument("ES256")));
+            Assert.That(Without(answer.Headers, "ETag"), Is.EquivalentTo(Without(plain.Headers, "ETag")));
+            Assert.That(answer.Headers["ETag"], Is.Not.EqualTo(plain.Headers["ETag"]));
+        }
+    }
+
+    // go-oidc verifies the listed algorithms and no others, and reads the list when it starts.
+    [Test]
+    public async Task The_OpenID_document_lists_an_algorithm_from_when_a_resource_asks_for_it_until_its_last_key_is_gone()
+    {
+        await using var database = await Database.CreateAsync();
+        await using var server = await TestServer.StartAsync(database, "Keys:Algorithm=PS256", "Keys:RsaKeySize=2048");
+        var first = await IsListedAsync("PS256");
+
+        await SetAsync("RS256");
+        var both = await IsListedAsync("RS256,PS256");
+        Assert.That(both.Headers["ETag"], Is.Not.EqualTo(first.Headers["ETag"]));
+        Assert.That(
+            (await server.GetAsync(OpenIdPath, ("If-None-Match", first.Headers["ETag"]))).Status, Is.EqualTo(200), "it has changed");
+        Assert.That((await server.GetAsync(OpenIdPath, ("If-None-Match", both.Headers["ETag"]))).Status, Is.EqualTo(304));
+
+        // The key has ended, and verifiers still find it for a quarter of an hour.
+        await SetAsync("default");
+        await IsListedAsync("RS256,PS256");
+        server.Clock.Advance(TimeSpan.FromMinutes(15));
+        await StepAsync();
+        Assert.That((await IsListedAsync("PS256")).Headers["ETag"], Is.EqualTo(first.Headers["ETag"]));
+
+        async Task SetAsync(string algorithm)
+        {
+            await database.ExecuteAsync(
+                "select token_service.create_resource('https://parcels.example.com', p_signing_alg => @algorithm)", new { algorithm });
+            await StepAsync();
+        }
+
+        Task<string?> StepAsync() => server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
+
+        async Task<Answer> IsListedAsync(string algorithms)
+        {
+            var answer = await server.GetAsync(OpenIdPath);
+            Assert.That(answer.Body, Is.EqualTo(OpenIdDocument(algorithms.Split(','))));
+            Assert.That(answer.Headers["Cache-Control"], Is.EqualTo("public, max-age=300"));
+            return answer;
+        }
+    }
 
     [Test, Rfc(8414, "3.1")]
     public async Task Credentials_do_not_change_the_metadata(
@@ -90,6 +151,17 @@ public sealed class MetadataDocument : ServerFixture
         "none" => TokenRequestBuilder.Anonymous().With("client_id", Client.Id),
         _ => throw new AssertionException($"The metadata lists {method}, which this test cannot do."),
     };
+
+    private static string OpenIdDocument(params string[] algorithms)
+    {
+        var list = string.Join(',', algorithms.Select(name => $"\"{name}\""));
+        return Compact(Whole.TrimEnd()[..^1] + OpenId.Replace("ALGORITHMS", list, StringComparison.Ordinal));
+    }
+
+    private static string Compact(string json) => string.Concat(json.Where(c => !char.IsWhiteSpace(c)));
+
+    private static IEnumerable<KeyValuePair<string, string>> Without(IReadOnlyDictionary<string, string> headers, string name) =>
+        headers.Where(header => header.Key != name);
 
     private static void AreTheSame(Answer answer, Answer expected)
     {

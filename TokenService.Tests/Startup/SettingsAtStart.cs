@@ -1,3 +1,5 @@
+using System.Reflection;
+using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -224,6 +226,8 @@ public sealed class SettingsAtStart
     [TestCase("Events:WhenFull=Lose", "Events:WhenFull must be Wait or Drop.")]
     [TestCase("Events:WhenFull=7", "Events:WhenFull must be Wait or Drop.")]
     [TestCase("Events:File:0=a", "Events:File must be one value.")]
+    [TestCase("Metadata:AdvertiseAuthorizationEndpoint=yes", "Metadata:AdvertiseAuthorizationEndpoint must be true or false.")]
+    [TestCase("Metadata:AdvertiseAuthorisationEndpoint=true", "Metadata:AdvertiseAuthorisationEndpoint is not a setting.")]
     [TestCase("Hashing:MemoryKib2=1", "Hashing:MemoryKib2 is not a setting.")]
     [TestCase("Hashing:Cost=1", "Hashing:Cost is not a setting.")]
     [TestCase("Tokens:LifeTme=00:01:00", "Tokens:LifeTme is not a setting.")]
@@ -265,6 +269,23 @@ public sealed class SettingsAtStart
     {
         await using var app = Server.Build(Arguments(settings));
         Assert.That(app.Configuration["urls"], Is.EqualTo(urls));
+    }
+
+    // Issuer, Proxies and the connection string have no section.
+    [Test]
+    public async Task Every_setting_of_a_section_is_in_the_operators_handbook()
+    {
+        var settings = typeof(Server).Assembly.GetTypes()
+            .Select(type => (Type: type, Section: type.GetField("Section", BindingFlags.Public | BindingFlags.Static)))
+            .Where(options => options.Section is { IsLiteral: true })
+            .SelectMany(options => options.Type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+                .Where(property => property.CanWrite).Select(property => $"{options.Section!.GetRawConstantValue()}:{property.Name}"))
+            .ToList();
+        var handbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "OPERATIONS.md"));
+
+        Assert.That(settings, Has.Count.GreaterThan(20));
+        Assert.That(
+            settings.Where(setting => !Regex.IsMatch(handbook, $@"^\| `{setting}(:<id>)?` \|", RegexOptions.Multiline)), Is.Empty);
     }
 
     [Test]

@@ -46,6 +46,8 @@ internal static class SettingsShape
             return "must be a time such as 00:05:00";
         if (type.IsEnum)
             return $"must be {string.Join(" or ", Enum.GetNames(type))}";
+        if (type == typeof(bool))
+            return "must be true or false";
         return type == typeof(int) || type == typeof(long?) ? "must be a whole number" : "must be one value";
     }
 }

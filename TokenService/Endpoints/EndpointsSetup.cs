@@ -32,6 +32,7 @@ internal static partial class EndpointsSetup
             options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies)));
             options.TlsTerminatedUpstream = ReadFlag(configuration[nameof(ProxyOptions.TlsTerminatedUpstream)]);
         });
+        services.AddSettings<MetadataOptions>(MetadataOptions.Section);
         services.Configure<KestrelServerOptions>(LimitRequests);
         // ASP.NET Core itself reads only Kestrel:Endpoints. The operator's limits come after this server's own. Kestrel takes
         // them before the settings are checked, so the check binds them again.
@@ -52,6 +53,7 @@ internal static partial class EndpointsSetup
             .AddSingleton<RevokedTokensEndpoint>()
             .AddSingleton<JwksEndpoint>()
             .AddSingleton<MetadataEndpoint>()
+            .AddSingleton<AuthorizationEndpoint>()
             .AddSingleton<ReadinessEndpoint>();
     }
 
@@ -79,7 +81,15 @@ internal static partial class EndpointsSetup
         app.MapMethods(issuer.Path + RevokedTokensList.Path, GetAndHead, revoked.AnswerAsync);
         app.MapMethods(issuer.Path + JwksEndpoint.Path, GetAndHead, jwks.AnswerAsync);
         app.MapMethods(MetadataEndpoint.PathFor(issuer), GetAndHead, metadata.AnswerAsync);
-        app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), GetAndHead, metadata.AnswerAsync);
+        app.MapMethods(MetadataEndpoint.OpenIdPathFor(issuer), GetAndHead, metadata.AnswerOpenIdAsync);
+        if (services.GetRequiredService<IOptions<MetadataOptions>>().Value.AdvertiseAuthorizationEndpoint)
+        {
+            // RFC 6749 §3.1: GET, and POST too.
+            app.MapMethods(
+                issuer.Path + AuthorizationEndpoint.Path,
+                [.. GetAndHead, HttpMethods.Post],
+                services.GetRequiredService<AuthorizationEndpoint>().AnswerAsync);
+        }
 
         app.Map("/healthz/live", http => AnswerLiveAsync(http, services.GetRequiredService<HealthThrottle>()));
         app.Map(ReadinessEndpoint.Path, services.GetRequiredService<ReadinessEndpoint>().AnswerAsync);

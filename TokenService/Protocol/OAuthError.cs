@@ -57,6 +57,17 @@ internal sealed record OAuthError(
             "The only grant_type here is client_credentials.",
             Protocol.Reason.GrantTypeUnsupported);
 
+    /// <summary>
+    /// RFC 6749 §4.1.2.1, of an authorization endpoint that offers no response type. It makes no event, so its reason is
+    /// nowhere seen.
+    /// </summary>
+    public static OAuthError UnsupportedResponseType() =>
+        new(
+            "unsupported_response_type",
+            400,
+            "This server has no response types: its only grant is client_credentials, at the token endpoint.",
+            Protocol.Reason.GrantTypeUnsupported);
+
     public static OAuthError InvalidScope(string reason, string description) =>
         new("invalid_scope", 400, description, reason);
 
