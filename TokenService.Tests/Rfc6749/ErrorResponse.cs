@@ -36,7 +36,7 @@ public sealed class ErrorResponse : ServerFixture
             Assert.That(answer.Status, Is.EqualTo(status));
             Assert.That(answer.Headers["Content-Type"], Is.EqualTo("application/json"));
             Assert.That(answer.Headers["Cache-Control"], Is.EqualTo("no-store"));
-            Assert.That(answer.Json.EnumerateObject().Select(member => member.Name), Is.EqualTo(["error", "error_description"]));
+            Assert.That(answer.Json.EnumerateObject().Select(member => member.Name), Is.EqualTo(["error", "error_description", "error_uri"]));
             Assert.That(answer.Json.GetProperty("error").GetString(), Is.EqualTo(code));
             Assert.That(answer.Body + string.Join(' ', answer.Headers.Values), Does.Not.Contain("zebra").IgnoreCase);
         }

@@ -31,6 +31,7 @@ internal sealed partial class ClientRequestPipeline(
     ClientAuthenticator authenticator,
     ConcurrencyLimit concurrency,
     RefusalThrottle throttle,
+    OAuthResponse responses,
     UsageCounters usage,
     EventLog events,
     Issuer issuer,
@@ -85,7 +86,7 @@ internal sealed partial class ClientRequestPipeline(
         if (isGranted)
             await OAuthResponse.GrantAsync(http, answer!);
         else
-            await OAuthResponse.RefuseAsync(http, error!);
+            await responses.RefuseAsync(http, error!);
     }
 
     private async ValueTask<Result<IAnswer>> HandleAsync(HttpContext http, RequestEvent requestEvent, ClientRequestHandler handler)
@@ -204,7 +205,7 @@ internal sealed partial class ClientRequestPipeline(
         if (!concurrency.TryEnter())
         {
             events.Drop(1);
-            await OAuthResponse.RefuseAsync(http, TooManyInFlight());
+            await responses.RefuseAsync(http, TooManyInFlight());
             return false;
         }
 
@@ -213,7 +214,7 @@ internal sealed partial class ClientRequestPipeline(
             if (await events.AddAsync(requestEvent, http.RequestAborted))
                 return true;
             events.Drop(1);
-            await OAuthResponse.RefuseAsync(http, EventsNotWritten());
+            await responses.RefuseAsync(http, EventsNotWritten());
             return false;
         }
         catch (OperationCanceledException)

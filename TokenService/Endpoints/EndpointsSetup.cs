@@ -18,6 +18,9 @@ namespace TokenService.Endpoints;
 /// </summary>
 internal static partial class EndpointsSetup
 {
+    /// <summary>Answers 200 while the process is up.</summary>
+    public const string LivePath = "/healthz/live";
+
     private const string KestrelLimits = "Kestrel:Limits";
 
     // Bytes that a connection buffers in each direction: enough for headers or a body of 16 KiB.
@@ -46,6 +49,7 @@ internal static partial class EndpointsSetup
         services.Configure<SocketTransportOptions>(LimitBuffers);
         return services
             .AddSingleton<FormReader>()
+            .AddSingleton<OAuthResponse>()
             .AddSingleton<ClientRequestPipeline>()
             .AddSingleton<TokenEndpoint>()
             .AddSingleton<IntrospectionEndpoint>()
@@ -54,7 +58,9 @@ internal static partial class EndpointsSetup
             .AddSingleton<JwksEndpoint>()
             .AddSingleton<MetadataEndpoint>()
             .AddSingleton<AuthorizationEndpoint>()
-            .AddSingleton<ReadinessEndpoint>();
+            .AddSingleton<ReadinessEndpoint>()
+            .AddSingleton<HomePage>()
+            .AddSingleton<ErrorPages>();
     }
 
     public static void MapEndpoints(this WebApplication app)
@@ -91,7 +97,10 @@ internal static partial class EndpointsSetup
                 services.GetRequiredService<AuthorizationEndpoint>().AnswerAsync);
         }
 
-        app.Map("/healthz/live", http => AnswerLiveAsync(http, services.GetRequiredService<HealthThrottle>()));
+        app.MapMethods(issuer.Path + "/", GetAndHead, services.GetRequiredService<HomePage>().AnswerAsync);
+        services.GetRequiredService<ErrorPages>().Map(app, issuer, GetAndHead);
+
+        app.Map(LivePath, http => AnswerLiveAsync(http, services.GetRequiredService<HealthThrottle>()));
         app.Map(ReadinessEndpoint.Path, services.GetRequiredService<ReadinessEndpoint>().AnswerAsync);
 
         // All HTTP methods are mapped, so that a method other than POST gets an OAuth error too.

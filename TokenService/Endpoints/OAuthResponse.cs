@@ -7,7 +7,7 @@ using TokenService.Protocol;
 namespace TokenService.Endpoints;
 
 /// <summary>The one place that writes the responses of the OAuth endpoints: status, headers, body.</summary>
-internal static class OAuthResponse
+internal sealed class OAuthResponse(Issuer issuer)
 {
     // RFC 6749 §5.2 requires a challenge with the scheme that the client used; it is sent for every 401. RFC 7617 §2.1:
     // the charset tells clients that ids and secrets are UTF-8.
@@ -15,7 +15,7 @@ internal static class OAuthResponse
 
     public static Task GrantAsync(HttpContext http, IAnswer answer) => WriteAsync(http, StatusCodes.Status200OK, answer);
 
-    public static Task RefuseAsync(HttpContext http, OAuthError error)
+    public Task RefuseAsync(HttpContext http, OAuthError error)
     {
         var headers = http.Response.Headers;
         if (error.Status == StatusCodes.Status401Unauthorized)
@@ -28,7 +28,7 @@ internal static class OAuthResponse
         if (error.Status is StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge)
             headers.Connection = "close";
 
-        return WriteAsync(http, error.Status, new ErrorResponse(error.Code, error.Description));
+        return WriteAsync(http, error.Status, new ErrorResponse(error.Code, error.Description, ErrorPages.AddressOf(issuer, error.Code)));
     }
 
     private static async Task WriteAsync(HttpContext http, int status, IAnswer answer)
@@ -56,13 +56,14 @@ internal static class OAuthResponse
 }
 
 /// <summary>RFC 6749 §5.2.</summary>
-internal sealed record ErrorResponse(string Error, string ErrorDescription) : JsonAnswer
+internal sealed record ErrorResponse(string Error, string ErrorDescription, string ErrorUri) : JsonAnswer
 {
     public override void WriteTo(Utf8JsonWriter json)
     {
         json.WriteStartObject();
         json.WriteString("error"u8, Error);
         json.WriteString("error_description"u8, ErrorDescription);
+        json.WriteString("error_uri"u8, ErrorUri);
         json.WriteEndObject();
     }
 }

@@ -6,7 +6,7 @@ using TokenService.Revocation;
 namespace TokenService.Endpoints;
 
 /// <summary><c>GET /revoked-tokens</c>: the <see cref="RevokedTokensList"/>, for APIs that verify offline.</summary>
-internal sealed class RevokedTokensEndpoint(RevokedTokensList list, DocumentThrottle throttle)
+internal sealed class RevokedTokensEndpoint(RevokedTokensList list, OAuthResponse responses, DocumentThrottle throttle)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
@@ -20,7 +20,7 @@ internal sealed class RevokedTokensEndpoint(RevokedTokensList list, DocumentThro
         if (!result.TryGet(out var jwt, out var error))
         {
             await throttle.WaitAsync(http.RequestAborted);
-            await OAuthResponse.RefuseAsync(http, error);
+            await responses.RefuseAsync(http, error);
             return;
         }
 
