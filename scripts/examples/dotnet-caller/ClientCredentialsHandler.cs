@@ -18,8 +18,7 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
             throw new InvalidOperationException($"The token is for {api} and is not sent to {request.RequestUri}.");
 
         var token = await credentials.GetTokenAsync(cancellationToken);
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
-        var response = await base.SendAsync(request, cancellationToken);
+        var response = await SendPatientlyAsync(request, token, cancellationToken);
 
         // 401: the token expired on its way, or was revoked, or its key was withdrawn, so a new token may succeed.
         // After 403 a new token would not help, because it would have the same scopes.
@@ -27,8 +26,24 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
             return response;
 
         response.Dispose();
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await credentials.GetTokenAsync(cancellationToken));
-        return await base.SendAsync(request, cancellationToken);
+        return await SendPatientlyAsync(request, await credentials.GetTokenAsync(cancellationToken), cancellationToken);
+    }
+
+    // 429 and 503 ask to wait. HttpClient.Timeout limits all attempts together.
+    private async Task<HttpResponseMessage> SendPatientlyAsync(HttpRequestMessage request, string token, CancellationToken ct)
+    {
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        for (var attempt = 1; ; attempt++)
+        {
+            var response = await base.SendAsync(request, ct);
+            if (response.StatusCode is not (HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable)
+                || !CanBeSentAgain(request.Content)
+                || Patience.Wait(Patience.RetryAfter(response, credentials.Clock.GetUtcNow()), attempt) is not { } wait)
+                return response;
+
+            response.Dispose();
+            await Task.Delay(wait, credentials.Clock, ct);
+        }
     }
 
     // Content in memory can be sent again. A stream may have been read to its end.
@@ -42,22 +57,18 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
 /// <item>The token is kept for many calls. A token request for each call would double its time and reach a rate
 /// limit.</item>
 /// <item>There is one token request at a time: a thousand calls that find no token send one request.</item>
-/// <item>The token is renewed in the background after 70 to 85 % of its lifetime. No call waits for it, and there is
-/// time to retry when the token endpoint is unavailable.</item>
-/// <item>The moment in that span is random, so that replicas that start together do not renew together.</item>
+/// <item>The token is renewed in the background when 80 % of its life has passed or, if that is sooner, 60 seconds before
+/// its end. No call waits for it, and there is time to retry when the token endpoint is unavailable.</item>
+/// <item>The moment is up to a tenth of the life sooner, at random, so that replicas that start together do not renew
+/// together.</item>
 /// </list>
 /// </summary>
 public sealed class ClientCredentials
 {
-    private const int Attempts = 3;
-
     // RFC 6749 §5.1 only recommends expires_in. TokenService always sends it.
     private const double DefaultLifetime = 60;
 
     private const double MaxLifetime = 24 * 60 * 60;
-
-    // When Retry-After is longer, the calls fail at once, and no token request is sent until it has passed.
-    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(10);
 
     // The pause after a failure, so that a wrong secret, or an API that refuses every token, does not cause a token
     // request for each call.
@@ -68,7 +79,6 @@ public sealed class ClientCredentials
     private readonly string authorization;
     private readonly string? scope;
     private readonly string? resource;
-    private readonly TimeProvider clock;
 
     private readonly Lock gate = new();
     private Token? current;
@@ -95,10 +105,12 @@ public sealed class ClientCredentials
         this.endpoint = endpoint;
         this.scope = scope;
         this.resource = resource;
-        this.clock = clock ?? TimeProvider.System;
+        Clock = clock ?? TimeProvider.System;
         // RFC 6749 §2.3.1: id and secret are form-encoded before Base64.
         authorization = Convert.ToBase64String(Encoding.ASCII.GetBytes($"{FormEncode(clientId)}:{FormEncode(clientSecret)}"));
     }
+
+    internal TimeProvider Clock { get; }
 
     /// <exception cref="TokenRequestException">There is no token, and the token request failed.</exception>
     public async Task<string> GetTokenAsync(CancellationToken ct = default)
@@ -106,7 +118,7 @@ public sealed class ClientCredentials
         Task<Token> answer;
         lock (gate)
         {
-            var now = clock.GetUtcNow();
+            var now = Clock.GetUtcNow();
             // The request does not use this caller's ct: a caller that gives up must not cancel it for the others.
             if (asking is null || (asking.IsCompleted && now >= askAgainAt))
                 asking = Task.Run(AskAsync, CancellationToken.None);
@@ -128,12 +140,12 @@ public sealed class ClientCredentials
         {
             if (current?.Value != token)
                 return true; // another call has dropped or renewed it
-            var now = clock.GetUtcNow();
+            var now = Clock.GetUtcNow();
             if (now < dropAgainAt)
                 return false;
             current = null;
             askAgainAt = now;
-            dropAgainAt = now + WithJitter(Pause);
+            dropAgainAt = now + Patience.WithJitter(Pause);
             return true;
         }
     }
@@ -146,15 +158,16 @@ public sealed class ClientCredentials
             lock (gate)
             {
                 current = token;
-                askAgainAt = token.AskedAt + (token.ExpiresAt - token.AskedAt) * (0.70 + 0.15 * Random.Shared.NextDouble());
+                askAgainAt = token.AskedAt + RenewAfter(token.ExpiresAt - token.AskedAt);
             }
 
             return token;
         }
         catch (TokenRequestException e)
         {
+            // When Retry-After was too long to wait, no token request is sent until it has passed.
             lock (gate)
-                askAgainAt = clock.GetUtcNow() + WithJitter(e.RetryAfter ?? Pause);
+                askAgainAt = Clock.GetUtcNow() + Patience.WithJitter(e.RetryAfter ?? Pause);
             throw;
         }
     }
@@ -163,22 +176,31 @@ public sealed class ClientCredentials
     {
         for (var attempt = 1; ; attempt++)
         {
+            TimeSpan wait;
             try
             {
                 return await AskOnceAsync();
             }
-            catch (TokenRequestException e) when (e.IsTransient && attempt < Attempts && !(e.RetryAfter > MaxWait))
+            catch (TokenRequestException e) when (e.IsTransient && Patience.Wait(e.RetryAfter, attempt) is { } time)
             {
-                // Retry-After says how long to wait; without it, the waits are one second, then two.
-                await Task.Delay(WithJitter(e.RetryAfter ?? TimeSpan.FromSeconds(attempt)), clock);
+                wait = time;
             }
+
+            await Task.Delay(wait, Clock);
         }
+    }
+
+    // A token of less than two minutes is kept for half of its life.
+    private static TimeSpan RenewAfter(TimeSpan life)
+    {
+        var latest = Math.Max(Math.Min(0.8 * life.TotalSeconds, life.TotalSeconds - 60), 0.5 * life.TotalSeconds);
+        return TimeSpan.FromSeconds(latest - 0.1 * life.TotalSeconds * Random.Shared.NextDouble());
     }
 
     private async Task<Token> AskOnceAsync()
     {
         // The time is read before the request, so the token is never believed to live longer than it does.
-        var now = clock.GetUtcNow();
+        var now = Clock.GetUtcNow();
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
         request.Headers.Authorization = new AuthenticationHeaderValue("Basic", authorization);
         KeyValuePair<string, string?>[] form = [new("grant_type", "client_credentials"), new("scope", scope), new("resource", resource)];
@@ -198,9 +220,6 @@ public sealed class ClientCredentials
             throw TokenRequestException.NotReached(endpoint, e);
         }
     }
-
-    // Adds up to a quarter, because other replicas were told to wait as long.
-    private static TimeSpan WithJitter(TimeSpan time) => time * (1 + 0.25 * Random.Shared.NextDouble());
 
     private static TimeSpan Lifetime(JsonElement body) => TimeSpan.FromSeconds(
         body.TryGetProperty("expires_in", out var value) && value.ValueKind == JsonValueKind.Number
@@ -236,6 +255,31 @@ public sealed class ClientCredentials
     }
 }
 
+/// <summary>Decides how long to wait when the token endpoint or the API asks for it.</summary>
+internal static class Patience
+{
+    private const int MaxWaits = 3;
+    private static readonly TimeSpan MaxWait = TimeSpan.FromMinutes(1);
+
+    /// <summary>Retry-After says how long to wait; without it, the waits are one, two and four seconds.</summary>
+    /// <returns>Null: the answer is to be believed, because there were enough attempts or the wait is too long.</returns>
+    public static TimeSpan? Wait(TimeSpan? retryAfter, int attempt)
+    {
+        var wait = retryAfter ?? TimeSpan.FromSeconds(1 << (attempt - 1));
+        return attempt > MaxWaits || wait > MaxWait ? null : WithJitter(wait);
+    }
+
+    /// <summary>Adds up to a quarter, because other replicas were told to wait as long.</summary>
+    public static TimeSpan WithJitter(TimeSpan time) => time * (1 + 0.25 * Random.Shared.NextDouble());
+
+    /// <returns>Null: the answer does not say.</returns>
+    public static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)
+    {
+        var wait = response.Headers.RetryAfter;
+        return wait?.Delta ?? (wait?.Date is { } date && date > now ? date - now : null);
+    }
+}
+
 /// <summary>
 /// No token could be got. The message shows the server's error and Request-Id, never a secret or token.
 /// </summary>
@@ -259,13 +303,12 @@ public sealed class TokenRequestException : Exception
     {
         var status = (int)response.StatusCode;
         var id = response.Headers.TryGetValues("Request-Id", out var ids) ? string.Join(", ", ids) : "none";
-        var wait = response.Headers.RetryAfter;
         return new TokenRequestException(string.Create(
             CultureInfo.InvariantCulture,
             $"No token: {status} {error ?? "without an OAuth error"}: {description ?? "no description"} (Request-Id: {id})"))
         {
             IsTransient = status is 408 or 429 or >= 500,
-            RetryAfter = wait?.Delta ?? (wait?.Date is { } date && date > now ? date - now : null),
+            RetryAfter = Patience.RetryAfter(response, now),
         };
     }
 }

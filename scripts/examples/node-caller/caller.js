@@ -28,13 +28,11 @@ class TokenSource {
   async #renew() {
     try {
       const granted = await openid.clientCredentialsGrant(await this.#discover(), { scope: SCOPE })
-      // Renews after 75 to 90 % of the lifetime: early, and not on all replicas at once.
-      const lifetime = granted.expires_in * 1000
       const now = Date.now()
       this.#token = {
         value: granted.access_token,
-        renewAt: now + lifetime * (0.75 + 0.15 * Math.random()),
-        endsAt: now + lifetime,
+        renewAt: now + 1000 * renewAfter(granted.expires_in),
+        endsAt: now + 1000 * granted.expires_in,
       }
       console.log(`A token for ${granted.expires_in} seconds.`)
     } catch (error) {
@@ -61,17 +59,26 @@ class TokenSource {
   }
 }
 
+/**
+ * 80 % of a token's life or, if that is sooner, 60 seconds before its end, but at least half of it. Up to a tenth of the
+ * life is taken off, at random, so that replicas do not renew together.
+ */
+function renewAfter(lifetime) {
+  return Math.max(Math.min(0.8 * lifetime, lifetime - 60), 0.5 * lifetime) - 0.1 * lifetime * Math.random()
+}
+
 /** A fetch that waits as 429 and 503 ask, at most three times and at most a minute each. */
 async function patientFetch(url, options) {
   for (let attempt = 1; ; attempt++) {
     const response = await fetch(url, { ...options, signal: AbortSignal.timeout(10_000) })
     if (![429, 503].includes(response.status) || attempt > 3) return response
 
-    const seconds = retryAfter(response) ?? 2 ** attempt
+    const seconds = retryAfter(response) ?? 2 ** (attempt - 1)
     if (seconds > 60) return response
     console.log(`${response.status}: again in ${seconds} seconds.`)
     await response.body?.cancel()
-    await sleep(seconds * 1000 * (1 + 0.1 * Math.random()))
+    // Up to a quarter longer, because other replicas were told to wait as long.
+    await sleep(seconds * 1000 * (1 + 0.25 * Math.random()))
   }
 }
 

@@ -24,7 +24,6 @@ class Patience(Retry):
     def __init__(self, total=3, **kwargs):
         kwargs.setdefault("status_forcelist", (429, 503))
         kwargs.setdefault("allowed_methods", None)  # POST too: after either status the request was not processed
-        kwargs.setdefault("backoff_factor", 1)  # when there is no Retry-After
         kwargs.setdefault("raise_on_status", False)
         super().__init__(total, **kwargs)
 
@@ -35,7 +34,22 @@ class Patience(Retry):
         if seconds > 60:
             raise ResponseError(f"{response.status}: asked to wait {seconds:.0f} seconds")
         print(f"{response.status}: again in {seconds:.0f} seconds.")
-        return seconds * random.uniform(1, 1.1)
+        return longer(seconds)
+
+    def get_backoff_time(self):
+        """Without Retry-After: 1, 2, then 4 seconds."""
+        return longer(2 ** (len(self.history) - 1)) if self.history else 0
+
+
+def longer(seconds):
+    """Adds up to a quarter, at random, because other replicas were told to wait as long."""
+    return seconds * random.uniform(1, 1.25)
+
+
+def renew_after(lifetime):
+    """80 % of a token's life or, if that is sooner, 60 seconds before its end, but at least half of it. Up to a tenth of
+    the life is taken off, at random, so that replicas do not renew together."""
+    return max(min(0.8 * lifetime, lifetime - 60), 0.5 * lifetime) - lifetime * random.uniform(0, 0.1)
 
 
 class ApiSession(OAuth2Session):
@@ -75,8 +89,7 @@ class ApiSession(OAuth2Session):
                 raise
             self._renew_at = time.time() + 10
             return
-        # Renews after 75 to 90 % of the lifetime: early, and not on all replicas at once.
-        self._renew_at = time.time() + lifetime * random.uniform(0.75, 0.9)
+        self._renew_at = time.time() + renew_after(lifetime)
         print(f"A token for {lifetime} seconds.")
 
 
