@@ -3,7 +3,7 @@
 pretender.py PORT AUDIENCE CERTIFICATE KEY
 
 GET /tokens             a line for each kind of token: the status that an API must answer with, and the kind
-GET /tokens/KIND        a token of that kind, wrong in one way; "good" is not wrong
+GET /tokens/KIND        a token of that kind; if the status is not 200, it is wrong in one way
 POST /introspect        RFC 7662, for "apache-api" with any secret
 GET /lists              a line for each list of revoked tokens, in the order in which an API gets them: the status that
                         the API must then answer the good token with, and the kind of list
@@ -25,7 +25,7 @@ from urllib.parse import parse_qs
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 PORT, AUDIENCE, CERTIFICATE, CERTIFICATE_KEY = int(sys.argv[1]), *sys.argv[2:]
 ISSUER = f"https://127.0.0.1:{PORT}"
@@ -40,12 +40,30 @@ def base64url(data):
 
 KEY, STRANGERS_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 PUBLIC_PEM = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+# The other algorithms of TokenService. The kid is the algorithm.
+OTHER_KEYS = {
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "RS256": rsa.generate_private_key(65537, 2048),
+    "PS256": rsa.generate_private_key(65537, 2048),
+}
 
 
-def jwks(key, kid):
-    point = key.public_key().public_numbers()
-    x, y = (base64url(n.to_bytes(32, "big")) for n in (point.x, point.y))
-    return {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig"}]}
+def jwk(key, kid, algorithm="ES256"):
+    numbers = key.public_key().public_numbers()
+    if isinstance(key, rsa.RSAPrivateKey):
+        public = {"kty": "RSA", "n": integer(numbers.n, 256), "e": integer(numbers.e, 3)}
+    else:
+        curve, size = ("P-256", 32) if key.key_size == 256 else ("P-384", 48)
+        public = {"kty": "EC", "crv": curve, "x": integer(numbers.x, size), "y": integer(numbers.y, size)}
+    return {**public, "kid": kid, "alg": algorithm, "use": "sig"}
+
+
+def integer(number, size):
+    return base64url(number.to_bytes(size, "big"))
+
+
+def jwks():
+    return {"keys": [jwk(KEY, "1")] + [jwk(key, algorithm, algorithm) for algorithm, key in OTHER_KEYS.items()]}
 
 
 def token(key=KEY, algorithm="ES256", header=None, **claims):
@@ -64,9 +82,20 @@ def token(key=KEY, algorithm="ES256", header=None, **claims):
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, algorithm, headers)
 
 
+def signed_with(algorithm):
+    return token(key=OTHER_KEYS[algorithm], algorithm=algorithm, header={"kid": algorithm})
+
+
 def signed_with_the_public_key():
     signed = base64url(b'{"alg":"HS256","typ":"at+jwt","kid":"1"}') + "." + token().split(".")[1]
     return signed + "." + base64url(hmac.digest(PUBLIC_PEM, signed.encode(), "sha256"))
+
+
+def with_another_algorithm():
+    header, payload, _ = token().split(".")
+    signed = base64url(b'{"alg":"ES384","typ":"at+jwt","kid":"1"}') + "." + payload
+    signature = jwt.get_algorithm_by_name("ES256").sign(signed.encode(), KEY)
+    return signed + "." + base64url(signature)
 
 
 def tampered():
@@ -77,9 +106,9 @@ def tampered():
 
 def introspect(token):
     try:
-        claims = jwt.decode(
-            token, PUBLIC_PEM, ["ES256"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp"]}
-        )
+        kid = jwt.get_unverified_header(token).get("kid")
+        key, algorithm = (OTHER_KEYS[kid].public_key(), kid) if kid in OTHER_KEYS else (PUBLIC_PEM, "ES256")
+        claims = jwt.decode(token, key, [algorithm], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp"]})
         active = jwt.get_unverified_header(token).get("typ") == "at+jwt"
     except (jwt.PyJWTError, ValueError, RecursionError):
         active = False
@@ -88,6 +117,9 @@ def introspect(token):
 
 KINDS = {
     "good": (200, token),
+    "signed-with-ES384": (200, lambda: signed_with("ES384")),
+    "signed-with-RS256": (200, lambda: signed_with("RS256")),
+    "signed-with-PS256": (200, lambda: signed_with("PS256")),
     "of-another-scope": (403, lambda: token(scope="invoices:write")),
     "of-a-longer-scope": (403, lambda: token(scope="invoices:read-all my-invoices:read")),
     "of-no-scope": (403, lambda: token(scope=None)),
@@ -103,13 +135,14 @@ KINDS = {
     "of-no-client": (401, lambda: token(client_id=None)),
     "unsigned": (401, lambda: token(key=None, algorithm="none")),
     "signed-with-the-public-key": (401, signed_with_the_public_key),
+    "that-names-another-algorithm": (401, with_another_algorithm),
     "signed-by-a-stranger": (401, lambda: token(key=STRANGERS_KEY)),
     "of-an-unknown-key": (401, lambda: token(key=STRANGERS_KEY, header={"kid": "2"})),
     "that-brings-its-keys": (
         401,
         lambda: token(key=STRANGERS_KEY, header={"kid": "2", "jku": f"{ISSUER}/strangers.json"}),
     ),
-    "that-brings-its-key": (401, lambda: token(key=STRANGERS_KEY, header={"jwk": jwks(STRANGERS_KEY, "1")["keys"][0]})),
+    "that-brings-its-key": (401, lambda: token(key=STRANGERS_KEY, header={"jwk": jwk(STRANGERS_KEY, "1")})),
     "tampered": (401, tampered),
     "deeply-nested": (401, lambda: base64url(b'{"alg":' + b"[" * 5000) + ".e30.AA"),
     "rubbish": (401, lambda: "x" * 7000),
@@ -211,10 +244,10 @@ class Handler(BaseHTTPRequestHandler):
             }
             self.answer(200, json.dumps({"issuer": ISSUER, **endpoints, "response_types_supported": []}))
         elif self.path == "/.well-known/jwks.json":
-            self.answer(200, json.dumps(jwks(KEY, "1")))
+            self.answer(200, json.dumps(jwks()))
         elif self.path == "/strangers.json":
             story.append("looked for keys where a token said")
-            self.answer(200, json.dumps(jwks(STRANGERS_KEY, "2")))
+            self.answer(200, json.dumps({"keys": [jwk(STRANGERS_KEY, "2")]}))
         elif self.path == "/tokens":
             self.answer(200, "".join(f"{status} {kind}\n" for kind, (status, _) in KINDS.items()))
         elif self.path == "/lists":
