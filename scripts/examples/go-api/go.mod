@@ -1,0 +1,3 @@
+module examples/go-api
+
+go 1.19

@@ -1,0 +1,3 @@
+module examples/go-caller
+
+go 1.19
