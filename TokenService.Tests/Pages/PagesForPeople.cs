@@ -63,7 +63,7 @@ public sealed class PagesForPeople : ServerFixture
 
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(page, Does.Contain("-d grant_type=client_credentials https://as.example.com/tenant/token<"));
+            Assert.That(page, Does.Contain("-d grant_type=client_credentials \\\n  https://as.example.com/tenant/token<"));
             Assert.That(Regex.Matches(page, "href=\"(.*?)\"").Select(link => link.Groups[1].Value), Is.EqualTo(links));
             foreach (var link in links)
                 Assert.That((await GetAsync(new Uri(link).AbsolutePath)).Status, Is.EqualTo(200), link);
