@@ -6,6 +6,8 @@
 --        -v default_scopes='invoices:read' -f scripts/create-client.sql
 --
 --   client_id       1 to 128 letters, digits, '.', '_' and '-'
+--   imported        on: the client had this id at another server, and it may be longer and have other characters, such
+--                   as ':', '/' and '@'; optional: off
 --   name            what people call it
 --   resource        the API's identifier, an absolute URI or a plain name; made if it is new; optional: none
 --   scopes          what the client may ask for there, separated by spaces; made if they are new; optional: none
@@ -30,6 +32,7 @@
 \endif
 \if :{?default_scopes} \else \set default_scopes '' \endif
 \if :{?methods} \else \set methods client_secret_basic \endif
+\if :{?imported} \else \set imported off \endif
 
 -- A variable that was not passed becomes null, one that was becomes an SQL literal.
 \if :{?resource} \set resource :'resource' \else \set resource null \endif
@@ -44,7 +47,8 @@ select token_service.create_client(
     p_resource       => :resource,
     p_scopes         => string_to_array(nullif(:'scopes', ''), ' '),
     p_default_scopes => string_to_array(:'default_scopes', ' '),
-    p_methods        => string_to_array(:'methods', ' ')) \g /dev/null
+    p_methods        => string_to_array(:'methods', ' '),
+    p_imported       => :'imported') \g /dev/null
 
 select token_service.add_secret(
     p_client_id => :'client_id',

@@ -20,6 +20,9 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     [TestCase("a-passphrase-of-words", "a-passphrase-of-words", Description = "The same twice.")]
     [TestCase("word-word", "billing", Description = "The id of a known client as its secret.")]
     [TestCase("a-passphrase-of-words", "not-in-the-cache", Description = "A long id, and a secret like an id.")]
+    [TestCase("pa$$word!", "billing-service", Description = "Characters that ids have not.")]
+    [TestCase("pass@word", "https://billing.example.com", Description = "Not a simple id, and a secret like an id.")]
+    [TestCase("a8Q~Zk3nT.vRwX7pLmYq", "billing-service", Description = "A secret of another system.")]
     public async Task An_unknown_id_that_looks_like_a_secret_is_not_logged(string id, string secret)
     {
         await IsKnownAsync();
@@ -38,6 +41,10 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     [TestCase("billing-service-2026-eu1")]
     [TestCase("0f8fad5b-d9cb-469f-a165-70867728950e")]
     [TestCase("JqFkzP7aB2")]
+    [TestCase("https://App1.example.com/saml")]
+    [TestCase("system:serviceaccount:payments:api1")]
+    [TestCase("api://0f8fad5b-d9cb-469f-a165-70867728950e")]
+    [TestCase("{realm1}~billing1@example.com")]
     public async Task An_unknown_id_that_looks_like_an_id_is_logged(string id)
     {
         var line = await LineAsync(new TestClient(id, "a guess at a secret"));

@@ -137,7 +137,7 @@ internal sealed class Database : IAsyncDisposable
             """
             select token_service.create_client(
                 @id, 'A client of a test', @resource, string_to_array(@scopes, ' '),
-                string_to_array(@defaultScopes, ' '), string_to_array(@methods, ' '));
+                string_to_array(@defaultScopes, ' '), string_to_array(@methods, ' '), p_imported => true);
             select token_service.add_secret(@id, @secretId, @digest)
             """,
             new { id, resource, scopes, secretId = secret.Selector, digest = Digest(secret.Value), defaultScopes, methods });

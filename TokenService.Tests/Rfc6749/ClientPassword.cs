@@ -67,9 +67,9 @@ public sealed class ClientPassword : ServerFixture
     }
 
     [Test]
-    public async Task A_client_id_has_at_most_128_characters()
+    public async Task A_client_id_has_at_most_255_characters()
     {
-        var client = await Database.CreateClientAsync(new string('c', 128));
+        var client = await Database.CreateClientAsync(new string('c', 255));
 
         (await TokenRequestBuilder.For(client).SendAsync(Server)).IsGrant("invoices:read");
         (await TokenRequestBuilder.ByPost(client).SendAsync(Server)).IsGrant("invoices:read");

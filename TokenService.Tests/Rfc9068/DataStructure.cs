@@ -35,9 +35,9 @@ public sealed class DataStructure : ServerFixture
 
     [Test, Rfc(9068, "2.2b"), Rfc(9068, "5b")]
     public async Task The_subject_of_a_token_is_its_client_id_unchanged(
-        [Values("Z", "0", "a.b-c_D", "billing.", "128")] string id)
+        [Values("Z", "0", "a.b-c_D", "billing.", "https://a.example.com/{x}@y~z?b=c&d", "255")] string id)
     {
-        var client = await Database.CreateClientAsync(id is "128" ? new string('x', 128) : id);
+        var client = await Database.CreateClientAsync(id is "255" ? new string('x', 255) : id);
 
         var claims = Claims(await TokenRequestBuilder.For(client).SendAsync(Server));
 

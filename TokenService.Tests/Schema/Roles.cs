@@ -307,6 +307,7 @@ public sealed class Roles : AdminFixture
                 "is_shallow | app",
                 "is_short_text | -",
                 "is_signing_algorithm | app",
+                "is_simple_client_id | -",
                 "is_small_object | -",
                 "is_token_lifetime | -",
                 "is_tokens_per_minute | -",
@@ -343,6 +344,7 @@ public sealed class Roles : AdminFixture
                 "set_signing_key_gone_after | -",
                 "unregister_resource_server | admin as owner",
                 "update_client | admin as owner",
+                "warn_of_client_id | -",
                 "withdraw_signing_key | admin as owner",
                 "without_secret | -",
             ]));

@@ -81,7 +81,7 @@ public sealed class ExtraClaims : ServerFixture
         var resource = "https://long.example.com/".PadRight(256, 'x');
         // 15 scopes of 128 characters, one of 113, and the spaces between them make 2048 characters, the most allowed.
         var scope = string.Join(' ', [.. Enumerable.Range('A', 15).Select(c => new string((char)c, 128)), new string('Z', 113)]);
-        var client = await Database.CreateClientAsync(new string('x', 128), scope, scope, resource);
+        var client = await Database.CreateClientAsync(new string('x', 255), scope, scope, resource);
         var api = await Database.CreateApiAsync("api-of-long", resource);
         await Database.ExecuteAsync(
             """

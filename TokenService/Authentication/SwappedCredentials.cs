@@ -14,24 +14,31 @@ internal static class SwappedCredentials
 
     private const int MinLength = 16;
 
-    private static readonly SearchValues<char> Separators = SearchValues.Create("._-");
+    private static readonly SearchValues<char> Separators = SearchValues.Create("._-:/@{}~");
 
     /// <summary>
-    /// True when the id equals the secret, looks as if it was drawn at random, or is long while the secret looks like an
-    /// id.
+    /// True when the id equals the secret, looks as if it was drawn at random, has characters that passwords have and ids
+    /// have not, or may be a password while the secret looks like an id.
     /// </summary>
     public static bool LookSwapped(ClientCredentials credentials)
     {
         var id = credentials.ClientId;
-        if (credentials is not ClientCredentials.WithSecret { Secret.Value: var secret })
-            return IsRandom(id);
-        return secret == id || IsRandom(id) || (id.Length >= MinLength && ClientId.IsWellFormed(secret) && !IsRandom(secret));
+        if (IsRandom(id) || !ClientId.IsUsual(id))
+            return true;
+        return credentials is ClientCredentials.WithSecret { Secret.Value: var secret }
+            && (secret == id || (MayBePassword(id) && LooksLikeId(secret)));
     }
 
+    // A short name, such as "billing", is more probably the id.
+    private static bool MayBePassword(string id) => id.Length >= MinLength || !ClientId.IsSimple(id);
+
+    private static bool LooksLikeId(string secret) => ClientId.IsUsual(secret) && !IsRandom(secret);
+
     // At least 16 characters, with letters in both cases and digits, or with letters and digits and nothing between them.
-    // A UUID is not taken for random.
+    // A UUID and a URL are not taken for random.
     private static bool IsRandom(string text) =>
         text.Length >= MinLength
+        && !text.Contains("://", StringComparison.Ordinal)
         && text.Any(char.IsAsciiDigit)
         && text.Any(char.IsAsciiLetter)
         && ((text.Any(char.IsAsciiLetterLower) && text.Any(char.IsAsciiLetterUpper)) || !text.AsSpan().ContainsAny(Separators));

@@ -17,7 +17,7 @@ internal readonly record struct Rate(int Burst, TimeSpan Interval)
 internal sealed class RateLimiter<TKey>
     where TKey : notnull
 {
-    // A key takes about 100 bytes.
+    // A key takes about 100 bytes, and two for each character of its text.
     private const int MaxKeys = 50_000;
 
     private readonly TimeProvider clock;

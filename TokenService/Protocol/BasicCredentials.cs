@@ -11,7 +11,7 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
 {
     private const string Scheme = "Basic";
 
-    // Characters of Base64. The longest id (128) and secret (256 bytes), percent-encoded, take less than half of this.
+    // Characters of Base64. The longest id (255) and secret (256 bytes), percent-encoded, take less than half of this.
     private const int MaxLength = 4096;
 
     // Base64's alphabet and padding. The decoder would skip white space, so other characters are refused before it

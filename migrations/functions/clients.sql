@@ -27,7 +27,7 @@ comment on function token_service.require_client(text, boolean) is
 revoke all on function token_service.require_client(text, boolean) from public;
 
 
-create or replace function token_service.require_client_id(p_client_id text) returns void
+create or replace function token_service.require_client_id(p_client_id text, p_imported boolean) returns void
     language plpgsql immutable
     set search_path = pg_catalog, token_service, pg_temp
 as $$
@@ -38,17 +38,49 @@ begin
             hint = 'Choose another client_id. If that was a secret, treat it as leaked.';
     end if;
 
-    if token_service.is_client_id(p_client_id) is not true then
+    if p_imported then
+        if token_service.is_client_id(p_client_id) is not true then
+            raise exception 'The client_id is outside the grammar.'
+                using errcode = 'check_violation',
+                hint = 'An id from another server may have 1 to 255 printable ASCII characters without space, '
+                       'quotation marks, "`", "\" and "*". Choose another id, and change it in the client.';
+        end if;
+    elsif token_service.is_simple_client_id(p_client_id) is not true then
         raise exception 'The client_id is outside the grammar.'
             using errcode = 'check_violation',
-            hint = 'Use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit.';
+            hint = 'Use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit.'
+                   || case when token_service.is_client_id(p_client_id)
+                       then ' Pass -v imported=on for a client that had this id at another server.' else '' end;
     end if;
 end
 $$;
 
-comment on function token_service.require_client_id(text) is 'Refuses an id that no client can have.';
+comment on function token_service.require_client_id(text, boolean) is
+    'Refuses an id that no client can have, and one that a new client may have only if it brings it from another '
+    'server.';
 
-revoke all on function token_service.require_client_id(text) from public;
+revoke all on function token_service.require_client_id(text, boolean) from public;
+
+
+create or replace function token_service.warn_of_client_id(p_client_id text, p_methods text[]) returns void
+    language plpgsql immutable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+begin
+    if p_client_id ~ '[:%+]' and 'client_secret_basic' = any (p_methods) then
+        raise warning 'Some clients send the id "%" wrongly in HTTP Basic.', p_client_id
+            using hint = format(
+                'It must be form-encoded there: %s. curl -u, requests-oauthlib, Authlib, ruby-oauth2, axios and '
+                'librdkafka do not encode it: set the encoded id in them, or let them use client_secret_post.',
+                replace(replace(replace(p_client_id, '%', '%25'), ':', '%3A'), '+', '%2B'));
+    end if;
+end
+$$;
+
+comment on function token_service.warn_of_client_id(text, text[]) is
+    'Warns of an id that means something else in HTTP Basic unless the client form-encodes it (RFC 6749 §2.3.1).';
+
+revoke all on function token_service.warn_of_client_id(text, text[]) from public;
 
 
 create or replace function token_service.require_client_properties(p_client_id text, p_name text, p_methods text[])
@@ -105,10 +137,11 @@ revoke all on function token_service.require_token_lifetime(text, interval, text
 create or replace function token_service.create_client(
     p_client_id      text,
     p_name           text,
-    p_resource       text   default null,
-    p_scopes         text[] default array[]::text[],
-    p_default_scopes text[] default array[]::text[],
-    p_methods        text[] default array['client_secret_basic']
+    p_resource       text    default null,
+    p_scopes         text[]  default array[]::text[],
+    p_default_scopes text[]  default array[]::text[],
+    p_methods        text[]  default array['client_secret_basic'],
+    p_imported       boolean default false
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
@@ -118,7 +151,7 @@ declare
     v_scopes   text[] := coalesce(p_scopes, array[]::text[]);
     v_defaults text[] := coalesce(p_default_scopes, array[]::text[]);
 begin
-    perform token_service.require_client_id(p_client_id);
+    perform token_service.require_client_id(p_client_id, coalesce(p_imported, false));
     perform token_service.require_client_properties(
         p_client_id, coalesce(p_name, ''), coalesce(p_methods, array[]::text[]));
 
@@ -158,17 +191,20 @@ begin
     insert into client_scope (client_id, resource, scope, is_default)
     select distinct p_client_id, p_resource, s, s = any (v_defaults)
     from unnest(v_scopes) as s;
+
+    perform token_service.warn_of_client_id(p_client_id, p_methods);
     return p_client_id;
 end
 $$;
 
-comment on function token_service.create_client(text, text, text, text[], text[], text[]) is
+comment on function token_service.create_client(text, text, text, text[], text[], text[], boolean) is
     'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it '
     'can get no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. '
-    'Returns its client_id.';
+    'p_imported allows an id of another server, which has more characters. Returns its client_id.';
 
-revoke all on function token_service.create_client(text, text, text, text[], text[], text[]) from public;
-grant execute on function token_service.create_client(text, text, text, text[], text[], text[]) to token_service_admin;
+revoke all on function token_service.create_client(text, text, text, text[], text[], text[], boolean) from public;
+grant execute on function token_service.create_client(text, text, text, text[], text[], text[], boolean)
+    to token_service_admin;
 
 
 create or replace function token_service.update_client(

@@ -7,15 +7,33 @@ create or replace function token_service.is_client_id(p_id text) returns boolean
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    -- Form-encoding leaves these characters alone, so a client cannot get its id wrong in HTTP Basic. An id that looks
-    -- like a secret is a secret that was pasted into the wrong place.
-    select p_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' and p_id !~ '^tsvc_'
+    -- Other servers have ids such as URLs, e-mail addresses, and names of realms and namespaces. No client has an id
+    -- with a space, a control character or a quoting character, which logs, JSON and shells would show in another form,
+    -- or with "*", which means every client in the list of revoked tokens. An id that looks like a secret is a secret
+    -- that was pasted into the wrong place.
+    select p_id ~ '^[\x21\x23-\x26\x28\x29\x2B-\x5B\x5D-\x5F\x61-\x7E]{1,255}$' and p_id !~ '^tsvc_'
 $$;
 
 comment on function token_service.is_client_id(text) is
-    'True for 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit, and not with tsvc_.';
+    'True for 1 to 255 printable ASCII characters without space, quotation marks, "`", "\" and "*", not beginning with '
+    'tsvc_.';
 
 revoke all on function token_service.is_client_id(text) from public;
+
+
+create or replace function token_service.is_simple_client_id(p_id text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- Form-encoding leaves these characters alone, so a client cannot get its id wrong in HTTP Basic.
+    select p_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' and p_id !~ '^tsvc_'
+$$;
+
+comment on function token_service.is_simple_client_id(text) is
+    'True for 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter or digit, and not with tsvc_: an id '
+    'that was not brought from another server.';
+
+revoke all on function token_service.is_simple_client_id(text) from public;
 
 
 create or replace function token_service.is_short_text(p_text text) returns boolean
