@@ -16,6 +16,7 @@ try
         ["keys", "list"] => await KeysCommand.ListAsync(Console.Out),
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
         ["keys", "reseal"] => await KeysCommand.ResealAsync(Console.Out),
+        ["import", .. var options] => await ImportCommand.RunAsync(options, Console.Out, Console.Error),
         ["demo-client"] => await DemoClientCommand.RunAsync(Console.Out),
         ["--help"] => Usage.Print(Console.Out, isHelp: true),
         [] or [['-', '-', ..], ..] => await Server.ServeAsync(args),

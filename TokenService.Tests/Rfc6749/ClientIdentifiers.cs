@@ -122,7 +122,8 @@ public sealed class ClientIdentifiers : ServerFixture
             Assert.That(answers.Count(answer => answer.Item2), Is.GreaterThan(100));
             Assert.That(answers.Count(answer => !answer.Item1), Is.GreaterThan(500));
             Assert.That(
-                Enumerable.Range(1, 0x2FF).Where(c => ClientId.IsWellFormed($"{(char)c}")).Select(c => (char)c), Is.EqualTo(EveryCharacter));
+                Enumerable.Range(1, 0x2FF).Where(c => ClientId.IsWellFormed($"{(char)c}")).Select(c => (char)c),
+                Is.EqualTo(EveryCharacter));
         }
     }
 

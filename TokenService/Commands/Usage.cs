@@ -16,6 +16,7 @@ internal static class Usage
                    TokenService keys list             print the signing keys and where each is in its life
                    TokenService keys rotate           let the next signing keys sign as soon as every verifier has them
                    TokenService keys reseal           seal every private signing key with the current sealing key
+                   TokenService import --help         bring the clients of Keycloak, Auth0, Hydra or a CSV file
                    TokenService demo-client           make or renew the client that scripts/run shows
 
             Settings come from the environment too, such as ConnectionStrings__TokenService. scripts/OPERATIONS.md lists them.

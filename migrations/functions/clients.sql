@@ -141,7 +141,8 @@ create or replace function token_service.create_client(
     p_scopes         text[]  default array[]::text[],
     p_default_scopes text[]  default array[]::text[],
     p_methods        text[]  default array['client_secret_basic'],
-    p_imported       boolean default false
+    p_imported       boolean default false,
+    p_enabled        boolean default true
 ) returns text
     language plpgsql security definer
     set search_path = pg_catalog, token_service, pg_temp
@@ -172,8 +173,9 @@ begin
         perform token_service.create_resource(p_resource, v_scopes);
     end if;
 
-    insert into client (id, name, authentication_methods)
-    values (p_client_id, p_name, p_methods)
+    -- A client that is disabled later takes a line in the list of revoked tokens. One that is made disabled does not.
+    insert into client (id, name, enabled, authentication_methods)
+    values (p_client_id, p_name, coalesce(p_enabled, true), p_methods)
     on conflict do nothing;
     if not found then
         raise exception 'There is already a client "%".', p_client_id
@@ -197,13 +199,14 @@ begin
 end
 $$;
 
-comment on function token_service.create_client(text, text, text, text[], text[], text[], boolean) is
+comment on function token_service.create_client(text, text, text, text[], text[], text[], boolean, boolean) is
     'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it '
     'can get no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. '
     'p_imported allows an id of another server, which has more characters. Returns its client_id.';
 
-revoke all on function token_service.create_client(text, text, text, text[], text[], text[], boolean) from public;
-grant execute on function token_service.create_client(text, text, text, text[], text[], text[], boolean)
+revoke all on function token_service.create_client(text, text, text, text[], text[], text[], boolean, boolean)
+    from public;
+grant execute on function token_service.create_client(text, text, text, text[], text[], text[], boolean, boolean)
     to token_service_admin;
 
 

@@ -1,0 +1,324 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using TokenService.Configuration;
+
+namespace TokenService.Commands;
+
+/// <summary>
+/// A realm of Keycloak: the file that <c>kc.sh export --realm … --file …</c> writes, or the array of clients that
+/// <c>kcadm.sh get clients</c> prints. The first has the roles of service accounts and the client scopes too.
+/// </summary>
+internal sealed partial class KeycloakExport
+{
+    private const string OpenIdConnect = "openid-connect";
+
+    // Keycloak makes these in each realm.
+    private static readonly HashSet<string> OwnClients =
+    [
+        "account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console",
+    ];
+
+    // Scopes that Keycloak makes in each realm. They are about people, or only choose what a token contains.
+    private static readonly HashSet<string> OwnScopes =
+    [
+        "acr", "address", "basic", "email", "microprofile-jwt", "offline_access", "organization", "phone", "profile",
+        "role_list", "roles", "saml_organization", "service_account", "web-origins", "openid",
+    ];
+
+    private static readonly HashSet<string> OwnRoles = ["offline_access", "uma_authorization"];
+
+    private readonly string realm;
+    private readonly Dictionary<string, Scope> scopes;
+    private readonly Dictionary<string, ExportNode> serviceAccounts;
+
+    private KeycloakExport(ExportNode root)
+    {
+        var (isRealm, users) = (root.IsObject, root.IsObject ? root["users"]?.Items ?? [] : []);
+        realm = isRealm ? root["realm"]?.Text ?? "" : "";
+        scopes = (isRealm ? root["clientScopes"]?.Items ?? [] : []).Select(Scope.Read).ToDictionary(scope => scope.Name);
+        serviceAccounts = users
+            .Where(user => user["serviceAccountClientId"] is not null)
+            .ToDictionary(user => user["serviceAccountClientId"]!.Value.Text, user => user);
+    }
+
+    public static ClientExport Read(string path)
+    {
+        using var json = ExportFile.ReadJson(path);
+        var root = new ExportNode("", json.RootElement);
+        // An export of all realms is an array of realms.
+        if (root.IsArray && root.Items is [{ IsObject: true } first, ..] items && first["realm"] is not null)
+        {
+            root = items.Count == 1
+                ? first
+                : throw new OperatorException($"{path} has {items.Count} realms. Export one: kc.sh export --realm NAME --file FILE");
+        }
+
+        var clients = root.IsArray ? root.Items : (root["clients"] ?? throw root.Not("a realm with \"clients\"")).Items;
+        ExportFile.CheckCount(path, clients.Count);
+        return new KeycloakExport(root).Read(clients, root);
+    }
+
+    private ClientExport Read(IReadOnlyList<ExportNode> items, ExportNode root)
+    {
+        var (clients, leftOut) = (new List<ImportedClient>(), new List<LeftOutClient>());
+        foreach (var item in items)
+        {
+            var id = item["clientId"]?.Text ?? throw item.Not("an object with a clientId");
+            if (OwnClients.Contains(id) || id == $"{realm}-realm")
+                continue;
+            if (WhyLeftOut(item) is { } why)
+                leftOut.Add(new(item.Place, id, why));
+            else
+                clients.Add(ToClient(item, id));
+        }
+
+        return new ClientExport(clients, leftOut, new Dictionary<string, string>(), [.. Notes(root)]);
+    }
+
+    private static IEnumerable<string> Notes(ExportNode root)
+    {
+        if (root.IsArray)
+            yield return "The file has clients only: it lacks client scopes and the roles of service accounts, which a realm export has.";
+        else if (root["users"] is null)
+            yield return "The file has no users: it lacks the roles of service accounts, which kc.sh export with --users same_file adds.";
+        if (root.IsObject && root["defaultSignatureAlgorithm"]?.Text is { } algorithm && algorithm != "ES256")
+        {
+            yield return $"The realm signs with {algorithm}, and this server with ES256 unless an API is made with another algorithm. "
+                + "If APIs verify nothing else, pass --signing-alg RS256.";
+        }
+    }
+
+    private static string? WhyLeftOut(ExportNode item)
+    {
+        if ((item["protocol"]?.Text ?? OpenIdConnect) != OpenIdConnect)
+            return "it does not speak OpenID Connect";
+        if (item["bearerOnly"]?.Flag is true)
+            return "it is an API, which needs no client to verify tokens";
+        if (item["publicClient"]?.Flag is true)
+            return "it is a public client, without credentials";
+        return item["serviceAccountsEnabled"]?.Flag is true ? null : "it does not use the client credentials grant (no service account)";
+    }
+
+    private ImportedClient ToClient(ExportNode item, string id)
+    {
+        var warnings = new List<string>();
+        if (item["standardFlowEnabled"]?.Flag is true || item["implicitFlowEnabled"]?.Flag is true
+            || item["directAccessGrantsEnabled"]?.Flag is true)
+            warnings.Add("it uses other grants too, which do not come along");
+        var method = item["clientAuthenticatorType"]?.Text ?? "client-secret";
+        if (method == "client-secret-jwt")
+            warnings.Add("it signs assertions with its secret; here it must send the secret itself");
+
+        var (secret, why) = Secret(item["secret"]?.Text ?? "");
+        var held = new Held(item, serviceAccounts.TryGetValue(id, out var account) ? account : null, this);
+        return new ImportedClient
+        {
+            Place = item.Place,
+            Id = id,
+            Name = item["name"]?.Text,
+            IsEnabled = item["enabled"]?.Flag ?? true,
+            Secret = secret,
+            WhyNewSecret = why,
+            TokenLifetimeSeconds = Lifetime(item["attributes"], warnings),
+            Grants = held.Grants,
+            Claims = Claims(held, warnings),
+            Warnings = warnings,
+            Obstacle = method is "client-secret" or "client-secret-jwt" ? null : $"it authenticates by {NameOf(method)}",
+            NewSecretHelps = true,
+        };
+    }
+
+    private static string NameOf(string authenticator) => authenticator switch
+    {
+        "client-jwt" => "private_key_jwt",
+        "client-x509" => "mutual TLS (client-x509)",
+        _ => "a method that this server does not have",
+    };
+
+    private static (string? Secret, string? Why) Secret(string text) => text switch
+    {
+        "" => (null, "the file has none"),
+        _ when text.All(character => character == '*') => (null, "a partial export masks it"),
+        _ when text.StartsWith("${vault.", StringComparison.Ordinal) => (null, "it is in Keycloak's vault"),
+        _ => (text, null),
+    };
+
+    private static int? Lifetime(ExportNode? attributes, List<string> warnings)
+    {
+        if (attributes?["access.token.lifespan"]?.Text is not { Length: > 0 } text)
+            return null;
+        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 60 and <= 86400)
+            return seconds;
+        warnings.Add("its lifetime of access tokens is not 1 minute to 1 day, so the server's default applies");
+        return null;
+    }
+
+    private static string Claims(Held held, List<string> warnings)
+    {
+        var claims = new JsonObject();
+        foreach (var mapper in held.Mappers.Where(mapper => mapper.IsHardCodedClaim))
+        {
+            if (!mapper.TryAddTo(claims))
+                warnings.Add($"the hard-coded claim of its mapper \"{mapper.Name}\" does not come along");
+        }
+
+        foreach (var name in held.Mappers.Where(mapper => mapper.IsLost).Select(mapper => mapper.Name).Distinct())
+            warnings.Add($"its mapper \"{name}\" does not come along");
+        if (held.RealmRoles.Count > 0)
+            claims["realm_access"] = new JsonObject { ["roles"] = Array(held.RealmRoles) };
+        if (held.ClientRoles.Count > 0)
+        {
+            claims["resource_access"] = new JsonObject(held.ClientRoles.Select(of =>
+                KeyValuePair.Create<string, JsonNode?>(of.Key, new JsonObject { ["roles"] = Array(of.Value) })));
+        }
+
+        return claims.ToJsonString();
+    }
+
+    private static JsonArray Array(IEnumerable<string> texts) => [.. texts.Select(text => (JsonNode?)text)];
+
+    /// <summary>What one client holds by its scopes, its mappers and the roles of its service account.</summary>
+    private sealed class Held(ExportNode client, ExportNode? account, KeycloakExport export)
+    {
+        private readonly List<(Scope Scope, bool IsDefault)> scopes =
+        [
+            .. export.ScopesOf(client["defaultClientScopes"]).Select(scope => (scope, true)),
+            .. export.ScopesOf(client["optionalClientScopes"]).Select(scope => (scope, false)),
+        ];
+
+        /// <summary>The mappers that are at work in each of its tokens.</summary>
+        public IReadOnlyList<Mapper> Mappers => field ??=
+        [
+            .. Mapper.ReadAll(client["protocolMappers"]), .. scopes.Where(held => held.IsDefault).SelectMany(held => held.Scope.Mappers),
+        ];
+
+        public IReadOnlyList<string> RealmRoles { get; } =
+        [
+            .. (account?["realmRoles"]?.Texts ?? []).Where(role =>
+                !OwnRoles.Contains(role) && !role.StartsWith("default-roles-", StringComparison.Ordinal)),
+        ];
+
+        /// <summary>The roles of other clients, which are APIs.</summary>
+        public SortedDictionary<string, IReadOnlyList<string>> ClientRoles { get; } = new(
+            (account?["clientRoles"]?.Members ?? [])
+                .Where(of => !OwnClients.Contains(of.Name) && of.Node.Texts.Count > 0)
+                .ToDictionary(of => of.Name, of => of.Node.Texts),
+            StringComparer.Ordinal);
+
+        public IReadOnlyList<ImportedGrant> Grants => field ??= ReadGrants();
+
+        private List<ImportedGrant> ReadGrants()
+        {
+            var own = Mappers.Select(mapper => mapper.Audience).OfType<string>().Distinct().ToList();
+            var all = own.Union(ClientRoles.Keys).ToList();
+            // Keycloak's scopes belong to no API. A scope belongs to the audience that its own mapper adds, or else to the
+            // one audience that the client has.
+            var only = all.Count == 1 ? all[0] : own.Count == 1 ? own[0] : null;
+            var grants = new List<ImportedGrant>();
+            foreach (var (scope, isDefault) in scopes.Where(held => held.Scope.IsShown && !OwnScopes.Contains(held.Scope.Name)))
+            {
+                var audiences = scope.Mappers.Select(mapper => mapper.Audience).OfType<string>().Distinct().ToList();
+                grants.AddRange(audiences.Count == 0
+                    ? [new ImportedGrant(only, scope.Name, isDefault)]
+                    : audiences.Select(audience => new ImportedGrant(audience, scope.Name, isDefault)));
+            }
+
+            foreach (var (api, roles) in ClientRoles)
+                grants.AddRange(roles.Select(role => new ImportedGrant(api, role, IsDefault: true)));
+            foreach (var audience in all.Where(audience => grants.All(grant => grant.Resource != audience)).ToList())
+                grants.Add(new ImportedGrant(audience, null, IsDefault: true));
+            return [.. grants.DistinctBy(grant => (grant.Resource, grant.Scope))];
+        }
+    }
+
+    private IEnumerable<Scope> ScopesOf(ExportNode? names) =>
+        (names?.Texts ?? []).Select(name => scopes.GetValueOrDefault(name) ?? new Scope(name, IsShown: true, []));
+
+    /// <param name="Name">Its name.</param>
+    /// <param name="IsShown">True when the scope claim of tokens has it.</param>
+    /// <param name="Mappers">What it adds to tokens.</param>
+    private sealed record Scope(string Name, bool IsShown, IReadOnlyList<Mapper> Mappers)
+    {
+        public static Scope Read(ExportNode node)
+        {
+            var name = node["name"]?.Text ?? throw node.Not("a client scope with a name");
+            return new(
+                name,
+                node["attributes"]?["include.in.token.scope"]?.Flag ?? true,
+                // What Keycloak's own scopes add is about people.
+                OwnScopes.Contains(name) ? [] : Mapper.ReadAll(node["protocolMappers"]));
+        }
+    }
+
+    /// <summary>A protocol mapper, which adds something to tokens.</summary>
+    private sealed record Mapper(string Name, string Type, ExportNode? Config)
+    {
+        public bool IsHardCodedClaim => Type == "oidc-hardcoded-claim-mapper" && IsInAccessToken;
+
+        /// <summary>
+        /// True for a mapper that this server has nothing like. What a mapper of users or sessions adds is about people.
+        /// </summary>
+        public bool IsLost =>
+            Type is "oidc-hardcoded-role-mapper" or "oidc-script-based-protocol-mapper" or "oidc-sha256-pairwise-sub-mapper"
+            || Type.StartsWith("script-", StringComparison.Ordinal);
+
+        /// <summary>The audience that it adds; null: none.</summary>
+        public string? Audience => Type == "oidc-audience-mapper" && IsInAccessToken
+            ? NotEmpty("included.client.audience") ?? NotEmpty("included.custom.audience")
+            : null;
+
+        private bool IsInAccessToken => Config?["access.token.claim"]?.Flag is true;
+
+        public static IReadOnlyList<Mapper> ReadAll(ExportNode? nodes) =>
+        [
+            .. (nodes?.Items ?? []).Select(node =>
+                new Mapper(node["name"]?.Text ?? "", node["protocolMapper"]?.Text ?? "", node["config"])),
+        ];
+
+        /// <summary>Adds the hard-coded claim. False: it has no name, or a value that is not of its type.</summary>
+        public bool TryAddTo(JsonObject claims)
+        {
+            var path = Dot().Split(NotEmpty("claim.name") ?? "")
+                .Select(part => part.Replace(@"\.", ".", StringComparison.Ordinal)).ToList();
+            var (type, text) = (NotEmpty("jsonType.label") ?? "String", NotEmpty("claim.value") ?? "");
+            if (path.Contains("") || !TryRead(type, text, out var value))
+                return false;
+            foreach (var name in path.SkipLast(1))
+            {
+                if (claims[name] is not JsonObject inner)
+                    claims[name] = inner = [];
+                claims = inner;
+            }
+
+            claims[path[^1]] = value;
+            return true;
+        }
+
+        private static bool TryRead(string type, string text, out JsonNode? value)
+        {
+            value = null;
+            if (type == "String")
+            {
+                value = text;
+                return true;
+            }
+
+            try
+            {
+                value = JsonNode.Parse(text);
+                return type == "JSON" || value is JsonValue;
+            }
+            catch (System.Text.Json.JsonException)
+            {
+                return false;
+            }
+        }
+
+        private string? NotEmpty(string name) => Config?[name]?.Text is { Length: > 0 } text ? text : null;
+    }
+
+    // A dot with a backslash before it is part of a name.
+    [GeneratedRegex(@"(?<!\\)\.")]
+    private static partial Regex Dot();
+}
