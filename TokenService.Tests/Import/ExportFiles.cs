@@ -6,7 +6,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Import;
 
-/// <summary>What the readers of exports take, and how they refuse a file.</summary>
+/// <summary>The readers of exports take some forms of a file, and refuse all others.</summary>
 [TestFixture]
 public sealed class ExportFiles
 {
@@ -57,8 +57,8 @@ public sealed class ExportFiles
     [TestCase("keycloak", "{\"clients\": [{\"clientId\": \"a\", \"clientId\": \"b\"}]}", "FILE is not JSON: an object has two "
         + "members of the same name.")]
     [TestCase("keycloak", "{\"realm\": \"a\"}", "In the file, the whole is not a realm with \"clients\".")]
-    [TestCase("keycloak", "[{\"realm\": \"a\"}, {\"realm\": \"b\"}]", "FILE has 2 realms. Export one: kc.sh export --realm NAME "
-        + "--file FILE")]
+    [TestCase("keycloak", "[{\"realm\": \"a\"}, {\"realm\": \"b\"}]",
+        "FILE has 2 realms. Export one: kc.sh export --dir DIR --realm NAME --users realm_file")]
     [TestCase("keycloak", "{\"clients\": {}}", "In the file, clients is not an array.")]
     [TestCase("keycloak", "{\"clients\": [{\"clientId\": \"a\"}, {}]}", "In the file, clients[1] is not an object with a clientId.")]
     [TestCase("keycloak", "{\"clients\": [{\"clientId\": \"a\", \"serviceAccountsEnabled\": true, \"secret\": [\"hidden\"]}]}",

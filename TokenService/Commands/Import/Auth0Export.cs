@@ -74,7 +74,7 @@ internal static class Auth0Export
             : scopes.Select(scope => new ImportedGrant(audience, scope, IsDefault: true));
     }
 
-    // Of the algorithms that Auth0 has, HS256 signs with a shared secret, and does not exist here.
+    // Auth0 has HS256 too, which signs with a shared secret and does not exist here.
     private static Dictionary<string, string> SigningAlgorithms(ExportNode root)
     {
         var algorithms = new Dictionary<string, string>(StringComparer.Ordinal);

@@ -14,7 +14,7 @@ internal sealed class ImportHashing(Argon2Cost cost, int threads)
     private const int MaxWaiting = 64;
 
     /// <summary>The digests, in the order in which they are ready.</summary>
-    /// <param name="items">What to hash.</param>
+    /// <param name="items">The items with secrets to hash.</param>
     /// <param name="secretOf">The secret of an item.</param>
     /// <param name="ct">Ends the threads after the hashes that they compute.</param>
     public async IAsyncEnumerable<(T Item, Argon2Digest Digest)> HashAsync<T>(
@@ -49,7 +49,7 @@ internal sealed class ImportHashing(Argon2Cost cost, int threads)
             }
             catch (OperationCanceledException)
             {
-                // Nobody reads any more.
+                // The reader has ended.
             }
             catch (Exception e)
             {

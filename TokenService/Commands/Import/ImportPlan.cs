@@ -177,7 +177,7 @@ internal sealed class ImportPlan(ImportOptions options)
         : GeneratedSecret.HasPrefix(secret) ? "its secret looks like one of TokenService, but is damaged"
         : "its secret has fewer than 16 characters, or is not valid text, and could be guessed";
 
-    // Not in the middle of a surrogate pair.
+    // A surrogate pair is not cut in two.
     private static string Cut(string name) =>
         name[..(char.IsHighSurrogate(name[MaxNameLength - 1]) ? MaxNameLength - 1 : MaxNameLength)];
 }

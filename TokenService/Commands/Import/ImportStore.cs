@@ -5,9 +5,9 @@ using TokenService.Configuration;
 
 namespace TokenService.Commands;
 
-/// <summary>What the database says to a client that is to be made.</summary>
+/// <summary>The answer of the database to a client that is to be made.</summary>
 /// <param name="Refusal">Why it is refused; null: it is made.</param>
-/// <param name="Warnings">What the functions warn of.</param>
+/// <param name="Warnings">The warnings of the functions.</param>
 internal sealed record ImportAnswer(string? Refusal, IReadOnlyList<string> Warnings);
 
 /// <summary>
@@ -60,7 +60,11 @@ internal sealed class ImportStore
             p_enabled        => @enabled)
         """;
 
-    private const string GrantScope = "select token_service.grant_scope(@id, @scope, @isDefault, @resource)";
+    private const string GrantScopes = """
+        select token_service.grant_scope(@id, g.scope, g.is_default, g.resource)
+        from unnest(@grantedScopes, @areDefaults, @resources) with ordinality as g (scope, is_default, resource, n)
+        order by n
+        """;
 
     private const string UpdateClient = """
         select token_service.update_client(
@@ -149,43 +153,39 @@ internal sealed class ImportStore
         }
     }
 
+    // The statements for one client go in one command: the round trips would cost as much as the statements.
     private async Task WriteAsync(PlannedClient client, string secretId, string digest, string label)
     {
         var resources = client.Scopes.GroupBy(scope => scope.Resource, StringComparer.Ordinal).ToList();
-        foreach (var resource in resources)
+        foreach (var resource in resources.Where(resource => algorithmOf(resource.Key) is not null).Concat(resources.Skip(1)))
         {
-            await connection.ExecuteAsync(CreateResource, new
+            await connection.ExecuteAsync(
+                CreateResource, new { resource = resource.Key, scopes = Names(resource), algorithm = algorithmOf(resource.Key) });
+        }
+
+        var (first, others) = (resources.FirstOrDefault(), resources.Skip(1).SelectMany(resource => resource).ToList());
+        var hasMore = client.TokenLifetimeSeconds is not null || client.Claims != "{}";
+        await connection.ExecuteAsync(
+            string.Join(';', new[] { CreateClient, others.Count > 0 ? GrantScopes : null, hasMore ? UpdateClient : null, AddSecret }
+                .Where(statement => statement is not null)),
+            new
             {
-                resource = resource.Key,
-                scopes = Names(resource),
-                algorithm = algorithmOf(resource.Key),
+                id = client.Id,
+                name = client.Name,
+                resource = first?.Key,
+                scopes = Names(first),
+                defaults = Names(first?.Where(scope => scope.IsDefault)),
+                methods = client.Methods.ToArray(),
+                enabled = client.IsEnabled,
+                grantedScopes = Names(others),
+                areDefaults = others.ConvertAll(scope => scope.IsDefault).ToArray(),
+                resources = others.ConvertAll(scope => scope.Resource).ToArray(),
+                seconds = client.TokenLifetimeSeconds,
+                claims = client.Claims,
+                secretId,
+                digest,
+                label,
             });
-        }
-
-        var first = resources.FirstOrDefault();
-        await connection.ExecuteAsync(CreateClient, new
-        {
-            id = client.Id,
-            name = client.Name,
-            resource = first?.Key,
-            scopes = Names(first),
-            defaults = Names(first?.Where(scope => scope.IsDefault)),
-            methods = client.Methods.ToArray(),
-            enabled = client.IsEnabled,
-        });
-        foreach (var scope in resources.Skip(1).SelectMany(resource => resource))
-        {
-            await connection.ExecuteAsync(
-                GrantScope, new { id = client.Id, scope = scope.Name, isDefault = scope.IsDefault, resource = scope.Resource });
-        }
-
-        if (client.TokenLifetimeSeconds is not null || client.Claims != "{}")
-        {
-            await connection.ExecuteAsync(
-                UpdateClient, new { id = client.Id, seconds = client.TokenLifetimeSeconds, claims = client.Claims });
-        }
-
-        await connection.ExecuteAsync(AddSecret, new { id = client.Id, secretId, digest, label });
     }
 
     private static string[] Names(IEnumerable<PlannedScope>? scopes) => [.. (scopes ?? []).Select(scope => scope.Name)];

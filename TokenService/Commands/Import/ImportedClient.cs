@@ -11,12 +11,12 @@ internal sealed record ImportedGrant(string? Resource, string? Scope, bool IsDef
 /// <summary>A client of an export, as this server would have it.</summary>
 internal sealed record ImportedClient
 {
-    /// <summary>Where it stands in the file, such as <c>clients[3]</c> or <c>line 7</c>.</summary>
+    /// <summary>Its place in the file, such as <c>clients[3]</c> or <c>line 7</c>.</summary>
     public required string Place { get; init; }
 
     public required string Id { get; init; }
 
-    /// <summary>What people call it; null: the export has no name.</summary>
+    /// <summary>The name that people know; null: the export has no name.</summary>
     public required string? Name { get; init; }
 
     public bool IsEnabled { get; init; } = true;
@@ -38,7 +38,7 @@ internal sealed record ImportedClient
     /// <summary>Extra claims, as a JSON object.</summary>
     public string Claims { get; init; } = "{}";
 
-    /// <summary>What does not come along, or what somebody has to change.</summary>
+    /// <summary>Properties that do not come along, and things that somebody has to change.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>Why it cannot be brought; null: it can, as far as the file shows.</summary>
@@ -56,11 +56,11 @@ internal sealed record ImportedClient
 /// <summary>A client of an export that does not use the client credentials grant, or has no credentials.</summary>
 internal sealed record LeftOutClient(string Place, string Id, string Why);
 
-/// <summary>What an export has.</summary>
+/// <summary>The contents of an export.</summary>
 /// <param name="Clients">The clients that use the client credentials grant.</param>
 /// <param name="LeftOut">The others.</param>
 /// <param name="SigningAlgorithms">The algorithm that the export names for some APIs.</param>
-/// <param name="Notes">What concerns the whole export.</param>
+/// <param name="Notes">Remarks on the whole export.</param>
 internal sealed record ClientExport(
     IReadOnlyList<ImportedClient> Clients,
     IReadOnlyList<LeftOutClient> LeftOut,

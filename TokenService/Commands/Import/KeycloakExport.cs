@@ -6,7 +6,7 @@ using TokenService.Configuration;
 namespace TokenService.Commands;
 
 /// <summary>
-/// A realm of Keycloak: the file that <c>kc.sh export --realm … --file …</c> writes, or the array of clients that
+/// A realm of Keycloak: the file that <c>kc.sh export --dir … --users realm_file</c> writes, or the array of clients that
 /// <c>kcadm.sh get clients</c> prints. The first has the roles of service accounts and the client scopes too.
 /// </summary>
 internal sealed partial class KeycloakExport
@@ -51,7 +51,7 @@ internal sealed partial class KeycloakExport
         {
             root = items.Count == 1
                 ? first
-                : throw new OperatorException($"{path} has {items.Count} realms. Export one: kc.sh export --realm NAME --file FILE");
+                : throw new OperatorException($"{path} has {items.Count} realms. Export one: kc.sh export --dir DIR --realm NAME --users realm_file");
         }
 
         var clients = root.IsArray ? root.Items : (root["clients"] ?? throw root.Not("a realm with \"clients\"")).Items;
@@ -81,7 +81,7 @@ internal sealed partial class KeycloakExport
         if (root.IsArray)
             yield return "The file has clients only: it lacks client scopes and the roles of service accounts, which a realm export has.";
         else if (root["users"] is null)
-            yield return "The file has no users: it lacks the roles of service accounts, which kc.sh export with --users same_file adds.";
+            yield return "The file has no users: it lacks the roles of service accounts, which kc.sh export with --users realm_file adds.";
         if (root.IsObject && root["defaultSignatureAlgorithm"]?.Text is { } algorithm && algorithm != "ES256")
         {
             yield return $"The realm signs with {algorithm}, and this server with ES256 unless an API is made with another algorithm. "
@@ -178,7 +178,7 @@ internal sealed partial class KeycloakExport
 
     private static JsonArray Array(IEnumerable<string> texts) => [.. texts.Select(text => (JsonNode?)text)];
 
-    /// <summary>What one client holds by its scopes, its mappers and the roles of its service account.</summary>
+    /// <summary>Everything that one client holds by its scopes, its mappers and the roles of its service account.</summary>
     private sealed class Held(ExportNode client, ExportNode? account, KeycloakExport export)
     {
         private readonly List<(Scope Scope, bool IsDefault)> scopes =
@@ -237,7 +237,7 @@ internal sealed partial class KeycloakExport
 
     /// <param name="Name">Its name.</param>
     /// <param name="IsShown">True when the scope claim of tokens has it.</param>
-    /// <param name="Mappers">What it adds to tokens.</param>
+    /// <param name="Mappers">Its mappers, which add to tokens.</param>
     private sealed record Scope(string Name, bool IsShown, IReadOnlyList<Mapper> Mappers)
     {
         public static Scope Read(ExportNode node)
@@ -246,7 +246,7 @@ internal sealed partial class KeycloakExport
             return new(
                 name,
                 node["attributes"]?["include.in.token.scope"]?.Flag ?? true,
-                // What Keycloak's own scopes add is about people.
+                // The mappers of Keycloak's own scopes are about people.
                 OwnScopes.Contains(name) ? [] : Mapper.ReadAll(node["protocolMappers"]));
         }
     }
