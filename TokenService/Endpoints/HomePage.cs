@@ -20,7 +20,7 @@ internal sealed class HomePage(Issuer issuer, DocumentThrottle throttle)
 
             <h2>Get a token</h2>
             <pre><code>curl -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials \
-  {HtmlPage.Text(issuer.Endpoint(TokenEndpoint.Path))}</code></pre>
+              {HtmlPage.Text(issuer.Endpoint(TokenEndpoint.Path))}</code></pre>
             <p>The client_id and the secret come from an admin of this server.
             A request that is refused gets a JSON object; its <code>error_uri</code> leads to a page that explains the error.</p>
 
