@@ -102,7 +102,7 @@ public sealed class KeyAlgorithms
         {
             var answer = await TokenRequestBuilder.For(carrier).SendAsync(server);
             answer.IsError(
-                503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{seconds}"));
+                503, "temporarily_unavailable", "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", $"{seconds}"));
             var line = await server.Events.OfAsync(answer.RequestId);
             Assert.That(
                 (line.GetProperty("reason").GetString(), line.GetProperty("detail").GetString()),
@@ -121,7 +121,7 @@ public sealed class KeyAlgorithms
         await database.WithdrawKeyAsync((await TokenRequestBuilder.For(client).SendAsync(server)).Token.Kid, server.Clock.GetUtcNow());
         await StepAsync(server);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{17 * 60}"));
+            503, "temporarily_unavailable", "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", $"{17 * 60}"));
 
         server.Clock.Advance(TimeSpan.FromMinutes(17));
         await IsSignedWithAsync("ES384", client, server);

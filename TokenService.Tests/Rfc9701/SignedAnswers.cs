@@ -118,7 +118,7 @@ public sealed class SignedAnswers : IntrospectionFixture
         await server.Services.GetRequiredService<KeyRotation>().StepAsync(CancellationToken.None);
 
         (await SignedAsync(one, "rubbish", server)).IsError(
-            503, "temporarily_unavailable", "The server cannot answer now. Ask again later.", ("Retry-After", $"{17 * 60}"));
+            503, "temporarily_unavailable", "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", $"{17 * 60}"));
         await HasPayloadAsync(await SignedAsync(both, "rubbish", server), server, both, """{"active":false}""");
 
         server.Clock.Advance(TimeSpan.FromMinutes(17));
