@@ -121,12 +121,18 @@ stop_token_service() {
   wait "$token_service" || true
 }
 
-# make_client CLIENT RESOURCE SCOPES [METHODS]
+# make_client CLIENT RESOURCE SCOPES [METHODS]: the secret is the one in $work/CLIENT.secret, if that exists, else a new
+# one that is written there.
 make_client() {
-  psql --no-psqlrc -v client_id="$1" -v name="$1" -v resource="$2" -v scopes="$3" \
-    -v methods="${4-client_secret_basic}" -f scripts/create-client.sql 9>&- |
-    sed -n 's/^client_secret=//p' >"$work/$1.secret"
-  [ -s "$work/$1.secret" ] || die "There is no client $1."
+  local made secret=$work/$1.secret hashed=()
+  if [ -e "$secret" ]; then
+    made=$(dotnet "$server" secret hash <"$secret" 2>"$work/$1.warnings" 9>&-)
+    hashed=(-v digest="$(sed -n 's/^digest=//p' <<<"$made")" -v secret_id="$(sed -n 's/^secret_id=//p' <<<"$made")")
+  fi
+  made=$(psql --no-psqlrc -v client_id="$1" -v name="$1" -v resource="$2" -v scopes="$3" \
+    -v methods="${4-client_secret_basic}" "${hashed[@]}" -f scripts/create-client.sql 9>&-) ||
+    die "There is no client $1."
+  [ -e "$secret" ] || sed -n 's/^client_secret=//p' <<<"$made" >"$secret"
 }
 
 # let_introspect CLIENT

@@ -241,6 +241,7 @@ class Handler(BaseHTTPRequestHandler):
                 "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
                 "token_endpoint": f"{ISSUER}/token",
                 "revoked_tokens_uri": LIST_URI,
+                "id_token_signing_alg_values_supported": ["ES256"],
             }
             self.answer(200, json.dumps({"issuer": ISSUER, **endpoints, "response_types_supported": []}))
         elif self.path == "/.well-known/jwks.json":

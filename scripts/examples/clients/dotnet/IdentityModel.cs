@@ -1,0 +1,32 @@
+using Duende.IdentityModel.Client;
+
+namespace Clients;
+
+/// <summary>Duende.IdentityModel.</summary>
+internal static class IdentityModel
+{
+    public static async Task<string> GetTokenAsync(CallerSettings settings)
+    {
+        using var http = new HttpClient();
+        var discovery = await http.GetDiscoveryDocumentAsync(settings.Issuer);
+        if (discovery.IsError)
+            throw new InvalidOperationException(discovery.Error);
+
+        using var request = new ClientCredentialsTokenRequest
+        {
+            Address = discovery.TokenEndpoint,
+            ClientId = settings.ClientId,
+            ClientSecret = settings.ClientSecret,
+            Scope = settings.Scope,
+        };
+        if (settings.Method != "")
+        {
+            request.ClientCredentialStyle = settings.Method == "client_secret_post"
+                ? ClientCredentialStyle.PostBody
+                : ClientCredentialStyle.AuthorizationHeader;
+        }
+
+        var response = await http.RequestClientCredentialsTokenAsync(request);
+        return response.AccessToken ?? throw new InvalidOperationException(response.Error);
+    }
+}

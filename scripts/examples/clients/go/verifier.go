@@ -1,0 +1,38 @@
+// go-oidc: for each token on standard input, prints "accepted" or "refused" and why.
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/coreos/go-oidc"
+)
+
+func main() {
+	ctx := context.Background()
+	provider, err := oidc.NewProvider(ctx, os.Getenv("ISSUER"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Version 3 does this by itself. Without it, version 2 verifies RS256 only.
+	var metadata struct {
+		Algorithms []string `json:"id_token_signing_alg_values_supported"`
+	}
+	if err := provider.Claims(&metadata); err != nil {
+		log.Fatal(err)
+	}
+	config := oidc.Config{ClientID: os.Getenv("AUDIENCE"), SupportedSigningAlgs: metadata.Algorithms}
+	verifier := provider.Verifier(&config)
+
+	tokens := bufio.NewScanner(os.Stdin)
+	for tokens.Scan() {
+		if _, err := verifier.Verify(ctx, tokens.Text()); err != nil {
+			fmt.Println("refused", err)
+		} else {
+			fmt.Println("accepted")
+		}
+	}
+}
