@@ -121,8 +121,8 @@ stop_token_service() {
   wait "$token_service" || true
 }
 
-# make_client CLIENT RESOURCE SCOPES [METHODS]: the secret is the one in $work/CLIENT.secret, if that exists, else a new
-# one that is written there.
+# make_client CLIENT RESOURCE SCOPES [METHODS [ARGUMENTS FOR PSQL]]: the secret is the one in $work/CLIENT.secret, if that
+# exists, else a new one that is written there.
 make_client() {
   local made secret=$work/$1.secret hashed=()
   if [ -e "$secret" ]; then
@@ -130,7 +130,7 @@ make_client() {
     hashed=(-v digest="$(sed -n 's/^digest=//p' <<<"$made")" -v secret_id="$(sed -n 's/^secret_id=//p' <<<"$made")")
   fi
   made=$(psql --no-psqlrc -v client_id="$1" -v name="$1" -v resource="$2" -v scopes="$3" \
-    -v methods="${4-client_secret_basic}" "${hashed[@]}" -f scripts/create-client.sql 9>&-) ||
+    -v methods="${4-client_secret_basic}" "${hashed[@]}" "${@:5}" -f scripts/create-client.sql 9>&-) ||
     die "There is no client $1."
   [ -e "$secret" ] || sed -n 's/^client_secret=//p' <<<"$made" >"$secret"
 }
