@@ -51,9 +51,9 @@ public sealed class CommandLine
     [TestCase("a secret with &=:/ in it", false)]
     public async Task Secret_hash_and_secret_check_warn_of_a_secret_that_form_encoding_changes(string secret, bool isWarned)
     {
-        const string warning = "Warning: the secret has + or %. Clients that do not form-encode it for HTTP Basic get 401: curl -u, "
-            + "requests-oauthlib, Authlib, ruby-oauth2, axios, librdkafka. Allow such a client client_secret_post, or give it "
-            + "the secret with %25 for % and %2B for +.\n";
+        const string warning = "Warning: the secret has + or %. curl -u, Apache HttpClient, requests-oauthlib, Authlib, ruby-oauth2, "
+            + "axios and librdkafka do not form-encode it for HTTP Basic, and get 401. Allow such a client client_secret_post, or give "
+            + "it the secret with %25 for % and %2B for +.\n";
         var hash = await Tool.TokenServiceAsync(["secret", "hash"], secret, Cheap);
         var check = await Tool.TokenServiceAsync(["secret", "check"], secret);
 

@@ -57,14 +57,10 @@ internal static class SecretCommand
         return null;
     }
 
-    /// <summary>
-    /// What to say about a secret that form-encoding changes, since many clients do not form-encode it in HTTP Basic as RFC
-    /// 6749 §2.3.1 asks; null: form-encoding leaves it alone.
-    /// </summary>
-    public static string? EncodingWarning(string secret) => secret.AsSpan().ContainsAny('+', '%')
-        ? "Warning: the secret has + or %. Clients that do not form-encode it for HTTP Basic get 401: curl -u, "
-            + "requests-oauthlib, Authlib, ruby-oauth2, axios, librdkafka. Allow such a client client_secret_post, or give it "
-            + "the secret with %25 for % and %2B for +."
+    /// <summary>A warning of a secret that some clients send wrongly; null: there is none.</summary>
+    public static string? EncodingWarning(string secret) => UnencodedBasic.EffectOn(secret) is { } effect
+        ? $"Warning: the secret has + or %. {effect}. Allow such a client client_secret_post, or give it the secret with %25 for % "
+            + "and %2B for +."
         : null;
 
     private static void Print(TextWriter output, string id, string secret)

@@ -163,12 +163,8 @@ internal sealed class ImportPlan(ImportOptions options)
     {
         if (secret.EndsWith('\n') || secret.EndsWith('\r'))
             warnings.Add("its secret ends in a line break, which belongs to it");
-        if (secret.AsSpan().ContainsAny('%', '+'))
-        {
-            warnings.Add("its secret has % or +, which curl -u, requests-oauthlib, Authlib, ruby-oauth2, axios and librdkafka send "
-                + "wrongly "
-                + "in HTTP Basic: let them use client_secret_post");
-        }
+        if (UnencodedBasic.EffectOn(secret) is { } effect)
+            warnings.Add($"its secret has + or %. {effect}: let them use client_secret_post");
     }
 
     private static string? Defect(string secret) => Encoding.UTF8.GetByteCount(secret) > ClientSecret.MaxLength
