@@ -191,7 +191,8 @@ public sealed class ImportedExports : ImportFixture
         // The Deploy CLI names the client of a grant by its name.
         Assert.That(
             await Database.ReadAsync<string>(
-                "select string_agg(scope, ' ' order by scope) from token_service.client_scope where client_id = @Id", clients["Report job"]),
+                "select string_agg(scope, ' ' order by scope) from token_service.client_scope where client_id = @Id",
+                clients["Report job"]),
             Is.EqualTo("read:invoices read:parcels"));
         Assert.That(
             await Database.ReadAsync<string>("select string_agg(concat_ws(' ', id, signing_alg), ', ' order by id) from "

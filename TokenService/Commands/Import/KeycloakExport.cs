@@ -51,7 +51,8 @@ internal sealed partial class KeycloakExport
         {
             root = items.Count == 1
                 ? first
-                : throw new OperatorException($"{path} has {items.Count} realms. Export one: kc.sh export --dir DIR --realm NAME --users realm_file");
+                : throw new OperatorException(
+                    $"{path} has {items.Count} realms. Export one: kc.sh export --dir DIR --realm NAME --users realm_file");
         }
 
         var clients = root.IsArray ? root.Items : (root["clients"] ?? throw root.Not("a realm with \"clients\"")).Items;
