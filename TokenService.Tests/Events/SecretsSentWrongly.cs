@@ -44,6 +44,17 @@ public sealed class SecretsSentWrongly : ServerFixture
         await IsRefusedAsync(Raw(client with { Secret = string.Concat(Enumerable.Repeat("%41", 100)) }, inBody), "secret_wrong", detail: null);
     }
 
+    // The server notices once the client is known.
+    [TestCase("https://billing.example.com/north")]
+    [TestCase("urn:clients:billing")]
+    public async Task A_client_that_does_not_form_encode_the_colon_in_its_id(string id)
+    {
+        var client = await Database.CreateClientAsync(id);
+        await IsRefusedAsync(Raw(client, inBody: false), "unknown_client", detail: null);
+        (await Request(client, inBody: false).SendAsync(Server)).IsGrant("invoices:read");
+        await IsRefusedAsync(Raw(client, inBody: false), "unknown_client", "the client must send the colon in its id as %3A");
+    }
+
     private static TokenRequestBuilder Request(TestClient client, bool inBody) =>
         inBody ? TokenRequestBuilder.ByPost(client) : TokenRequestBuilder.For(client);
 

@@ -24,6 +24,8 @@ internal readonly record struct Authentication(Result<AuthenticatedClient> Resul
 /// </summary>
 internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthentication secrets, TimeProvider clock)
 {
+    private const int MaxColonsInId = 8;
+
     private static readonly Rate Rereads = new(Burst: 10, Interval: TimeSpan.FromSeconds(1));
 
     private readonly RateLimiter<string> rereads = new(clock);
@@ -77,7 +79,11 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         var failure = FailureOf(client, credentials);
         var verification = await VerifyCredentialAsync(credentials, failure is null ? client : null, source, ct);
         if (!verification.TryGet(out var verified, out var error))
-            return failure is not null && error.Status == 401 ? OAuthError.InvalidClient(failure) : error;
+        {
+            return failure is not null && error.Status == StatusCodes.Status401Unauthorized
+                ? OAuthError.InvalidClient(failure, client is null ? DefectOfId(credentials) : null)
+                : error;
+        }
 
         if (verified.TookTime)
         {
@@ -115,6 +121,18 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
             ClientCredentials.WithSecret secret => secrets.VerifyAsync(secret, client, source, ct),
             _ => throw new InvalidOperationException($"No verifier handles the method {credentials.Method}."),
         };
+
+    // In HTTP Basic the id ends at the first colon. A client that does not form-encode its id sends the rest of it as the
+    // beginning of its secret. The loop does not end at a match, so that the time does not tell which clients exist.
+    private string? DefectOfId(ClientCredentials credentials)
+    {
+        if (credentials is not ClientCredentials.Basic { ClientId: var begun, Secret.Value: var secret })
+            return null;
+        var (isKnown, colon) = (false, -1);
+        for (var i = 0; i < MaxColonsInId && (colon = secret.IndexOf(':', colon + 1)) >= 0; i++)
+            isKnown |= clients.IsKnown($"{begun}:{secret.AsSpan(0, colon)}");
+        return isKnown ? "the client must send the colon in its id as %3A" : null;
+    }
 
     // Why every credential of this method is refused; null: a credential of this method is allowed.
     private static string? FailureOf(Client? client, ClientCredentials credentials) => client switch
