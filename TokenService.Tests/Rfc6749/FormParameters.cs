@@ -75,7 +75,7 @@ public sealed class FormParameters
     public void An_encoded_line_break_at_the_end_is_part_of_the_value() =>
         Assert.That(Parsed("a=1%0A")["a"], Is.EqualTo("1\n"));
 
-    // Such a parameter would be an unknown one, and ignored.
+    // The parameter would be an unknown one, and ignored.
     [TestCase("a=1&\nb=2")]
     [TestCase("a=1&\r\n  b=2")]
     [TestCase(" a=1")]

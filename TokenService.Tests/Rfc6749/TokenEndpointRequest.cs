@@ -96,7 +96,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     public async Task A_form_is_accepted_under_every_spelling_of_its_media_type(string contentType) =>
         (await TokenRequestBuilder.For(Client).WithContentType(contentType).SendAsync(Server)).IsGrant("invoices:read");
 
-    // A deliberate leniency: the media type has no parameters, and the body is UTF-8 whatever they say.
+    // A deliberate leniency: the media type has no parameters, so a charset changes nothing.
     [TestCase("charset=ISO-8859-1", Description = "Apache HttpClient 4 and 5")]
     [TestCase("charset=utf-16")]
     [TestCase("boundary=x")]

@@ -1,11 +1,11 @@
 namespace TokenService.Commands;
 
-/// <summary>What to say of a secret that form-encoding changes, since many clients do not form-encode it in HTTP Basic.</summary>
+/// <summary>Warns of secrets that form-encoding changes: many clients do not form-encode them in HTTP Basic.</summary>
 internal static class UnencodedBasic
 {
     /// <summary>
-    /// What the clients do that do not encode as RFC 6749 §2.3.1 asks; null: form-encoding leaves the secret alone, or the
-    /// server reads its raw characters as they are meant.
+    /// Names the clients that do not encode the secret as RFC 6749 §2.3.1 asks, and what happens to them. Null: form-encoding
+    /// leaves the secret alone, or the server reads its raw characters as they are meant.
     /// </summary>
     public static string? EffectOn(string secret) => secret.AsSpan().ContainsAny('+', '%')
         ? "curl -u, Apache HttpClient, requests-oauthlib, Authlib, ruby-oauth2, axios and librdkafka do not form-encode it for HTTP "

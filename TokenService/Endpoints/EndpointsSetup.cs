@@ -236,7 +236,7 @@ internal static partial class EndpointsSetup
     private static partial class Log
     {
         [LoggerMessage(1, LogLevel.Warning,
-            "TlsTerminatedUpstream is on: plain http counts as TLS, whoever connects. Make sure that only the side-car or the "
+            "TlsTerminatedUpstream is on: plain http counts as TLS, from every address. Make sure that only the side-car or the "
             + "balancer that ends TLS can reach this port")]
         public static partial void TlsTerminatedUpstream(ILogger logger);
     }

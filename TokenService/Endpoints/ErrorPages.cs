@@ -17,7 +17,8 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
     [
         new(
             "invalid_request",
-            "The request is malformed: a parameter is missing or repeated, the body is no form, or credentials are sent in two ways.",
+            "The request is malformed: a parameter is missing or repeated, the body is no form, or credentials are sent in two "
+            + "ways.",
             [
                 "The error_description says which. Correct the request; sending it again does not help.",
                 "The body is application/x-www-form-urlencoded, on one line: grant_type=client_credentials&amp;scope=read%20write",
@@ -34,13 +35,14 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
                 "The client may not send its secret in the body, unless an admin allowed it client_secret_post.",
                 "The secret ends in a line break, as one that was put into a file or a Kubernetes secret with echo.",
                 "The header was made with base64, which breaks its output into lines: use base64 -w0, or let curl -u make it.",
-                "The id or the secret has a colon, a plus or a percent sign. In HTTP Basic each must be form-encoded (RFC 6749 §2.3.1); "
-                + "many libraries do not do that. Send it in the body then, or encode it: %3A, %2B, %25.",
+                "The id or the secret has a colon, a plus or a percent sign. In HTTP Basic each must be form-encoded (RFC 6749 "
+                + "§2.3.1); many libraries do not do that. Send it in the body then, or encode it: %3A, %2B, %25.",
                 "There are no credentials in the request: a redirect, a proxy or an empty variable may have removed them.",
             ]),
         new(
             "unauthorized_client",
-            "The client is authenticated, but may not do this. Only a client that an admin registered for an API may introspect tokens.",
+            "The client is authenticated, but may not do this. Only a client that an admin registered for an API may introspect "
+            + "tokens.",
             ["Ask an admin to register the client as a resource server of the API."]),
         new(
             "unsupported_grant_type",
@@ -48,11 +50,13 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
             ["Send grant_type=client_credentials. There are no users here, so there are no passwords, codes and refresh tokens."]),
         new(
             "unsupported_response_type",
-            "This server has no authorization endpoint that grants anything. Some libraries insist on its address, and do not use it.",
+            "This server has no authorization endpoint that grants anything. Some libraries insist on its address, and do not use "
+            + "it.",
             ["Use the client credentials grant at the token endpoint."]),
         new(
             "invalid_scope",
-            "The client asked for a scope that it may not have or that does not exist, or for none although it has no default scopes.",
+            "The client asked for a scope that it may not have or that does not exist, or for none although it has no default "
+            + "scopes.",
             [
                 "Scopes are separated by single spaces, not by commas. Upper and lower case differ.",
                 "All scopes of a token belong to one API. Ask for those of another API in a second request.",
@@ -60,7 +64,8 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
             ]),
         new(
             "invalid_target",
-            "The resource (or audience) is malformed, unknown, or none that the client has a scope at; or the scope does not tell which is meant.",
+            "The resource (or audience) is malformed, unknown, or none that the client has a scope at; or the scope does not tell "
+            + "which is meant.",
             [
                 "Each character counts: https://api.example.com/ is not https://api.example.com.",
                 "A resource is an absolute URI without a fragment. An audience may also be a plain name.",
@@ -71,7 +76,8 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
             "The server cannot or will not answer now: too many requests, too many failed attempts, or its database is unavailable.",
             [
                 "Wait as many seconds as the Retry-After header says, and a little longer at random, then ask again.",
-                "A client that gets 429 often asks for tokens too often: keep a token for most of its life, for all that run in the process.",
+                "A client that often gets 429 asks for tokens too often: keep a token for most of its life, for all that run in the "
+                + "process.",
             ]),
         new(
             "server_error",

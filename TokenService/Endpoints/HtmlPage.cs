@@ -7,7 +7,7 @@ namespace TokenService.Endpoints;
 
 /// <summary>
 /// A static page for a person with a browser. It has no script, and its Content-Security-Policy allows nothing but its one
-/// style sheet: whatever got into its text could neither run nor load anything.
+/// style sheet. If something else got into its text, it could neither run nor load anything.
 /// </summary>
 internal sealed class HtmlPage
 {

@@ -3,7 +3,7 @@ using System.Net;
 
 namespace TokenService.Endpoints;
 
-/// <summary>What stands in front of this server: settings at the root of the configuration.</summary>
+/// <summary>The proxies in front of this server, and whether TLS ends there: settings at the root.</summary>
 internal sealed class ProxyOptions : IValidatableObject
 {
     /// <summary>

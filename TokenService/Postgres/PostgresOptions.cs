@@ -36,7 +36,8 @@ internal sealed class PostgresOptions : IValidatableObject
 
     // postgresql://…, or host=… port=…, of which Npgsql would take everything after the first = for the name of the host.
     private bool IsOfLibpq() =>
-        ConnectionString.StartsWith("postgres", StringComparison.OrdinalIgnoreCase) && ConnectionString.Contains("://", StringComparison.Ordinal)
+        (ConnectionString.StartsWith("postgres", StringComparison.OrdinalIgnoreCase)
+            && ConnectionString.Contains("://", StringComparison.Ordinal))
         || (!ConnectionString.Contains(';', StringComparison.Ordinal)
             && ConnectionString.Trim().Contains(' ', StringComparison.Ordinal)
             && ConnectionString.Count(c => c == '=') > 1);

@@ -18,7 +18,7 @@ internal sealed record PresentedSecret(string Value, string? Selector, bool IsDa
     /// </summary>
     public string? Undecoded { get; private init; }
 
-    /// <summary>What is probably wrong with it, for the event log; null: nothing that its form shows.</summary>
+    /// <summary>A defect that its form shows, for the event log; null: there is none.</summary>
     public string? Defect => OAuthError.EndsInLineBreak(Value) ? "the secret ends in a line break" : null;
 
     public static PresentedSecret Parse(string value, string? undecoded = null)
