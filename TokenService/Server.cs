@@ -24,7 +24,7 @@ internal static class Server
 
     // ASP.NET Core's settings for the addresses to listen at. .NET's container images set HTTP_PORTS.
     private static readonly string[] AddressSettings =
-        [WebHostDefaults.ServerUrlsKey, WebHostDefaults.HttpPortsKey, WebHostDefaults.HttpsPortsKey, "Kestrel:Endpoints"];
+        [WebHostDefaults.ServerUrlsKey, WebHostDefaults.HttpPortsKey, WebHostDefaults.HttpsPortsKey];
 
     public static async Task<int> ServeAsync(string[] args)
     {
@@ -51,7 +51,8 @@ internal static class Server
         var builder = WebApplication.CreateSlimBuilder(
             new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         builder.WebHost.UseKestrelHttpsConfiguration();
-        if (!AddressSettings.Any(setting => builder.Configuration.GetSection(setting).Exists()))
+        if (!AddressSettings.Any(setting => !string.IsNullOrEmpty(builder.Configuration[setting]))
+            && !builder.Configuration.GetSection("Kestrel:Endpoints").Exists())
             builder.WebHost.UseUrls(DefaultUrl);
         AddLog(builder);
 

@@ -12,7 +12,7 @@
 --   signing_alg   ES256, ES384, RS256 or PS256, for an API that verifies no other; 'default': the server's; optional:
 --                 unchanged
 --   typ           at+jwt, or JWT for an API that refuses at+jwt and then cannot tell a token from another JWT by its type;
---                 optional: unchanged, at+jwt for a new resource
+--                 set it once every replica runs a build that has it; optional: unchanged, at+jwt for a new resource
 --   max_token_lifetime   no token for it lives longer, even if its client has a longer one, from '1 minute' to '1 day'; 'default':
 --                 there is no such limit; optional: unchanged
 --   at_once       on: changes signing_alg even if no key of it signs yet, so that clients get 503; optional: off

@@ -23,6 +23,10 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     [TestCase("pa$$word!", "billing-service", Description = "Characters that ids have not.")]
     [TestCase("pass@word", "https://billing.example.com", Description = "Not a simple id, and a secret like an id.")]
     [TestCase("a8Q~Zk3nT.vRwX7pLmYq", "billing-service", Description = "A secret of another system.")]
+    [TestCase("postgres://app:S3cretPassw0rd@db.internal/app", "Ab3dEf6hIj9kLmN0pQrS", Description = "A URL with a password.")]
+    [TestCase("kx29/qmz7w0~ptr4ssl8", "Ab3dEf6hIj9kLmN0pQrS", Description = "No address, and a random secret.")]
+    [TestCase("abc{def@ghi123jkl", "9f86d081884c7d659a2feaa0c55ad015")]
+    [TestCase("https://hooks.example.com/9f86d081884c7d659a2feaa0c55ad015", "Ab3dEf6hIj9kLmN0pQrS", Description = "A random part.")]
     public async Task An_unknown_id_that_looks_like_a_secret_is_not_logged(string id, string secret)
     {
         await IsKnownAsync();
@@ -44,7 +48,8 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     [TestCase("https://App1.example.com/saml")]
     [TestCase("system:serviceaccount:payments:api1")]
     [TestCase("api://0f8fad5b-d9cb-469f-a165-70867728950e")]
-    [TestCase("{realm1}~billing1@example.com")]
+    [TestCase("urn:clients:billing1")]
+    [TestCase("billing1@example.com")]
     public async Task An_unknown_id_that_looks_like_an_id_is_logged(string id)
     {
         var line = await LineAsync(new TestClient(id, "a guess at a secret"));

@@ -66,6 +66,11 @@ public sealed class ExportFiles
     [TestCase("keycloak", "{\"clients\": [{\"clientId\": \"\\ud800\"}]}", "In the file, clients[0].clientId is not valid text.")]
     [TestCase("keycloak", "{\"clients\": [{\"clientId\": \"a\", \"publicClient\": 1}]}", "In the file, clients[0].publicClient is "
         + "not true or false.")]
+    [TestCase("keycloak", "{\"clients\": [{\"\\ud800\": 1}]}", "FILE is not JSON: an object has a member whose name is not valid text.")]
+    [TestCase("keycloak", "{\"clients\": [], \"clientScopes\": [{\"name\": \"a\"}, {\"name\": \"a\"}]}",
+        "In the file, clientScopes[1] is not the only one of its name.")]
+    [TestCase("keycloak", "{\"clients\": [], \"clientScopeMappings\": {\"\\u001b[2J\\u202e\": 1}}",
+        "In the file, clientScopeMappings.?[2J? is not an array.")]
     [TestCase("auth0", "[]", "In the file, the whole is not an object.")]
     [TestCase("auth0", "{\"clients\": [{\"name\": \"a\"}]}",
         "In the file, clients[0] is not an object with a client_id. Export with identifiers: AUTH0_EXPORT_IDENTIFIERS=true for the "
@@ -96,6 +101,129 @@ public sealed class ExportFiles
         Assert.That(refusal.Message.Replace(path, "FILE", StringComparison.Ordinal), Is.EqualTo(message));
         Assert.That(refusal.Message, Does.Not.Contain("hidden"));
     }
+
+    // An admin who decrypts an export need not write it to a disk.
+    [Test]
+    public async Task A_pipe_is_read()
+    {
+        var pipe = path + ".pipe";
+        using var made = System.Diagnostics.Process.Start("mkfifo", pipe);
+        await made.WaitForExitAsync();
+        try
+        {
+            // Opening a pipe for writing waits for its reader.
+            var writing = Task.Run(() => File.WriteAllText(pipe, "client_id\na\n"));
+            var export = ImportOptions.Parse(["--from", "csv", pipe], out _)!.Read();
+            await writing;
+            Assert.That(export.Clients.Single().Id, Is.EqualTo("a"));
+        }
+        finally
+        {
+            File.Delete(pipe);
+        }
+    }
+
+    // Whoever may rename a client of the tenant must not get the grants of another one.
+    [Test]
+    public void A_grant_of_Auth0_belongs_to_the_client_of_its_id_and_of_a_name_only_where_one_client_has_it()
+    {
+        File.WriteAllText(path, """
+            {
+              "clients": [
+                {"client_id": "payroll-id", "name": "payroll", "grant_types": ["client_credentials"], "client_secret": "a secret of sixteen"},
+                {"client_id": "evil-id", "name": "payroll-id", "grant_types": ["client_credentials"], "client_secret": "a secret of sixteen"},
+                {"client_id": "twin-1", "name": "twin", "grant_types": ["client_credentials"], "client_secret": "a secret of sixteen"},
+                {"client_id": "twin-2", "name": "twin", "grant_types": ["client_credentials"], "client_secret": "a secret of sixteen"}
+              ],
+              "clientGrants": [
+                {"client_id": "payroll-id", "audience": "https://pay.example", "scope": ["pay:write"]},
+                {"client_id": "payroll", "audience": "https://named.example", "scope": ["named"]},
+                {"client_id": "twin", "audience": "https://twin.example", "scope": ["twin"]},
+                {"client_id": "payroll-id", "audience": "https://people.example", "scope": ["people"], "subject_type": "user"},
+                {"audience": "https://all.example", "scope": ["all"], "default_for": "third_party_clients"}
+              ]
+            }
+            """);
+        var export = Options("auth0").Read();
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(
+                export.Clients.SelectMany(client => client.Grants.Select(grant => $"{client.Id} {grant.Scope}")),
+                Is.EqualTo(["payroll-id pay:write", "payroll-id named"]));
+            Assert.That(export.Notes, Is.EqualTo(
+            [
+                "2 client grants do not come along: they are for people, or for all third-party clients.",
+                "clientGrants[2]: the client of such a grant is not in the file, or several have its name.",
+            ]));
+        }
+    }
+
+    // Nobody gets more here than Keycloak gave.
+    [Test]
+    public void A_client_of_Keycloak_gets_no_more_than_it_had_there()
+    {
+        File.WriteAllText(path, """
+            {
+              "realm": "r",
+              "clients": [
+                {"clientId": "off", "serviceAccountsEnabled": true, "secret": "a secret of sixteen"},
+                {"clientId": "narrow", "serviceAccountsEnabled": true, "secret": "a secret of sixteen", "fullScopeAllowed": false,
+                 "defaultClientScopes": ["extra"]},
+                {"clientId": "expired", "serviceAccountsEnabled": true, "secret": "a secret of sixteen",
+                 "attributes": {"client.secret.expiration.time": "1700000000"}}
+              ],
+              "clientScopes": [{"name": "extra", "attributes": {"include.in.token.scope": "false"}}],
+              "scopeMappings": [{"client": "narrow", "roles": ["seen"]}],
+              "clientScopeMappings": {"api": [{"client": "narrow", "roles": ["read"]}, {"clientScope": "extra", "roles": ["list"]}]},
+              "users": [
+                {"serviceAccountClientId": "off", "enabled": false},
+                {"serviceAccountClientId": "narrow", "realmRoles": ["seen", "unseen"], "clientRoles": {"api": ["read", "list", "write"]}}
+              ]
+            }
+            """);
+        var clients = Options("keycloak").Read().Clients.ToDictionary(client => client.Id);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((clients["off"].IsEnabled, clients["narrow"].IsEnabled), Is.EqualTo((false, true)));
+            Assert.That(clients["narrow"].Grants.Select(grant => grant.Scope), Is.EqualTo(["read", "list"]));
+            Assert.That(clients["narrow"].Claims, Is.EqualTo(
+                """{"realm_access":{"roles":["seen"]},"resource_access":{"api":{"roles":["read","list"]}}}"""));
+            Assert.That((clients["expired"].Secret, clients["expired"].WhyNewSecret), Is.EqualTo(((string?)null, "it has expired")));
+        }
+    }
+
+    [Test]
+    public void A_claim_that_cannot_be_brought_is_left_out()
+    {
+        var deep = string.Join('.', Enumerable.Range(0, 9).Select(n => $"n{n}"));
+        File.WriteAllText(path, $$$"""
+            {"clients": [{"clientId": "a", "serviceAccountsEnabled": true, "secret": "a secret of sixteen", "protocolMappers": [
+              {"name": "twice", "protocolMapper": "oidc-hardcoded-claim-mapper", "config": {"access.token.claim": "true",
+               "claim.name": "x", "jsonType.label": "JSON", "claim.value": "{\"y\":1,\"y\":2}"}},
+              {"name": "deep", "protocolMapper": "oidc-hardcoded-claim-mapper", "config": {"access.token.claim": "true",
+               "claim.name": "{{{deep}}}", "claim.value": "1"}}]}]}
+            """);
+        var client = Options("keycloak").Read().Clients.Single();
+        Assert.That((client.Claims, client.Warnings.Count(warning => warning.StartsWith("the hard-coded", StringComparison.Ordinal))), Is.EqualTo(("{}", 2)));
+    }
+
+    [Test]
+    public void A_client_of_a_CSV_file_has_at_most_1000_scopes()
+    {
+        File.WriteAllText(path, "client_id,resource,scopes\n" + string.Concat(Enumerable.Range(0, 1001).Select(n => $"a,api,s{n}\n")));
+        Assert.That(() => Options("csv").Read(), Throws.TypeOf<OperatorException>().With.Message.EqualTo(
+            "Line 1002 of the file is one too many: a client has at most 1000 scopes."));
+    }
+
+    [TestCase("pay=https://api.x.com/?tenant=1", "pay", "https://api.x.com/?tenant=1")]
+    [TestCase("a=b=https://api.x.com", "a=b", "https://api.x.com")]
+    [TestCase("pay=payments", "pay", "payments")]
+    public void A_mapping_is_divided_before_its_resource(string value, string name, string resource) =>
+        Assert.That(
+            ImportOptions.Parse(["--from", "csv", "--map", value, "f"], out _)!.Resources.Single(),
+            Is.EqualTo(KeyValuePair.Create(name, resource)));
 
     [Test]
     public void A_file_that_is_not_UTF8_is_refused()
@@ -134,8 +262,8 @@ public sealed class ExportFiles
     [TestCase("1h0m0s", 3600)]
     [TestCase("90m", 5400)]
     [TestCase("24h", 86400)]
-    [TestCase("59s", null)]
-    [TestCase("24h0m1s", null)]
+    [TestCase("59s", 60)]
+    [TestCase("24h0m1s", 86400)]
     [TestCase("a while", null)]
     public void The_lifetime_of_Hydras_tokens_is_read(string lifespan, int? seconds)
     {
@@ -143,7 +271,7 @@ public sealed class ExportFiles
             [{"client_id": "a", "grant_types": ["client_credentials"], "client_credentials_grant_access_token_lifespan": "{{lifespan}}"}]
             """);
         var client = Options("hydra").Read().Clients.Single();
-        Assert.That((client.TokenLifetimeSeconds, client.Warnings.Count), Is.EqualTo((seconds, seconds is null ? 1 : 0)));
+        Assert.That((client.TokenLifetimeSeconds, client.Warnings.Count), Is.EqualTo((seconds, lifespan is "59s" or "24h0m1s" or "a while" ? 1 : 0)));
     }
 
     [Test]
@@ -167,6 +295,8 @@ public sealed class ExportFiles
     [TestCase("--from csv f --cores 0", "The value of --cores is not one that it takes.")]
     [TestCase("--from csv f --cores 4096", "The value of --cores is not one that it takes.")]
     [TestCase("--from csv f --rename a", "The value of --rename is not one that it takes.")]
+    [TestCase("--from csv f --resource a --resource b", "--resource may be given once.")]
+    [TestCase("--from csv f --from csv", "--from may be given once.")]
     [TestCase("--from csv f --default-scopes some", "The value of --default-scopes is not one that it takes.")]
     public void A_wrong_command_line_is_refused(string args, string message)
     {

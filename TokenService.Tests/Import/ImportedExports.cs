@@ -35,7 +35,7 @@ public sealed class ImportedExports : ImportFixture
         "CANNOT      sweeper  clients[36]: the export does not say to which API its scopes belong: sweep. Say it: --resource API",
         "CANNOT      impostor  clients[34]: The extra claims of client \"impostor\" include a reserved one: email. The server sets "
             + "it, or APIs "
-        + "read from it who a person is. Choose another name, such as a URI of your own.",
+        + "read from it who a person is. Choose another name, such as a URI of your own. Without its claims: --no-claims-for impostor",
     ];
 
     private static readonly string[] LeftOutOfKeycloak =
@@ -133,6 +133,53 @@ public sealed class ImportedExports : ImportFixture
             Assert.That(north.GetPayloadValue<JsonElement>("acme").GetRawText(), Is.EqualTo("""{"limits":{"daily":5}}"""));
             Assert.That(north.GetPayloadValue<int>("level"), Is.EqualTo(3));
         }
+    }
+
+    [Test]
+    public async Task Clients_that_are_not_wanted_are_left_out_and_one_may_come_without_its_claims()
+    {
+        var shown = await ImportAsync(
+            "keycloak", Export("keycloak-realm.json"), "--skip", "idle", "--no-claims-for", "impostor", "--resource", "shipping-api",
+            "--map", "shipping-api=https://shipping.acme.example", "--rename", "inventory-api=billing");
+
+        var lines = shown.Output.Split('\n');
+        var sweeper = lines.SkipWhile(line => !line.StartsWith("would make  sweeper", StringComparison.Ordinal))
+            .Skip(1).TakeWhile(line => line.Contains("  ! ", StringComparison.Ordinal)).Select(line => line.Trim());
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(lines, Has.Member("left out    idle  clients[35]: as you asked"));
+            Assert.That(lines, Has.Some.StartsWith("would make  impostor  ").And.None.Contains("shipping-api: "));
+            Assert.That(lines, Has.Member("CANNOT      billing  clients[13]: another client of the file has this id; its own was inventory-api"));
+            Assert.That(sweeper, Is.EqualTo(
+                ["! it has no scope at partner-api, and gets no token for it unless you give it one: --scopes 'NAME …'"]));
+            Assert.That(lines, Has.Some.EndsWith("! its access tokens lived 30 s there, and will live 60 s: 1 minute to 1 day is possible"));
+            Assert.That(lines, Has.Member("Note: 6 clients that Keycloak makes in each realm, such as account, are ignored."));
+        }
+    }
+
+    [Test]
+    public async Task A_client_of_several_APIs_is_told_which_parameter_names_each()
+    {
+        var shown = await ImportAsync(
+            "keycloak", Export("keycloak-realm.json"), "--skip", "idle", "--scopes", "sweep", "--resource", "shipping-api",
+            "--map", "shipping-api=https://shipping.acme.example");
+
+        Assert.That(shown.Output.Split('\n'), Has.Some.EndsWith(
+            "! it holds scopes of several APIs: its requests must name one, resource=https://shipping.acme.example or audience=partner-api")
+            .Or.Some.EndsWith(
+            "! it holds scopes of several APIs: its requests must name one, audience=partner-api or resource=https://shipping.acme.example"));
+    }
+
+    // A name that was mistyped would change nothing.
+    [TestCase("--rename", "nobody=x", "--rename nobody: no client of the file has this id.")]
+    [TestCase("--new-secret-for", "nobody", "--new-secret-for nobody: no client of the file has this id.")]
+    [TestCase("--skip", "no body", "--skip 'no body': no client of the file has this id.")]
+    [TestCase("--no-claims-for", "nobody", "--no-claims-for nobody: no client of the file has this id.")]
+    [TestCase("--map", "nothing=https://x.example", "--map nothing: no client of the file uses an API of this name.")]
+    public async Task An_option_for_something_that_is_not_in_the_file_is_refused(string option, string value, string message)
+    {
+        var tool = await ImportAsync("keycloak", Export("keycloak-realm.json"), option, value);
+        Assert.That((tool.ExitCode, tool.Output, tool.Error), Is.EqualTo((1, "", message + "\n")));
     }
 
     [Test]

@@ -70,6 +70,17 @@ public sealed class ImportsThatEndEarly : ImportFixture
         Assert.That(await File.ReadAllTextAsync(SecretsFile), Is.EqualTo(content));
     }
 
+    // Root may change the mode of anybody's file, so it does not notice whose it is.
+    [Test]
+    public async Task A_file_in_a_directory_of_everybody_is_not_taken_by_root()
+    {
+        Assume.That(System.Environment.IsPrivilegedProcess);
+        await File.WriteAllTextAsync(SecretsFile, "client_id,client_secret\n");
+        File.SetUnixFileMode(SecretsFile, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        File.SetUnixFileMode(Folder, File.GetUnixFileMode(Folder) | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute | UnixFileMode.StickyBit);
+        await IsRefusedAsync("exists in a directory in which others may make files, so it may not be yours. Move it to one of your own.");
+    }
+
     [Test]
     public async Task A_symbolic_link_is_not_followed([Values] bool isDangling)
     {

@@ -15,7 +15,7 @@ public sealed partial class PageForTheAdmin : ImportFixture
         var help = await Tool.TokenServiceAsync(["import", "--help"]);
         var options = Option().Matches(help.Output).Select(option => option.Value).Where(option => option != "--help").Distinct().ToList();
 
-        Assert.That(options, Has.Count.EqualTo(13));
+        Assert.That(options, Has.Count.EqualTo(15));
         Assert.That(options.Where(option => !Page.Contains($"`{option}", StringComparison.Ordinal) && option != "--from"), Is.Empty);
     }
 

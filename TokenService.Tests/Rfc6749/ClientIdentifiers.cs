@@ -148,7 +148,7 @@ public sealed class ClientIdentifiers : ServerFixture
 
         Assert.That(warnings, Is.EqualTo(encoded is null ? Array.Empty<string>() :
         [
-            $"WARNING: Some clients send the id \"{id}\" wrongly in HTTP Basic. It must be form-encoded there: {encoded}. curl -u, "
+            $"WARNING: Some clients send the id \"{id}\" wrongly in HTTP Basic. It is sent there as {encoded}. curl -u, "
             + "Apache HttpClient, requests-oauthlib, Authlib, ruby-oauth2, axios and librdkafka do not encode it: set the encoded id "
             + "in them, or let them use client_secret_post.",
         ]));

@@ -195,7 +195,7 @@ public sealed class TokenEndpointRequest : ServerFixture
     [TestCase("scope=invoices:read\r\n&grant_type=client_credentials", "invalid_scope",
         "The scope parameter is not a list of scopes, separated by single spaces, of characters that a scope may have.")]
     [TestCase("resource=https://api.example.com\n&grant_type=client_credentials", "invalid_target",
-        "A resource is an absolute URI, such as https://api.example.com, without a fragment.")]
+        "A resource is an absolute URI without a fragment. Send a plain name as audience.")]
     [TestCase("audience=api%0A&grant_type=client_credentials", "invalid_target",
         "An audience is an absolute URI without a fragment, or a plain name.")]
     public async Task A_refusal_says_that_a_value_ends_in_a_line_break(string body, string code, string description) =>

@@ -20,7 +20,7 @@ public sealed class ResourceParameter : ServerFixture
     private const string Orders = "https://orders.example.com";
 
     private const string Malformed =
-        "A resource is an absolute URI, such as https://api.example.com, without a fragment.";
+        "A resource is an absolute URI without a fragment. Send a plain name as audience.";
     private const string Unknown = "The resource is unknown or not one of this client's.";
     private const string Several = "A token is for one resource: ask for one at a time.";
     private const string MalformedAudience = "An audience is an absolute URI without a fragment, or a plain name.";

@@ -7,7 +7,7 @@ namespace TokenService.Tests.Rfc9068;
 [TestFixture, Rfc(9068, "3"), Rfc(9068, "5")]
 public sealed class RequestedResource : ServerFixture
 {
-    private const string SeveralResources = "The scopes belong to different resources: ask for those of one.";
+    private const string SeveralResources = "The scopes belong to different resources: ask for those of one, or name it as resource or audience.";
 
     private TestClient both = null!;
     private TestClient bothByDefault = null!;
@@ -93,7 +93,7 @@ public sealed class RequestedResource : ServerFixture
             client);
 
         (await TokenRequestBuilder.For(client).WithScope(scope).SendAsync(Server)).IsError(
-            400, "invalid_target", "This client holds a scope of that name at several resources: name the resource too.");
+            400, "invalid_target", "This client holds a scope of that name at several resources: name one as resource or audience too.");
         foreach (var resource in new[] { "https://one.example.com", "https://two.example.com" })
         {
             var answer = await TokenRequestBuilder.For(client).With("resource", resource).WithScope("read").SendAsync(Server);

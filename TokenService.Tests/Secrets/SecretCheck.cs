@@ -161,16 +161,22 @@ public sealed class SecretCheck
         Assert.That((await CheckAsync(twice with { Secret = Imported })).ExitCode, Is.Zero);
     }
 
+    [Test]
+    public async Task Secret_check_tells_an_admin_whose_rights_it_needs() =>
+        Reports(
+            await CheckAsync(client, "token_service_admin"), 1,
+            $"{WellFormed(SecretId)}This database user may not read digests. Connect as the service's user, a member of token_service_app.\n");
+
     private string SecretId => GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : "";
 
     private static string WellFormed(string id) => $"The secret is well-formed. Its secret_id is {id}.\n";
 
     // The command runs with the rights of the service.
-    private Task<Tool> CheckAsync(TestClient client)
+    private Task<Tool> CheckAsync(TestClient client, string role = "token_service_app")
     {
-        var asService = new NpgsqlConnectionStringBuilder(database.ConnectionString) { Options = "-c role=token_service_app" };
+        var asRole = new NpgsqlConnectionStringBuilder(database.ConnectionString) { Options = $"-c role={role}" };
         return Tool.TokenServiceAsync(
-            ["secret", "check", client.Id], client.Secret + "\n", ("ConnectionStrings__TokenService", asService.ConnectionString));
+            ["secret", "check", client.Id], client.Secret + "\n", ("ConnectionStrings__TokenService", asRole.ConnectionString));
     }
 
     private void Reports(Tool tool, int exitCode, string output, string? secret = null)

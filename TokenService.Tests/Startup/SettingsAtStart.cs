@@ -239,6 +239,15 @@ public sealed class SettingsAtStart
     [TestCase("Kestrel:Limits:KeepAliveTimeout=long", "Kestrel:Limits:KeepAliveTimeout must be a time such as 00:05:00.")]
     [TestCase("Kestrel:Limits:KeepAliveTimeout=00:00:00",
         "Kestrel:Limits has a value out of range: Value must be a positive TimeSpan. (Parameter 'value')")]
+    [TestCase("Kestrel:Limits:KeepAliveTimeout=600", "Kestrel:Limits:KeepAliveTimeout must be a time such as 00:05:00, of at most a day.")]
+    [TestCase("Kestrel:Limits:Http2=5", "Kestrel:Limits:Http2 is a section, and has no value of its own.")]
+    [TestCase("Kestrel:Limits:MinRequestBodyDataRate:BytesPerSecond=hunter2-hunter2",
+        "Kestrel:Limits has a value of another form than Kestrel's.")]
+    [TestCase("Kestrel:Limits:MinRequestBodyDataRate:Nonsense=5", "Kestrel:Limits has a value of another form than Kestrel's.")]
+    [TestCase("Kestrel:Limits:MaxRequestBufferSize=100",
+        "Kestrel:Limits:MaxRequestBufferSize must not be less than MaxRequestLineSize and MaxRequestHeadersTotalSize.")]
+    [TestCase("Kestrel:Limits:MaxRequestHeadersTotalSize=32768",
+        "Kestrel:Limits:MaxRequestBufferSize must not be less than MaxRequestLineSize and MaxRequestHeadersTotalSize.")]
     [TestCase("Kestrel:Limits:MaxRequestBodySize=many", "Kestrel:Limits:MaxRequestBodySize must be a whole number.")]
     [TestCase("Kestrel:Limits:Http2:Streams=1", "Kestrel:Limits:Http2:Streams is not a setting.")]
     [TestCase("TlsTerminatedUpstream=hunter2-hunter2", "TlsTerminatedUpstream must be true or false.")]
@@ -262,6 +271,7 @@ public sealed class SettingsAtStart
     // .NET's container images set ASPNETCORE_HTTP_PORTS.
     [TestCase("http://127.0.0.1:8080")]
     [TestCase("http://127.0.0.1:9090", "urls=http://127.0.0.1:9090")]
+    [TestCase("http://127.0.0.1:8080", "http_ports=")]
     [TestCase(null, "http_ports=8080")]
     [TestCase(null, "https_ports=8443")]
     [TestCase(null, "Kestrel:Endpoints:Http:Url=http://127.0.0.1:9090")]

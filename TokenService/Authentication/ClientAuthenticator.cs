@@ -1,7 +1,9 @@
 using System.Net;
 using TokenService.Clients;
 using TokenService.Limits;
+using TokenService.Postgres;
 using TokenService.Protocol;
+using TokenService.Secrets;
 
 namespace TokenService.Authentication;
 
@@ -14,7 +16,7 @@ internal sealed record AuthenticatedClient(Client Client, string Method, Credent
 /// <summary>The outcome of an authentication.</summary>
 /// <param name="Result">The client, or the error that refuses the caller.</param>
 /// <param name="IsKnownClient">True when the client that the caller names exists, whether or not the caller is that client.</param>
-internal readonly record struct Authentication(Result<AuthenticatedClient> Result, bool IsKnownClient);
+internal readonly record struct AuthenticationOutcome(Result<AuthenticatedClient> Result, bool IsKnownClient);
 
 /// <summary>
 /// Decides whether the caller is the client it names. The caller gets the same answer whether the client is unknown, is
@@ -33,7 +35,7 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
     private static readonly TimeSpan RetryAfterDatabaseLost = TimeSpan.FromSeconds(5);
 
     /// <param name="source">The caller's address, for the limits on failed attempts.</param>
-    public async ValueTask<Authentication> AuthenticateAsync(
+    public async ValueTask<AuthenticationOutcome> AuthenticateAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
         var authentication = await VerifyAsync(credentials, source, ct);
@@ -55,19 +57,34 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
     public string? IdToLog(ClientCredentials credentials) =>
         clients.IsKnown(credentials.ClientId) || !LookSwapped(credentials) ? credentials.ClientId : null;
 
-    /// <summary>True when a client is known to have this id. Reads nothing.</summary>
-    public bool IsKnown(string clientId) => clients.IsKnown(clientId);
+    /// <summary>
+    /// True when a client has this id, as far as the cache or the database knows. Costs what a request with a wrong secret
+    /// does.
+    /// </summary>
+    public async ValueTask<bool> IsClientAsync(string clientId, CancellationToken ct)
+    {
+        if (!ClientId.IsWellFormed(clientId) || GeneratedSecret.HasPrefix(clientId))
+            return false;
+        try
+        {
+            return await clients.FindAsync(clientId, ct) is not null;
+        }
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
+        {
+            return clients.IsKnown(clientId);
+        }
+    }
 
     private bool LookSwapped(ClientCredentials credentials) =>
         SwappedCredentials.LookSwapped(credentials)
         || (credentials is ClientCredentials.WithSecret { Secret: var secret } && clients.IsKnown(secret.Value));
 
-    private async ValueTask<Authentication> VerifyAsync(
+    private async ValueTask<AuthenticationOutcome> VerifyAsync(
         ClientCredentials credentials, IPAddress? source, CancellationToken ct)
     {
         // The checksum shows that no client has this secret, so it is refused without a query or a hash.
         if (credentials is ClientCredentials.WithSecret { Secret: { IsDamaged: true } damaged })
-            return new(OAuthError.InvalidClient(Reason.SecretDamaged, damaged.Defect), IsKnown(credentials.ClientId));
+            return new(OAuthError.InvalidClient(Reason.SecretDamaged, damaged.Defect), clients.IsKnown(credentials.ClientId));
 
         var client = await FindAsync(credentials, ct);
         return new(await VerifyAsync(credentials, client, source, ct), IsKnownClient: client is not null);

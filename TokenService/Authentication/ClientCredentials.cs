@@ -55,7 +55,6 @@ internal abstract record ClientCredentials(string ClientId)
                 "The client authenticates in more than one way. Send the credentials either in the header or in the body.");
         }
 
-
         if (header is not null)
             return ReadBasic(header, form);
         if (form["client_secret"] is { } secret)

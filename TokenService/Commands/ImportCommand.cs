@@ -36,6 +36,8 @@ internal static class ImportCommand
           --secrets-file PATH    where new secrets are written; only you can read it
           --signing-alg ALG      the algorithm of APIs that are made, such as RS256
           --no-claims            without extra claims
+          --no-claims-for ID     without extra claims for one client; may be repeated
+          --skip ID              a client that is not brought; may be repeated
           --cores N              how many secrets are hashed at once; otherwise all cores but one
 
         Exit code: 0 all are made or there already, 1 an error, 2 a wrong command, 3 some are not as in the file, 4 ended early.
@@ -88,7 +90,7 @@ internal static class ImportCommand
         {
             var export = options.Read();
             var planned = new ImportPlan(options).Plan(export);
-            report.Begin(export);
+            report.Begin(export, options.Skipped);
 
             await using var services = CommandHost.Build();
             await services.GetRequiredService<Migrator>().CheckAsync(ct);
@@ -102,6 +104,8 @@ internal static class ImportCommand
             else
                 await TryAsync(store, missing, ct);
             report.End(options.Apply);
+            foreach (var algorithm in await store.AlgorithmsNotReadyAsync(ct))
+                report.IsNotReady(algorithm);
             return report.HasProblems ? SomeNotBrought : Done;
         }
 

@@ -1,3 +1,4 @@
+using Npgsql;
 using TokenService.Clients;
 using TokenService.Configuration;
 using TokenService.Secrets;
@@ -40,7 +41,17 @@ internal static class SecretCheckCommand
         await using var services = CommandHost.Build();
         SecretHasher.Start();
         var store = services.GetRequiredService<ClientStore>();
-        var client = await store.FindAsync(clientId, CancellationToken.None);
+        Client? client;
+        try
+        {
+            client = await store.FindAsync(clientId, CancellationToken.None);
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InsufficientPrivilege)
+        {
+            return await SayAsync(
+                output, Bad, "This database user may not read digests. Connect as the service's user, a member of token_service_app.");
+        }
+
         if (generated is not null)
         {
             var owner = await store.FindOwnerAsync(generated.Selector, CancellationToken.None);

@@ -14,14 +14,15 @@ internal static class SettingsShape
         foreach (var setting in section.GetChildren())
         {
             var property = options.GetProperty(setting.Key, BindingFlags.Public | BindingFlags.Instance | BindingFlags.IgnoreCase);
-            if (property is { CanWrite: false, PropertyType.IsClass: true })
+            if (property is { CanWrite: false, PropertyType.IsClass: true } && setting.Value is null)
             {
                 foreach (var nested in Errors(property.PropertyType, setting))
                     yield return nested;
                 continue;
             }
 
-            var error = property is { CanWrite: true } ? Error(property.PropertyType, setting) : "is not a setting";
+            var error = property is { CanWrite: false, PropertyType.IsClass: true } ? "is a section, and has no value of its own"
+                : property is { CanWrite: true } ? Error(property.PropertyType, setting) : "is not a setting";
             if (error is not null)
                 yield return $"{setting.Path} {error}.";
         }

@@ -98,15 +98,15 @@ internal sealed partial class ClientRequestPipeline(
             // 1. RFC 6749 §3.2: POST only, in capital letters (RFC 9110 §9.1). RFC 6749 §1.6: TLS only, unless the
             // issuer is a plain http address for development. RFC 6749 §2.3.1: no credentials in the query.
             if (RefusalOfAddress(request) is { } refusal)
-                return Attributed(refusal, request, requestEvent);
+                return await AttributedAsync(refusal, request, requestEvent);
 
             // 2. RFC 6749 §3.2 and appendix B: the form, read once.
             if (!(await reader.ReadAsync(request)).TryGet(out var form, out var error))
-                return Attributed(error, request, requestEvent);
+                return await AttributedAsync(error, request, requestEvent);
 
             // 3. RFC 6749 §2.3: the one way the caller authenticates.
             if (!ClientCredentials.Read(request.Headers.Authorization, form).TryGet(out var credentials, out error))
-                return Attributed(error with { ClientId = form["client_id"] }, request, requestEvent);
+                return await AttributedAsync(error with { ClientId = form["client_id"] }, request, requestEvent);
             requestEvent.ClientId = authenticator.IdToLog(credentials);
             requestEvent.Detail = requestEvent.ClientId is null ? SwappedCredentials.Detail : null;
             requestEvent.AuthMethod = credentials.Method;
@@ -161,13 +161,24 @@ internal sealed partial class ClientRequestPipeline(
         }
     }
 
-    // A request that is refused before its credentials are read is logged with the client that its header or its body names,
-    // if that client is known. An id that is not known may be anything, even a secret.
-    private OAuthError Attributed(OAuthError error, HttpRequest request, RequestEvent requestEvent)
+    // A request that is refused before its credentials are read is logged with the client that its header names, or else its
+    // body, if there is such a client. An id that no client has may be anything, even a secret.
+    private async ValueTask<OAuthError> AttributedAsync(OAuthError error, HttpRequest request, RequestEvent requestEvent)
     {
-        string?[] named = [.. request.Headers.Authorization.Select(BasicCredentials.ReadClientId), error.ClientId];
-        requestEvent.ClientId = named.FirstOrDefault(id => id is not null && authenticator.IsKnown(id));
-        return error;
+        var named = request.Headers.Authorization.Select(BasicCredentials.ReadClientId).FirstOrDefault(id => id is not null)
+            ?? error.ClientId;
+        // The question may have to wait for the database, so it counts as in flight.
+        if (named is null || !concurrency.TryEnter())
+            return error;
+        try
+        {
+            requestEvent.ClientId = await authenticator.IsClientAsync(named, request.HttpContext.RequestAborted) ? named : null;
+            return error;
+        }
+        finally
+        {
+            concurrency.Leave();
+        }
     }
 
     private OAuthError? RefusalOfAddress(HttpRequest request)

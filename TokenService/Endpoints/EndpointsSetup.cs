@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Reflection;
 using System.Text;
@@ -26,6 +27,8 @@ internal static partial class EndpointsSetup
     // Bytes that a connection buffers in each direction: enough for headers or a body of 16 KiB.
     private const int MaxBuffer = 16 * 1024;
 
+    private static readonly string[] TimesOfKestrel = ["Timeout", "GracePeriod", "KeepAlivePingDelay"];
+
     private static readonly string[] GetAndHead = [HttpMethods.Get, HttpMethods.Head];
 
     public static IServiceCollection AddEndpoints(this IServiceCollection services)
@@ -41,9 +44,11 @@ internal static partial class EndpointsSetup
         // them before the settings are checked, so the check binds them again.
         services.AddOptions<KestrelServerOptions>().Configure<IConfiguration>((kestrel, configuration) =>
             Bind(configuration.GetSection(KestrelLimits), kestrel.Limits));
-        services.AddSettings<KestrelServerLimits>((limits, configuration) =>
+        services.AddSettings<KestrelServerLimits>((_, configuration) =>
         {
-            if (Bind(configuration.GetSection(KestrelLimits), limits) is { Count: > 0 } errors)
+            var kestrel = new KestrelServerOptions();
+            LimitRequests(kestrel);
+            if (Bind(configuration.GetSection(KestrelLimits), kestrel.Limits) is { Count: > 0 } errors)
                 throw new OptionsValidationException(KestrelLimits, typeof(KestrelServerLimits), errors);
         });
         services.Configure<SocketTransportOptions>(LimitBuffers);
@@ -145,17 +150,30 @@ internal static partial class EndpointsSetup
     private static List<string> Bind(IConfigurationSection section, KestrelServerLimits limits)
     {
         var errors = SettingsShape.Errors(typeof(KestrelServerLimits), section).ToList();
+        // A time that is a plain number is one of days, which nobody means.
+        errors.AddRange(section.AsEnumerable()
+            .Where(setting => TimesOfKestrel.Any(name => setting.Key.EndsWith(name, StringComparison.OrdinalIgnoreCase))
+                && TimeSpan.TryParse(setting.Value, CultureInfo.InvariantCulture, out var time) && time > TimeSpan.FromDays(1))
+            .Select(setting => $"{setting.Key} must be a time such as 00:05:00, of at most a day."));
         try
         {
             if (errors.Count == 0)
                 section.Bind(limits);
         }
-        // The setters of Kestrel's limits check their ranges. The message does not name the setting.
+        // The setters of Kestrel's limits check their ranges, and the binder the forms of nested values. Neither message names
+        // the setting, and the binder's may repeat its value.
         catch (TargetInvocationException e) when (e.InnerException is ArgumentException outOfRange)
         {
             errors.Add($"{section.Path} has a value out of range: {outOfRange.Message}");
         }
+        catch (InvalidOperationException)
+        {
+            errors.Add($"{section.Path} has a value of another form than Kestrel's.");
+        }
 
+        // Kestrel itself would find these when it starts.
+        if (limits.MaxRequestBufferSize < Math.Max(limits.MaxRequestLineSize, limits.MaxRequestHeadersTotalSize))
+            errors.Add($"{section.Path}:MaxRequestBufferSize must not be less than MaxRequestLineSize and MaxRequestHeadersTotalSize.");
         return errors;
     }
 

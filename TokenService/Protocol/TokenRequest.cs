@@ -22,8 +22,7 @@ internal readonly record struct TokenRequest(string? Scope, string? Resource)
         if (resources.FirstOrDefault(resource => !ResourceIndicator.IsAbsoluteUri(resource)) is { } malformed)
         {
             return OAuthError.InvalidTarget(
-                Reason.ResourceMalformed,
-                    "A resource is an absolute URI, such as https://api.example.com, without a fragment.")
+                Reason.ResourceMalformed, "A resource is an absolute URI without a fragment. Send a plain name as audience.")
                 .HintingAtLineBreak(malformed);
         }
 

@@ -70,7 +70,7 @@ begin
     if p_client_id ~ '[:%+]' and 'client_secret_basic' = any (p_methods) then
         raise warning 'Some clients send the id "%" wrongly in HTTP Basic.', p_client_id
             using hint = format(
-                'It must be form-encoded there: %s. curl -u, Apache HttpClient, requests-oauthlib, Authlib, ruby-oauth2, '
+                'It is sent there as %s. curl -u, Apache HttpClient, requests-oauthlib, Authlib, ruby-oauth2, '
                 'axios and librdkafka do not encode it: set the encoded id in them, or let them use client_secret_post.',
                 replace(replace(replace(p_client_id, '%', '%25'), ':', '%3A'), '+', '%2B'));
     end if;

@@ -14,8 +14,7 @@ internal static class Auth0Export
         var items = (root["clients"] ?? throw root.Not("an object with \"clients\"")).Items;
         ExportFile.CheckCount(path, items.Count);
 
-        var grants = (root.Any("clientGrants", "client_grants")?.Items ?? []).ToLookup(
-            grant => grant["client_id"]?.Text ?? throw grant.Not("an object with a client_id"), StringComparer.Ordinal);
+        var grants = Grants(root, items, out var notes);
         var (clients, leftOut) = (new List<ImportedClient>(), new List<LeftOutClient>());
         foreach (var item in items)
         {
@@ -34,10 +33,39 @@ internal static class Auth0Export
             else if (item["token_endpoint_auth_method"]?.Text == "none")
                 leftOut.Add(new(item.Place, id, "it is a public client, without credentials"));
             else
-                clients.Add(ToClient(item, id, name, grantTypes, grants[id].Concat(name is null || name == id ? [] : grants[name])));
+                clients.Add(ToClient(item, id, name, grantTypes, grants[id]));
         }
 
-        return new ClientExport(clients, leftOut, SigningAlgorithms(root), []);
+        return new ClientExport(clients, leftOut, SigningAlgorithms(root), notes);
+    }
+
+    // By client_id. The Deploy CLI may name the client of a grant by its name. Anybody who may rename a client could give it
+    // the id or the name of another one, so a name counts only where it can mean one client.
+    private static ILookup<string, ExportNode> Grants(ExportNode root, IReadOnlyList<ExportNode> clients, out List<string> notes)
+    {
+        var ids = clients.Select(client => client["client_id"]?.Text).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var idsByName = clients.Where(client => client["name"] is not null && client["client_id"] is not null)
+            .ToLookup(client => client["name"]!.Value.Text, client => client["client_id"]!.Value.Text, StringComparer.Ordinal);
+        var (found, others, unclear) = (new List<(string Id, ExportNode Grant)>(), 0, new List<string>());
+        foreach (var grant in root.Any("clientGrants", "client_grants")?.Items ?? [])
+        {
+            // Without a client it is for all third-party clients; with another subject it is for people.
+            if (grant["client_id"]?.Text is not { } named || (grant["subject_type"]?.Text ?? "client") != "client")
+                others++;
+            else if (ids.Contains(named))
+                found.Add((named, grant));
+            else if (idsByName[named].ToList() is [var only])
+                found.Add((only, grant));
+            else
+                unclear.Add(grant.Place);
+        }
+
+        notes = [];
+        if (others > 0)
+            notes.Add($"{others} client grants do not come along: they are for people, or for all third-party clients.");
+        if (unclear.Count > 0)
+            notes.Add($"{string.Join(", ", unclear.Take(10))}: the client of such a grant is not in the file, or several have its name.");
+        return found.ToLookup(each => each.Id, each => each.Grant, StringComparer.Ordinal);
     }
 
     private static ImportedClient ToClient(
@@ -57,7 +85,7 @@ internal static class Auth0Export
             Name = name,
             Secret = secret,
             WhyNewSecret = secret is null ? "the file has none: read clients with the scope read:client_keys" : null,
-            Grants = [.. grants.SelectMany(Grants)],
+            Grants = [.. grants.SelectMany(Scopes)],
             Warnings = warnings,
             Obstacle = provesOtherwise ? "it authenticates by private_key_jwt or mutual TLS" : null,
             NewSecretHelps = true,
@@ -65,7 +93,7 @@ internal static class Auth0Export
     }
 
     // Auth0 issues all granted scopes to a request that names none.
-    private static IEnumerable<ImportedGrant> Grants(ExportNode grant)
+    private static IEnumerable<ImportedGrant> Scopes(ExportNode grant)
     {
         var audience = grant["audience"]?.Text ?? throw grant.Not("an object with an audience");
         var scopes = (grant["scope"]?.Texts ?? []).Distinct().ToList();

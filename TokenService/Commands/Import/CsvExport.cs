@@ -16,6 +16,8 @@ internal static class CsvExport
         "client_id", "name", "secret", "resource", "scopes", "default_scopes", "methods", "enabled", "token_lifetime", "extra_claims",
     ];
 
+    private const int MaxGrants = 1000;
+
     private static readonly string[] ColumnsOfGrants = ["client_id", "resource", "scopes", "default_scopes"];
 
     public static ClientExport Read(string path)
@@ -26,6 +28,7 @@ internal static class CsvExport
         ExportFile.CheckCount(path, rows.Count - 1);
 
         var clients = new Dictionary<string, ImportedClient>(StringComparer.Ordinal);
+        var grants = new Dictionary<string, List<ImportedGrant>>(StringComparer.Ordinal);
         foreach (var row in rows.Skip(1))
         {
             if (row.Fields.Count != header.Count)
@@ -33,12 +36,13 @@ internal static class CsvExport
             var fields = header.Zip(row.Fields).ToDictionary(field => field.First, field => field.Second, StringComparer.Ordinal);
             var id = fields["client_id"];
             if (!clients.TryGetValue(id, out var first))
-                clients.Add(id, ToClient(row, fields));
+                clients.Add(id, ToClient(row, fields, grants[id] = []));
             else if (fields.Any(field => field.Value.Length > 0 && !ColumnsOfGrants.Contains(field.Key)))
                 throw Refused(row, $"is another row of the client in {first.Place}, and may have only "
                     + $"{string.Join(", ", ColumnsOfGrants)}");
-            else
-                clients[id] = first with { Grants = [.. first.Grants, .. Grants(row, fields)] };
+            grants[id].AddRange(Grants(row, fields));
+            if (grants[id].Count > MaxGrants)
+                throw Refused(row, $"is one too many: a client has at most {MaxGrants} scopes");
         }
 
         return new ClientExport([.. clients.Values], [], new Dictionary<string, string>(), []);
@@ -57,7 +61,7 @@ internal static class CsvExport
             throw new OperatorException($"The first row of {path} names a column twice.");
     }
 
-    private static ImportedClient ToClient(CsvRow row, Dictionary<string, string> fields)
+    private static ImportedClient ToClient(CsvRow row, Dictionary<string, string> fields, IReadOnlyList<ImportedGrant> grants)
     {
         var secret = fields.GetValueOrDefault("secret", "");
         var client = new ImportedClient
@@ -70,7 +74,7 @@ internal static class CsvExport
             IsEnabled = Enabled(row, fields.GetValueOrDefault("enabled", "")),
             TokenLifetimeSeconds = Lifetime(row, fields.GetValueOrDefault("token_lifetime", "")),
             Claims = Claims(row, fields.GetValueOrDefault("extra_claims", "")),
-            Grants = Grants(row, fields),
+            Grants = grants,
         };
         var methods = Words(fields.GetValueOrDefault("methods", ""));
         return methods.Length == 0 ? client : client with { Methods = methods };

@@ -43,6 +43,11 @@ internal static class ExportFile
                 ? $"{path} is not JSON: see line {line + 1}, byte {e.BytePositionInLine + 1}."
                 : $"{path} is not JSON: an object has two members of the same name.");
         }
+        // Half of a surrogate pair in the name of a member.
+        catch (InvalidOperationException)
+        {
+            throw new OperatorException($"{path} is not JSON: an object has a member whose name is not valid text.");
+        }
     }
 
     /// <exception cref="OperatorException">There are too many clients.</exception>
@@ -57,12 +62,18 @@ internal static class ExportFile
         try
         {
             using var file = File.OpenRead(path);
-            if (file.Length > MaxLength)
-                throw new OperatorException($"{path} has more than {MaxLength / 1024 / 1024} MiB. Split it, or leave out what is "
-                    + $"not a client.");
-            var bytes = new byte[file.Length];
-            file.ReadExactly(bytes);
-            return bytes;
+            // It may be a pipe, which has no length: an admin who decrypts the export need not write it to a disk.
+            var bytes = new MemoryStream();
+            var part = new byte[64 * 1024];
+            for (int length; (length = file.Read(part)) > 0;)
+            {
+                if (bytes.Length + length > MaxLength)
+                    throw new OperatorException($"{path} has more than {MaxLength / 1024 / 1024} MiB. Split it, or leave out what is "
+                        + "not a client.");
+                bytes.Write(part, 0, length);
+            }
+
+            return bytes.ToArray();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -139,7 +150,9 @@ internal readonly record struct ExportNode(string Place, JsonElement Json)
 
     public IReadOnlyList<string> Texts => [.. Items.Select(item => item.Text)];
 
-    public OperatorException Not(string what) => new($"In the file, {(Place.Length == 0 ? "the whole" : Place)} is not {what}.");
+    // The names of members are text of the file.
+    public OperatorException Not(string what) =>
+        new(Terminal.Shown($"In the file, {(Place.Length == 0 ? "the whole" : Place)} is not {what}."));
 
     private string ReadString()
     {

@@ -89,10 +89,13 @@ internal static partial class HydraExport
         if (lifespan?.Text is not { Length: > 0 } text)
             return null;
         // As Go writes a duration.
-        if (Duration().Match(text) is { Success: true } match
-            && Number(match, "h") * 3600 + Number(match, "m") * 60 + Number(match, "s") is >= 60 and <= 86400 and var seconds)
-            return (int)seconds;
-        warnings.Add("its lifetime of access tokens is not 1 minute to 1 day, so the server's default applies");
+        if (Duration().Match(text) is { Success: true } match)
+        {
+            return ImportedLifetime.Nearest(
+                Number(match, "h") * 3600 + Number(match, "m") * 60 + Number(match, "s"), warnings);
+        }
+
+        warnings.Add("its lifetime of access tokens is no duration, so the server's default applies");
         return null;
     }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using TokenService.Protocol;
 
 namespace TokenService.Commands;
 
@@ -38,6 +39,12 @@ internal sealed record ImportOptions
 
     /// <summary>Clients that get a new secret although the export has one.</summary>
     public IReadOnlyList<string> NewSecretFor { get; init; } = [];
+
+    /// <summary>Clients that are not brought.</summary>
+    public IReadOnlyList<string> Skipped { get; init; } = [];
+
+    /// <summary>Clients that are brought without extra claims.</summary>
+    public IReadOnlyList<string> NoClaimsFor { get; init; } = [];
 
     public string? SecretsFile { get; init; }
 
@@ -88,16 +95,21 @@ internal sealed record ImportOptions
     {
         switch (name)
         {
+            case "--from" or "--resource" or "--scopes" or "--default-scopes" or "--secrets-file" or "--signing-alg" when IsGiven(name):
+                wrong = $"{name} may be given once.";
+                return this;
             case "--from" when Readers.ContainsKey(value): return this with { From = value };
             case "FILE" when File.Length == 0: return this with { File = value };
             case "--apply": return this with { Apply = true };
             case "--resource": return this with { Resource = value };
             case "--scopes" when Words(value) is { Length: > 0 } scopes: return this with { Scopes = scopes };
             case "--default-scopes" when value is "all" or "none": return this with { AllAreDefaults = value == "all" };
-            case "--map" when Pair(value) is { } pair: return this with { Resources = With(Resources, pair) };
+            case "--map" when MapOf(value) is { } pair: return this with { Resources = With(Resources, pair) };
             case "--rename" when Pair(value) is { } pair: return this with { Ids = With(Ids, pair) };
             case "--new-secrets": return this with { NewSecrets = true };
             case "--new-secret-for": return this with { NewSecretFor = [.. NewSecretFor, value] };
+            case "--skip": return this with { Skipped = [.. Skipped, value] };
+            case "--no-claims-for": return this with { NoClaimsFor = [.. NoClaimsFor, value] };
             case "--secrets-file": return this with { SecretsFile = value };
             case "--signing-alg": return this with { SigningAlgorithm = value };
             case "--no-claims": return this with { WithClaims = false };
@@ -112,6 +124,17 @@ internal sealed record ImportOptions
         }
     }
 
+    private bool IsGiven(string name) => name switch
+    {
+        "--from" => From.Length > 0,
+        "--resource" => Resource is not null,
+        "--scopes" => Scopes.Count > 0,
+        "--default-scopes" => AllAreDefaults is not null,
+        "--secrets-file" => SecretsFile is not null,
+        "--signing-alg" => SigningAlgorithm is not null,
+        _ => false,
+    };
+
     private static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     private static int Number(string text) =>
@@ -120,6 +143,18 @@ internal sealed record ImportOptions
     // OLD=NEW. An id may have an equals sign in it; the last one divides.
     private static (string Old, string New)? Pair(string text) =>
         text.LastIndexOf('=') is > 0 and var at && at < text.Length - 1 ? (text[..at], text[(at + 1)..]) : null;
+
+    // NAME=API, each of which may have an equals sign in it: the first one that a resource follows divides.
+    private static (string Old, string New)? MapOf(string text)
+    {
+        for (var at = text.IndexOf('='); at > 0; at = text.IndexOf('=', at + 1))
+        {
+            if (ResourceIndicator.IsUriOrName(text[(at + 1)..]))
+                return (text[..at], text[(at + 1)..]);
+        }
+
+        return null;
+    }
 
     private static Dictionary<string, string> With(IReadOnlyDictionary<string, string> map, (string Old, string New) pair) =>
         new(map, StringComparer.Ordinal) { [pair.Old] = pair.New };

@@ -1,4 +1,5 @@
 using System.Text;
+using TokenService.Configuration;
 using TokenService.Protocol;
 using TokenService.Secrets;
 
@@ -13,6 +14,9 @@ internal sealed record PlannedClient
     public required string Place { get; init; }
 
     public required string Id { get; init; }
+
+    /// <summary>Its id at the other server, which options name.</summary>
+    public required string IdInFile { get; init; }
 
     public required string Name { get; init; }
 
@@ -53,9 +57,11 @@ internal sealed class ImportPlan(ImportOptions options)
     /// The clients in the order of the file. If several have one id, only the first can be made. A client with the id of
     /// an API cannot be made, and the API can.
     /// </summary>
+    /// <exception cref="OperatorException">An option names a client or an API that the file does not have.</exception>
     public IReadOnlyList<PlannedClient> Plan(ClientExport export)
     {
-        var clients = export.Clients.Select(Plan).ToList();
+        CheckNames(export);
+        var clients = export.Clients.Where(client => !options.Skipped.Contains(client.Id)).Select(Plan).ToList();
         var apis = clients.Where(client => client.Obstacle is null)
             .SelectMany(client => client.Scopes).Select(scope => scope.Resource).ToHashSet(StringComparer.Ordinal);
         return [.. clients.Select(client => client.Obstacle is null && apis.Contains(client.Id)
@@ -65,6 +71,26 @@ internal sealed class ImportPlan(ImportOptions options)
                     + $"{Shell.Quoted(client.Id)}=NEW, or the API: --map {Shell.Quoted(client.Id)}=https://…",
             }
             : client)];
+    }
+
+    // A name that was mistyped would change nothing, and the admin would believe that it did.
+    private void CheckNames(ClientExport export)
+    {
+        var clients = export.Clients.Select(client => client.Id).Concat(export.LeftOut.Select(client => client.Id)).ToHashSet();
+        var apis = export.Clients.SelectMany(client => client.Grants).Select(grant => grant.Resource).Append(options.Resource).ToHashSet();
+        (string Option, IEnumerable<string> Names)[] named =
+        [
+            ("--rename", options.Ids.Keys), ("--new-secret-for", options.NewSecretFor), ("--skip", options.Skipped),
+            ("--no-claims-for", options.NoClaimsFor),
+        ];
+        foreach (var (option, names) in named)
+        {
+            if (names.FirstOrDefault(name => !clients.Contains(name)) is { } unknown)
+                throw new OperatorException($"{option} {Shell.Quoted(unknown)}: no client of the file has this id.");
+        }
+
+        if (options.Resources.Keys.FirstOrDefault(api => !apis.Contains(api)) is { } missing)
+            throw new OperatorException($"--map {Shell.Quoted(missing)}: no client of the file uses an API of this name.");
     }
 
     private PlannedClient Plan(ImportedClient client)
@@ -80,13 +106,14 @@ internal sealed class ImportPlan(ImportOptions options)
             warnings.Add($"its name is cut to {MaxNameLength} characters");
         if (!isNew)
             AddWarningsOfSecret(client.Secret!, warnings);
-        if (scopes.Select(scope => scope.Resource).Distinct().Count() > 1)
-            warnings.Add("it holds scopes of several APIs: its requests must name one, in resource or audience");
+        if (scopes.Select(scope => scope.Resource).Distinct().ToList() is { Count: > 1 } several)
+            warnings.Add($"it holds scopes of several APIs: its requests must name one, {string.Join(" or ", several.Select(Parameter))}");
 
         return new PlannedClient
         {
             Place = client.Place,
             Id = id,
+            IdInFile = client.Id,
             Name = name.Length > MaxNameLength ? Cut(name) : name,
             IsEnabled = client.IsEnabled,
             Secret = isNew ? null : client.Secret,
@@ -94,7 +121,7 @@ internal sealed class ImportPlan(ImportOptions options)
             Scopes = scopes,
             Methods = client.Methods,
             TokenLifetimeSeconds = client.TokenLifetimeSeconds,
-            Claims = options.WithClaims ? client.Claims : "{}",
+            Claims = options.WithClaims && !options.NoClaimsFor.Contains(client.Id) ? client.Claims : "{}",
             Warnings = warnings,
             Obstacle = Obstacle(client, id, isNew, scopes, withoutApi),
         };
@@ -104,7 +131,7 @@ internal sealed class ImportPlan(ImportOptions options)
         ImportedClient client, string id, bool isNew, List<PlannedScope> scopes, IReadOnlyList<string> withoutApi)
     {
         if (!ids.Add(id))
-            return "another client of the file has this id";
+            return id == client.Id ? "another client of the file has this id" : $"another client of the file has this id; its own was {client.Id}";
         if (client.Obstacle is { } obstacle && !(client.NewSecretHelps && IsAskedForNewSecret(client)))
         {
             return client.NewSecretHelps
@@ -136,13 +163,14 @@ internal sealed class ImportPlan(ImportOptions options)
     private List<PlannedScope> Scopes(ImportedClient client, List<string> warnings, out IReadOnlyList<string> withoutApi)
     {
         var scopes = new List<PlannedScope>();
-        var missing = new List<string>();
+        var (missing, withoutScope) = (new List<string>(), new List<string>());
         var grants = client.Grants.Count == 0 && options is { Resource: not null, Scopes.Count: > 0 }
             ? [new ImportedGrant(null, null, IsDefault: true)]
             : client.Grants;
         foreach (var grant in grants)
         {
-            var resource = grant.Resource is { } named ? options.Resources.GetValueOrDefault(named, named) : options.Resource;
+            var named = grant.Resource ?? options.Resource;
+            var resource = named is null ? null : options.Resources.GetValueOrDefault(named, named);
             if (resource is null)
                 missing.Add(grant.Scope ?? "?");
             else if (grant.Scope is not null)
@@ -150,12 +178,18 @@ internal sealed class ImportPlan(ImportOptions options)
             else if (options.Scopes.Count > 0)
                 scopes.AddRange(options.Scopes.Select(scope => new PlannedScope(resource, scope, options.AllAreDefaults ?? true)));
             else if (grants.Count > 1)
-                warnings.Add($"it has no scope at {resource}, and gets no token for it unless you give it one: --scopes 'NAME …'");
+                withoutScope.Add(resource);
         }
+
+        foreach (var resource in withoutScope.Except(scopes.Select(scope => scope.Resource)))
+            warnings.Add($"it has no scope at {resource}, and gets no token for it unless you give it one: --scopes 'NAME …'");
 
         withoutApi = missing;
         return [.. scopes.DistinctBy(scope => (scope.Resource, scope.Name)).OrderBy(scope => scope.Resource, StringComparer.Ordinal)];
     }
+
+    // RFC 8707 §2: resource is an absolute URI; a plain name goes into audience.
+    private static string Parameter(string api) => ResourceIndicator.IsAbsoluteUri(api) ? $"resource={api}" : $"audience={api}";
 
     private bool IsAskedForNewSecret(ImportedClient client) => options.NewSecrets || options.NewSecretFor.Contains(client.Id);
 

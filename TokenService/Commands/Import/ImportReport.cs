@@ -3,8 +3,7 @@ using System.Text;
 namespace TokenService.Commands;
 
 /// <summary>
-/// Says for each client of an export what becomes of it, without its secret. Text from the file is shown without control
-/// characters.
+/// Says for each client of an export what becomes of it, without its secret.
 /// </summary>
 internal sealed class ImportReport(TextWriter output)
 {
@@ -18,13 +17,21 @@ internal sealed class ImportReport(TextWriter output)
     /// <summary>True when a client of the file could not be brought, or is there in another form.</summary>
     public bool HasProblems => differing + impossible > 0;
 
-    public void Begin(ClientExport export)
+    /// <param name="export">The contents of the file.</param>
+    /// <param name="skipped">Ids of clients that the admin does not want.</param>
+    public void Begin(ClientExport export, IReadOnlyList<string> skipped)
     {
         foreach (var note in export.Notes)
-            output.WriteLine($"Note: {note}");
+            output.WriteLine(Terminal.Shown($"Note: {note}"));
         foreach (var client in export.LeftOut)
             Line("left out", client.Id, $"{client.Place}: {client.Why}");
-        leftOut = export.LeftOut.Count;
+        foreach (var client in export.Clients.Where(client => skipped.Contains(client.Id)))
+        {
+            Line("left out", client.Id, $"{client.Place}: as you asked");
+            leftOut++;
+        }
+
+        leftOut += export.LeftOut.Count;
     }
 
     public void Cannot(PlannedClient client, string why)
@@ -51,7 +58,9 @@ internal sealed class ImportReport(TextWriter output)
     {
         if (answer.Refusal is { } refusal)
         {
-            Cannot(client, refusal);
+            // The functions of the database name the claim; the id in the file is the one that the option takes.
+            var isAboutClaims = refusal.Contains("extra claims", StringComparison.Ordinal);
+            Cannot(client, isAboutClaims ? $"{refusal} Without its claims: --no-claims-for {Shell.Quoted(client.IdInFile)}" : refusal);
             return;
         }
 
@@ -79,6 +88,10 @@ internal sealed class ImportReport(TextWriter output)
             : "This was a dry run: nothing was changed. To make them, add --apply.");
     }
 
+    public void IsNotReady(string algorithm) => output.WriteLine(
+        $"Note: no {algorithm} key signs yet. Until one does, requests for an API with {algorithm} get 503: a running server makes the key "
+        + "within seconds, and it signs Keys:JwksMaxAge and 12 minutes later (17 minutes by default).");
+
     private static string Described(PlannedClient client)
     {
         var text = new StringBuilder();
@@ -100,8 +113,5 @@ internal sealed class ImportReport(TextWriter output)
         return text.ToString();
     }
 
-    private void Line(string what, string id, string text) => output.WriteLine(Shown($"{what,-10}  {id}  {text}"));
-
-    private static string Shown(string text) =>
-        text.Any(char.IsControl) ? string.Concat(text.Select(character => char.IsControl(character) ? '?' : character)) : text;
+    private void Line(string what, string id, string text) => output.WriteLine(Terminal.Shown($"{what,-10}  {id}  {text}"));
 }

@@ -71,6 +71,16 @@ internal sealed class ImportStore
             @id, p_token_lifetime => make_interval(secs => @seconds), p_extra_claims => @claims::jsonb)
         """;
 
+    // Before the first start of a server there is no key at all, and at that start the first key of each algorithm signs at
+    // once.
+    private const string FindAlgorithmsNotReady = """
+        select distinct r.signing_alg
+        from token_service.resource r
+        where r.signing_alg is not null
+          and (token_service.algorithm_signs_from(r.signing_alg) <= now()) is not true
+          and exists (select from token_service.signing_key)
+        """;
+
     private const string AddSecret = "select token_service.add_secret(@id, @secretId, @digest, @label)";
 
     // Another admin's transaction may hold a lock for a moment.
@@ -120,6 +130,10 @@ internal sealed class ImportStore
     /// <summary>Makes the client with all that belongs to it, or nothing of it.</summary>
     public Task<ImportAnswer> MakeAsync(PlannedClient client, string secretId, string digest, string label, CancellationToken ct) =>
         RunAsync(client, secretId, digest, label, isCommitted: true, ct);
+
+    /// <summary>The algorithms of resources for which no key signs yet, although this database has had a server.</summary>
+    public async Task<IEnumerable<string>> AlgorithmsNotReadyAsync(CancellationToken ct) =>
+        await connection.QueryAsync<string>(new(FindAlgorithmsNotReady, cancellationToken: ct));
 
     private async Task<ImportAnswer> RunAsync(
         PlannedClient client, string secretId, string digest, string label, bool isCommitted, CancellationToken ct)

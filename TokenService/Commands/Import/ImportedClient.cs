@@ -53,6 +53,24 @@ internal sealed record ImportedClient
     public override string ToString() => Id; // a record's own ToString would print the secret
 }
 
+/// <summary>The lifetime of access tokens, as <c>is_token_lifetime</c> has it.</summary>
+internal static class ImportedLifetime
+{
+    private const int Min = 60;
+    private const int Max = 86400;
+
+    /// <summary>The nearest lifetime that a client may have here.</summary>
+    /// <param name="seconds">Its lifetime at the other server.</param>
+    /// <param name="warnings">Get one when it is another.</param>
+    public static int Nearest(double seconds, List<string> warnings)
+    {
+        var nearest = (int)Math.Clamp(seconds, Min, Max);
+        if (nearest != seconds)
+            warnings.Add($"its access tokens lived {seconds} s there, and will live {nearest} s: 1 minute to 1 day is possible");
+        return nearest;
+    }
+}
+
 /// <summary>A client of an export that does not use the client credentials grant, or has no credentials.</summary>
 internal sealed record LeftOutClient(string Place, string Id, string Why);
 

@@ -31,15 +31,34 @@ internal sealed partial class KeycloakExport
     private readonly string realm;
     private readonly Dictionary<string, Scope> scopes;
     private readonly Dictionary<string, ExportNode> serviceAccounts;
+    private readonly ScopeMappings realmScopeMappings;
+    private readonly Dictionary<string, ScopeMappings> clientScopeMappings;
 
     private KeycloakExport(ExportNode root)
     {
         var (isRealm, users) = (root.IsObject, root.IsObject ? root["users"]?.Items ?? [] : []);
         realm = isRealm ? root["realm"]?.Text ?? "" : "";
-        scopes = (isRealm ? root["clientScopes"]?.Items ?? [] : []).Select(Scope.Read).ToDictionary(scope => scope.Name);
-        serviceAccounts = users
-            .Where(user => user["serviceAccountClientId"] is not null)
-            .ToDictionary(user => user["serviceAccountClientId"]!.Value.Text, user => user);
+        scopes = ByName(
+            isRealm ? root["clientScopes"]?.Items ?? [] : [],
+            node => node["name"]?.Text ?? throw node.Not("a client scope with a name"), Scope.Read);
+        serviceAccounts = ByName(
+            users.Where(user => user["serviceAccountClientId"] is not null), user => user["serviceAccountClientId"]!.Value.Text, user => user);
+        realmScopeMappings = new ScopeMappings(isRealm ? root["scopeMappings"] : null);
+        clientScopeMappings = (isRealm ? root["clientScopeMappings"]?.Members ?? [] : [])
+            .ToDictionary(of => of.Name, of => new ScopeMappings(of.Node), StringComparer.Ordinal);
+    }
+
+    // A name that occurs twice is refused, since either could be meant.
+    private static Dictionary<string, T> ByName<T>(IEnumerable<ExportNode> nodes, Func<ExportNode, string> nameOf, Func<ExportNode, T> read)
+    {
+        var found = new Dictionary<string, T>(StringComparer.Ordinal);
+        foreach (var node in nodes)
+        {
+            if (!found.TryAdd(nameOf(node), read(node)))
+                throw node.Not("the only one of its name");
+        }
+
+        return found;
     }
 
     public static ClientExport Read(string path)
@@ -62,23 +81,29 @@ internal sealed partial class KeycloakExport
 
     private ClientExport Read(IReadOnlyList<ExportNode> items, ExportNode root)
     {
-        var (clients, leftOut) = (new List<ImportedClient>(), new List<LeftOutClient>());
+        var (clients, leftOut, own) = (new List<ImportedClient>(), new List<LeftOutClient>(), 0);
         foreach (var item in items)
         {
             var id = item["clientId"]?.Text ?? throw item.Not("an object with a clientId");
             if (OwnClients.Contains(id) || id == $"{realm}-realm")
+            {
+                own++;
                 continue;
+            }
+
             if (WhyLeftOut(item) is { } why)
                 leftOut.Add(new(item.Place, id, why));
             else
                 clients.Add(ToClient(item, id));
         }
 
-        return new ClientExport(clients, leftOut, new Dictionary<string, string>(), [.. Notes(root)]);
+        return new ClientExport(clients, leftOut, new Dictionary<string, string>(), [.. Notes(root, own)]);
     }
 
-    private static IEnumerable<string> Notes(ExportNode root)
+    private static IEnumerable<string> Notes(ExportNode root, int own)
     {
+        if (own > 0)
+            yield return $"{own} clients that Keycloak makes in each realm, such as account, are ignored.";
         if (root.IsArray)
             yield return "The file has clients only: it lacks client scopes and the roles of service accounts, which a realm export has.";
         else if (root["users"] is null)
@@ -111,14 +136,16 @@ internal sealed partial class KeycloakExport
         if (method == "client-secret-jwt")
             warnings.Add("it signs assertions with its secret; here it must send the secret itself");
 
-        var (secret, why) = Secret(item["secret"]?.Text ?? "");
-        var held = new Held(item, serviceAccounts.TryGetValue(id, out var account) ? account : null, this);
+        var (secret, why) = HasExpiredSecret(item) ? (null, "it has expired") : Secret(item["secret"]?.Text ?? "");
+        ExportNode? account = serviceAccounts.TryGetValue(id, out var user) ? user : null;
+        var held = new Held(item, account, this);
         return new ImportedClient
         {
             Place = item.Place,
             Id = id,
             Name = item["name"]?.Text,
-            IsEnabled = item["enabled"]?.Flag ?? true,
+            // Keycloak refuses a client whose service account is disabled.
+            IsEnabled = (item["enabled"]?.Flag ?? true) && (account?["enabled"]?.Flag ?? true),
             Secret = secret,
             WhyNewSecret = why,
             TokenLifetimeSeconds = Lifetime(item["attributes"], warnings),
@@ -145,13 +172,20 @@ internal sealed partial class KeycloakExport
         _ => (text, null),
     };
 
+    // Seconds since 1970; 0: never.
+    private static bool HasExpiredSecret(ExportNode item) =>
+        item["attributes"]?["client.secret.expiration.time"]?.Text is { } text
+        && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds)
+        && seconds > 0
+        && seconds <= TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+
     private static int? Lifetime(ExportNode? attributes, List<string> warnings)
     {
         if (attributes?["access.token.lifespan"]?.Text is not { Length: > 0 } text)
             return null;
-        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 60 and <= 86400)
-            return seconds;
-        warnings.Add("its lifetime of access tokens is not 1 minute to 1 day, so the server's default applies");
+        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
+            return ImportedLifetime.Nearest(seconds, warnings);
+        warnings.Add("its lifetime of access tokens is no number of seconds, so the server's default applies");
         return null;
     }
 
@@ -194,18 +228,28 @@ internal sealed partial class KeycloakExport
             .. Mapper.ReadAll(client["protocolMappers"]), .. scopes.Where(held => held.IsDefault).SelectMany(held => held.Scope.Mappers),
         ];
 
-        public IReadOnlyList<string> RealmRoles { get; } =
+        public IReadOnlyList<string> RealmRoles => field ??=
         [
             .. (account?["realmRoles"]?.Texts ?? []).Where(role =>
-                !OwnRoles.Contains(role) && !role.StartsWith("default-roles-", StringComparison.Ordinal)),
+                !OwnRoles.Contains(role) && !role.StartsWith("default-roles-", StringComparison.Ordinal)
+                && IsInTokens(export.realmScopeMappings, role)),
         ];
 
         /// <summary>The roles of other clients, which are APIs.</summary>
-        public SortedDictionary<string, IReadOnlyList<string>> ClientRoles { get; } = new(
+        public SortedDictionary<string, IReadOnlyList<string>> ClientRoles => field ??= new(
             (account?["clientRoles"]?.Members ?? [])
-                .Where(of => !OwnClients.Contains(of.Name) && of.Node.Texts.Count > 0)
-                .ToDictionary(of => of.Name, of => of.Node.Texts),
+                .Where(of => !OwnClients.Contains(of.Name))
+                .Select(of => (of.Name, Roles: (IReadOnlyList<string>)
+                    [.. of.Node.Texts.Where(role => IsInTokens(export.clientScopeMappings.GetValueOrDefault(of.Name), role))]))
+                .Where(of => of.Roles.Count > 0)
+                .ToDictionary(of => of.Name, of => of.Roles),
             StringComparer.Ordinal);
+
+        // Without full scope, tokens have only the roles that the client or one of its client scopes is mapped to.
+        private bool IsInTokens(ScopeMappings? mappings, string role) =>
+            client["fullScopeAllowed"]?.Flag is not false
+            || mappings?.OfClients[client["clientId"]!.Value.Text].Contains(role) is true
+            || scopes.Exists(held => mappings?.OfScopes[held.Scope.Name].Contains(role) is true);
 
         public IReadOnlyList<ImportedGrant> Grants => field ??= ReadGrants();
 
@@ -236,6 +280,19 @@ internal sealed partial class KeycloakExport
     private IEnumerable<Scope> ScopesOf(ExportNode? names) =>
         (names?.Texts ?? []).Select(name => scopes.GetValueOrDefault(name) ?? new Scope(name, IsShown: true, []));
 
+    /// <summary>The roles that clients and client scopes let into tokens.</summary>
+    private sealed class ScopeMappings(ExportNode? nodes)
+    {
+        public ILookup<string, string> OfClients { get; } = Read(nodes, "client");
+
+        public ILookup<string, string> OfScopes { get; } = Read(nodes, "clientScope");
+
+        private static ILookup<string, string> Read(ExportNode? nodes, string kind) => (nodes?.Items ?? [])
+            .Where(node => node[kind] is not null)
+            .SelectMany(node => (node["roles"]?.Texts ?? []).Select(role => (Name: node[kind]!.Value.Text, role)))
+            .ToLookup(each => each.Name, each => each.role, StringComparer.Ordinal);
+    }
+
     /// <param name="Name">Its name.</param>
     /// <param name="IsShown">True when the scope claim of tokens has it.</param>
     /// <param name="Mappers">Its mappers, which add to tokens.</param>
@@ -243,7 +300,7 @@ internal sealed partial class KeycloakExport
     {
         public static Scope Read(ExportNode node)
         {
-            var name = node["name"]?.Text ?? throw node.Not("a client scope with a name");
+            var name = node["name"]!.Value.Text;
             return new(
                 name,
                 node["attributes"]?["include.in.token.scope"]?.Flag ?? true,
@@ -255,6 +312,9 @@ internal sealed partial class KeycloakExport
     /// <summary>A protocol mapper, which adds something to tokens.</summary>
     private sealed record Mapper(string Name, string Type, ExportNode? Config)
     {
+        // Of the name of a claim. Claims are at most 16 levels deep.
+        private const int MaxParts = 8;
+
         public bool IsHardCodedClaim => Type == "oidc-hardcoded-claim-mapper" && IsInAccessToken;
 
         /// <summary>
@@ -283,7 +343,7 @@ internal sealed partial class KeycloakExport
             var path = Dot().Split(NotEmpty("claim.name") ?? "")
                 .Select(part => part.Replace(@"\.", ".", StringComparison.Ordinal)).ToList();
             var (type, text) = (NotEmpty("jsonType.label") ?? "String", NotEmpty("claim.value") ?? "");
-            if (path.Contains("") || !TryRead(type, text, out var value))
+            if (path.Contains("") || path.Count > MaxParts || !TryRead(type, text, out var value))
                 return false;
             foreach (var name in path.SkipLast(1))
             {
@@ -307,7 +367,7 @@ internal sealed partial class KeycloakExport
 
             try
             {
-                value = JsonNode.Parse(text);
+                value = JsonNode.Parse(text, documentOptions: new() { AllowDuplicateProperties = false });
                 return type == "JSON" || value is JsonValue;
             }
             catch (System.Text.Json.JsonException)

@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using System.Text;
 using TokenService.Configuration;
 using TokenService.Secrets;
@@ -34,12 +35,15 @@ internal sealed class SecretsFile : IDisposable
         {
             // A symbolic link is not followed when the file is made, and refused when it is there.
             opened = new SecretsFile(new FileStream(path, options));
-            if (new FileInfo(path).LinkTarget is not null || File.GetUnixFileMode(opened.file.SafeFileHandle) != OwnerOnly)
+            if (new FileInfo(path).LinkTarget is not null || !opened.file.CanSeek
+                || File.GetUnixFileMode(opened.file.SafeFileHandle) != OwnerOnly)
                 throw new OperatorException($"{path} exists, and others may read it. Name another file, or: chmod 600 {path}");
+            if (options.Mode == FileMode.Open)
+                CheckOwner(path, opened.file);
             opened.ReadOrBegin(path);
             return opened;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
             opened?.Dispose();
             throw new OperatorException($"{path} cannot be written: {e.Message}");
@@ -48,6 +52,20 @@ internal sealed class SecretsFile : IDisposable
         {
             opened?.Dispose();
             throw;
+        }
+    }
+
+    // Somebody else could have put secrets of their own into the file. Only the owner may change the mode of a file, and root,
+    // who therefore also needs a directory in which nobody else can make files.
+    [UnsupportedOSPlatform("windows")]
+    private static void CheckOwner(string path, FileStream file)
+    {
+        const UnixFileMode shared = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
+        File.SetUnixFileMode(file.SafeFileHandle, OwnerOnly);
+        if (Environment.IsPrivilegedProcess && (File.GetUnixFileMode(Path.GetDirectoryName(Path.GetFullPath(path))!) & shared) != 0)
+        {
+            throw new OperatorException(
+                $"{path} exists in a directory in which others may make files, so it may not be yours. Move it to one of your own.");
         }
     }
 
