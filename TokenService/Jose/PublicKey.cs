@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Microsoft.IdentityModel.Tokens;
 
 namespace TokenService.Jose;
@@ -50,6 +51,10 @@ internal sealed class PublicKey
                 members[member] = value;
         }
 
-        return JsonSerializer.SerializeToElement(members);
+        return JsonSerializer.SerializeToElement(members, JwkJson.Default.SortedDictionaryStringString);
     }
 }
+
+/// <summary>Generated at build time, so that no code is made by reflection at run time.</summary>
+[JsonSerializable(typeof(SortedDictionary<string, string>))]
+internal sealed partial class JwkJson : JsonSerializerContext;
