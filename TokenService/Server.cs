@@ -85,7 +85,7 @@ internal static class Server
     /// <exception cref="NpgsqlException">The database is unavailable or refuses the connection.</exception>
     public static async Task StartAsync(WebApplication app)
     {
-        SecretHasher.Start();
+        _ = app.Services.GetRequiredService<SecretHasher>(); // chosen and checked here
         await app.Services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         await DatabaseUser.WarnOfRightsAsync(
             app.Services.GetRequiredService<NpgsqlDataSource>(),

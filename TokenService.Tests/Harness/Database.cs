@@ -175,7 +175,7 @@ internal sealed class Database : IAsyncDisposable
         """,
         new { table });
 
-    public static string Digest(string secret) => SecretHasher.Hash(secret, Cheap)!.ToString();
+    public static string Digest(string secret) => Run.Hasher.Hash(secret, Cheap)!.ToString();
 
     private static async Task<Database> CreateAsync(string origin)
     {

@@ -17,7 +17,8 @@ internal sealed class HashingGate : TimeProvider, IDisposable
 
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
-    public HashingQueue NewThreads(int queueLength = 64) => new(new HashingOptions { QueueLength = queueLength }, threadCount: 1, this);
+    public HashingQueue NewThreads(int queueLength = 64) =>
+        new(Run.Hasher, new HashingOptions { QueueLength = queueLength }, threadCount: 1, this);
 
     public void Close() => isOpen.Reset();
 

@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging.Abstractions;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
 
@@ -21,11 +22,13 @@ public sealed class Run
     /// <summary>The server, and in it the migrated database that fixtures are cloned from.</summary>
     internal static string ConnectionString => server!.ConnectionString;
 
+    /// <summary>Hashes with the library that a server of the tests chooses by default.</summary>
+    internal static SecretHasher Hasher { get; } = SecretHasher.Start(HashingLibrary.Auto, NullLogger.Instance);
+
     [OneTimeSetUp]
     public async Task StartPostgres()
     {
         ForgetSettings();
-        SecretHasher.Start();
         server = await PostgresServer.StartAsync();
         await Database.CreateTemplateAsync();
         // Written as an error, because by default the console shows nothing else.

@@ -72,7 +72,7 @@ public sealed class RefusalsInTurn
     [Test]
     public async Task A_503_of_a_caller_that_is_not_authenticated_waits_for_its_turn_too()
     {
-        var queue = new HashingQueue(new HashingOptions { QueueLength = 1 }, threadCount: 0, clock);
+        var queue = new HashingQueue(Run.Hasher, new HashingOptions { QueueLength = 1 }, threadCount: 0, clock);
         foreach (var priority in Enum.GetValues<HashingPriority>())
             _ = queue.MatchesAsync("x", new Argon2Digest(Database.Cheap, new byte[16], new byte[32]), priority);
         await using var busy = await StartAsync(services => services.AddSingleton(queue));

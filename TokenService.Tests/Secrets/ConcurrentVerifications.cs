@@ -56,7 +56,7 @@ public sealed class ConcurrentVerifications
         var found = await FindAsync(client.Id);
         var last = found!.Secrets.Last(secret => secret.IsImported);
         // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
-        var isOlder = TokenService.Secrets.SecretHasher.Matches(Older, last.Digest) is true;
+        var isOlder = Run.Hasher.Matches(Older, last.Digest) is true;
         var presented = client with { Secret = isOlder ? Older : Newer };
 
         var before = hashing.Count;

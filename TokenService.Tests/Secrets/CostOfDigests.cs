@@ -13,7 +13,7 @@ public sealed class CostOfDigests : ServerFixture
     public async Task A_digest_weaker_or_stronger_than_configured_still_verifies(int memoryKiB, int iterations)
     {
         var secret = GeneratedSecret.Create();
-        var digest = SecretHasher.Hash(secret.Value, new Argon2Cost(memoryKiB, iterations))!.ToString();
+        var digest = Run.Hasher.Hash(secret.Value, new Argon2Cost(memoryKiB, iterations))!.ToString();
         await Database.ExecuteAsync(
             "select token_service.add_secret('billing', @Selector, @digest)", new { secret.Selector, digest });
 

@@ -42,7 +42,7 @@ public sealed class CostOfRefusals
         await database.ExecuteAsync("update token_service.client set enabled = false where id = 'disabled'");
 
         var options = Options.Create(new HashingOptions { MemoryKiB = Database.Cheap.MemoryKiB, Iterations = Database.Cheap.Iterations });
-        hashing = new HashingQueue(options.Value, threadCount: 1, clock);
+        hashing = new HashingQueue(Run.Hasher, options.Value, threadCount: 1, clock);
         var notifications = new ChangeNotifications(database.Source, TimeProvider.System, NullLogger<ChangeNotifications>.Instance);
         clients = new ClientCache(
             new ClientStore(database.Source), notifications, Options.Create(new ClientCacheOptions()),

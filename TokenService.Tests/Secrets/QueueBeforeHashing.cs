@@ -10,7 +10,7 @@ public sealed class QueueBeforeHashing
 {
     private const string Secret = "a secret of another system";
 
-    private static readonly Argon2Digest Digest = SecretHasher.Hash(Secret, Database.Cheap)!;
+    private static readonly Argon2Digest Digest = Run.Hasher.Hash(Secret, Database.Cheap)!;
 
     private static readonly HashingOptions Options = new() { QueueLength = 2, QueueTime = TimeSpan.FromSeconds(2) };
 
@@ -18,7 +18,7 @@ public sealed class QueueBeforeHashing
     [TestCase("a secret of another System", ExpectedResult = false)]
     public async Task<bool> A_queued_secret_is_compared_with_its_digest(string secret)
     {
-        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock());
+        using var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 1, new WorkersClock());
         Assert.That((await hashing.MatchesAsync(secret, Digest, HashingPriority.Other)).TryGet(out var matches, out _), Is.True);
         return matches;
     }
@@ -27,7 +27,7 @@ public sealed class QueueBeforeHashing
     [Test]
     public async Task A_secret_is_refused_at_once_when_the_queue_is_full()
     {
-        using var hashing = new HashingQueue(Options, threadCount: 0, new WorkersClock());
+        using var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 0, new WorkersClock());
         _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.Other);
         _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.Other);
 
@@ -37,14 +37,14 @@ public sealed class QueueBeforeHashing
     [Test]
     public async Task A_secret_that_waited_exactly_the_queue_time_is_hashed()
     {
-        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime));
+        using var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 1, new WorkersClock(Options.QueueTime));
         Assert.That((await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other)).TryGet(out _, out _), Is.True);
     }
 
     [Test]
     public async Task A_secret_that_waited_longer_than_the_queue_time_is_refused()
     {
-        using var hashing = new HashingQueue(Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
+        using var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
         IsRefused(await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), Reason.HashingTooLate);
     }
 
@@ -53,7 +53,7 @@ public sealed class QueueBeforeHashing
     {
         // A hash is taken for 20 ms until one was measured.
         var options = new HashingOptions { QueueLength = 1000, QueueTime = TimeSpan.FromSeconds(2) };
-        using var hashing = new HashingQueue(options, threadCount: 0, new WorkersClock());
+        using var hashing = new HashingQueue(Run.Hasher, options, threadCount: 0, new WorkersClock());
         for (var i = 0; i < 101; i++)
             _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.SourceWithoutFailures);
 
@@ -70,7 +70,7 @@ public sealed class QueueBeforeHashing
     public async Task Known_secrets_that_are_refused_are_told_to_come_back_one_after_the_other()
     {
         var options = new HashingOptions { QueueLength = 1000, QueueTime = TimeSpan.FromSeconds(2) };
-        using var hashing = new HashingQueue(options, threadCount: 0, new WorkersClock());
+        using var hashing = new HashingQueue(Run.Hasher, options, threadCount: 0, new WorkersClock());
         for (var i = 0; i < 101; i++)
             _ = hashing.MatchesAsync(Secret, Digest, HashingPriority.KnownSecret);
 
@@ -93,7 +93,7 @@ public sealed class QueueBeforeHashing
     public void Disposing_the_queue_answers_waiting_secrets_and_ends_the_threads()
     {
         var clock = new WorkersClock();
-        var hashing = new HashingQueue(Options, threadCount: 2, clock);
+        var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 2, clock);
         Task<Result<bool>>[] answers =
         [
             hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), hashing.MatchesAsync(Secret, Digest, HashingPriority.Other),

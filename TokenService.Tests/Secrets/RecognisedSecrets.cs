@@ -260,7 +260,7 @@ public sealed class RecognisedSecrets
         var found = await Clients.FindAsync(client.Id, CancellationToken.None);
         var last = found!.Secrets.Last(secret => secret.IsImported);
         // Secrets created at the same time are ordered by their random ids, so either of the two may be the last.
-        var isOlder = SecretHasher.Matches(Older, last.Digest) is true;
+        var isOlder = Run.Hasher.Matches(Older, last.Digest) is true;
         var presented = client with { Secret = isOlder ? Older : Imported };
 
         var before = hashing.Count;

@@ -211,7 +211,7 @@ public sealed class CommandLine
     private static (string, string)[] Connection(Database database) => [("ConnectionStrings__TokenService", database.ConnectionString)];
 
     private static bool? IsDigestOf(Tool tool, string secret) =>
-        Argon2Digest.TryParse(tool.Value("digest"), out var digest) ? SecretHasher.Matches(secret, digest) : null;
+        Argon2Digest.TryParse(tool.Value("digest"), out var digest) ? Run.Hasher.Matches(secret, digest) : null;
 
     private static IEnumerable<string> Names(Tool tool) => Lines(tool.Output).Select(line => line.Split('=')[0]);
 

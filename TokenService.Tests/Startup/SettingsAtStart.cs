@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -224,6 +225,8 @@ public sealed class SettingsAtStart
     [TestCase("Clients:ServeWhileAway=long", "Clients:ServeWhileAway must be a time such as 00:05:00.")]
     [TestCase("Hashing:SecretMemory=long", "Hashing:SecretMemory must be a time such as 00:05:00.")]
     [TestCase("Events:WhenFull=Lose", "Events:WhenFull must be Wait or Drop.")]
+    [TestCase("Hashing:Library=Managed", "Hashing:Library must be Auto or Libsodium or Konscious.")]
+    [TestCase("Hashing:Library=7", "Hashing:Library must be Auto or Libsodium or Konscious.")]
     [TestCase("Events:WhenFull=7", "Events:WhenFull must be Wait or Drop.")]
     [TestCase("Events:File:0=a", "Events:File must be one value.")]
     [TestCase("Metadata:AdvertiseAuthorizationEndpoint=yes", "Metadata:AdvertiseAuthorizationEndpoint must be true or false.")]
@@ -261,7 +264,7 @@ public sealed class SettingsAtStart
     [Test]
     public async Task Limits_of_Kestrel_replace_those_of_this_server()
     {
-        await using var app = Server.Build(Arguments("Kestrel:Limits:KeepAliveTimeout=00:11:00", "Kestrel:Limits:MaxRequestBodySize=65536"));
+        await using var app = Build(Arguments("Kestrel:Limits:KeepAliveTimeout=00:11:00", "Kestrel:Limits:MaxRequestBodySize=65536"));
         var limits = app.Services.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits;
         Assert.That(
             (limits.KeepAliveTimeout, limits.MaxRequestBodySize, limits.MaxRequestHeadersTotalSize),
@@ -277,7 +280,7 @@ public sealed class SettingsAtStart
     [TestCase(null, "Kestrel:Endpoints:Http:Url=http://127.0.0.1:9090")]
     public async Task The_default_address_is_for_a_server_that_has_no_other(string? urls, params string[] settings)
     {
-        await using var app = Server.Build(Arguments(settings));
+        await using var app = Build(Arguments(settings));
         Assert.That(app.Configuration["urls"], Is.EqualTo(urls));
     }
 
@@ -352,11 +355,14 @@ public sealed class SettingsAtStart
 
     private static string[] Arguments(params string[] settings) => [.. Valid.Concat(settings).Select(setting => $"--{setting}")];
 
+    // These tests are not about the Argon2id library, so it is not checked for each of them.
+    private static WebApplication Build(string[] args) => Server.Build(args, services => services.AddSingleton(Run.Hasher));
+
     private static string? Refusal(string[] settings)
     {
         try
         {
-            using var app = Server.Build([.. settings.Select(setting => $"--{setting}")]) as IDisposable;
+            using var app = Build([.. settings.Select(setting => $"--{setting}")]) as IDisposable;
             return null;
         }
         catch (OperatorException e)

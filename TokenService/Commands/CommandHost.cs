@@ -24,9 +24,9 @@ internal static class CommandHost
     /// <summary>Hashes a secret at the configured cost.</summary>
     public static Argon2Digest Digest(this IServiceProvider services, string secret)
     {
-        SecretHasher.Start();
+        var hasher = services.GetRequiredService<SecretHasher>();
         var cost = Settings.Get<HashingOptions>(services).Cost;
-        return SecretHasher.Hash(secret, cost)
+        return hasher.Hash(secret, cost)
             ?? throw new OperatorException($"There is not enough memory for a digest of {cost.MemoryKiB} KiB.");
     }
 }

@@ -151,15 +151,15 @@ internal static class ImportCommand
                 return;
             using var secrets = OpenSecretsFile(clients);
             var work = clients.ConvertAll(client => new Work(client, client.Secret is null ? secrets!.SecretOf(client.Id) : null));
-            SecretHasher.Start();
+            var hasher = services.GetRequiredService<SecretHasher>();
             var cost = Settings.Get<HashingOptions>(services).Cost;
-            await SayHowLongAsync(clients.Count, cost);
+            await SayHowLongAsync(hasher, clients.Count, cost);
 
             var progress = Progress(clients.Count);
             var (batch, done) = (new List<(Work Work, Argon2Digest Digest)>(), 0);
             try
             {
-                await foreach (var hashed in new ImportHashing(cost, options.Cores).HashAsync(work, item => item.Secret, ct))
+                await foreach (var hashed in new ImportHashing(hasher, cost, options.Cores).HashAsync(work, item => item.Secret, ct))
                 {
                     batch.Add(hashed);
                     if (batch.Count == BatchSize || (secrets is null && batch.Count > 0) || done + batch.Count == clients.Count)
@@ -200,13 +200,13 @@ internal static class ImportCommand
                     + "--secrets-file PATH");
         }
 
-        private async Task SayHowLongAsync(int count, Argon2Cost cost)
+        private async Task SayHowLongAsync(SecretHasher hasher, int count, Argon2Cost cost)
         {
             var clock = TimeProvider.System;
             var one = Enumerable.Range(0, 3).Min(_ =>
             {
                 var start = clock.GetTimestamp();
-                SecretHasher.Hash("measured", cost);
+                hasher.Hash("measured", cost);
                 return clock.GetElapsedTime(start);
             });
             await error.WriteLineAsync(

@@ -39,7 +39,7 @@ internal static class SecretCheckCommand
             return generated is null ? Bad : Good;
 
         await using var services = CommandHost.Build();
-        SecretHasher.Start();
+        var hasher = services.GetRequiredService<SecretHasher>();
         var store = services.GetRequiredService<ClientStore>();
         Client? client;
         try
@@ -68,18 +68,19 @@ internal static class SecretCheckCommand
         if (client is null)
             return await SayAsync(output, Bad, $"There is no client {clientId}.");
         var now = services.GetRequiredService<TimeProvider>().GetUtcNow();
-        if (Find(client, secret, generated, now) is not { } match)
+        if (Find(hasher, client, secret, generated, now) is not { } match)
             return await SayAsync(output, Bad, $"No secret of client {clientId} is this one.");
         return await SayAsync(output, match, client, now);
     }
 
     // Expired and revoked secrets are compared too, so that the operator learns of them. Valid ones come first, because
     // an imported secret may have been added twice.
-    private static ClientSecret? Find(Client client, string secret, GeneratedSecret? generated, DateTimeOffset now) =>
+    private static ClientSecret? Find(
+        SecretHasher hasher, Client client, string secret, GeneratedSecret? generated, DateTimeOffset now) =>
         client.Secrets
             .Where(candidate => generated is null ? candidate.IsImported : candidate.Id == generated.Selector)
             .OrderByDescending(candidate => candidate.IsAliveAt(now))
-            .FirstOrDefault(candidate => SecretHasher.Matches(secret, candidate.Digest)
+            .FirstOrDefault(candidate => hasher.Matches(secret, candidate.Digest)
                 ?? throw new OperatorException("There is not enough memory to hash the secret."));
 
     private static Task<int> SayAsync(TextWriter output, ClientSecret match, Client client, DateTimeOffset now)

@@ -2,10 +2,26 @@ using System.ComponentModel.DataAnnotations;
 
 namespace TokenService.Secrets;
 
+/// <summary>Which implementation of Argon2id hashes secrets. Both compute the same digests.</summary>
+internal enum HashingLibrary
+{
+    /// <summary>libsodium where it is installed and computes right digests, Konscious elsewhere.</summary>
+    Auto,
+
+    /// <summary>The system's libsodium; without it, nothing starts.</summary>
+    Libsodium,
+
+    /// <summary>The managed package Konscious, which takes three times the processor time.</summary>
+    Konscious,
+}
+
 /// <summary>The cost of digests, and the limits of hashing. Section <c>Hashing</c>.</summary>
 internal sealed class HashingOptions
 {
     public const string Section = "Hashing";
+
+    /// <summary>What computes Argon2id. Default Auto.</summary>
+    public HashingLibrary Library { get; set; } = HashingLibrary.Auto;
 
     /// <summary>m of new digests, 8192 to 65536 KiB. Default 19456, the OWASP recommendation for t=2.</summary>
     [Range(Argon2Cost.MinMemoryKiB, Argon2Cost.MaxMemoryKiB, ErrorMessage = "Hashing:MemoryKiB must be 8192 to 65536 (KiB).")]

@@ -31,6 +31,7 @@ internal sealed class HashingQueue : IDisposable
     // By priority.
     private readonly BlockingCollection<Job>[] queues;
     private readonly Thread[] threads;
+    private readonly SecretHasher hasher;
     private readonly TimeProvider clock;
     private readonly TimeSpan queueTime;
 
@@ -40,16 +41,18 @@ internal sealed class HashingQueue : IDisposable
     // When the last caller that was refused with a known secret should come back, as a timestamp of Stopwatch.
     private long lastTurn;
 
-    public HashingQueue(IOptions<HashingOptions> options, TimeProvider clock)
-        : this(options.Value, options.Value.Threads(Environment.ProcessorCount), clock)
+    public HashingQueue(SecretHasher hasher, IOptions<HashingOptions> options, TimeProvider clock)
+        : this(hasher, options.Value, options.Value.Threads(Environment.ProcessorCount), clock)
     {
     }
 
+    /// <param name="hasher">Hashes on the threads.</param>
     /// <param name="options">The bounds of the queues.</param>
     /// <param name="threadCount">How many threads hash.</param>
     /// <param name="clock">Measures the wait in the queue.</param>
-    public HashingQueue(HashingOptions options, int threadCount, TimeProvider clock)
+    public HashingQueue(SecretHasher hasher, HashingOptions options, int threadCount, TimeProvider clock)
     {
+        this.hasher = hasher;
         this.clock = clock;
         queueTime = options.QueueTime;
         queues = [.. Enum.GetValues<HashingPriority>().Select(_ => new BlockingCollection<Job>(options.QueueLength))];
@@ -108,7 +111,7 @@ internal sealed class HashingQueue : IDisposable
         }
 
         var began = Stopwatch.GetTimestamp();
-        var matches = SecretHasher.Matches(job.Secret, job.Digest);
+        var matches = hasher.Matches(job.Secret, job.Digest);
         AddDuration(Stopwatch.GetElapsedTime(began));
         job.Answer.TrySetResult(matches is { } known ? known : Busy(Reason.HashingWithoutMemory, job.Priority));
     }

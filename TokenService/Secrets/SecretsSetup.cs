@@ -3,7 +3,7 @@ using TokenService.Configuration;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// Client secrets: their form, their Argon2id digests, the hashing threads and their queues, and the cache of verified
+/// Client secrets: their form, their Argon2id digests and what computes them, the hashing threads and their queues, and the cache of verified
 /// secrets, which the database keeps too. This room knows nothing of clients or HTTP; the keys for the MACs of verified
 /// secrets come from the room Keys.
 /// </summary>
@@ -11,6 +11,8 @@ internal static class SecretsSetup
 {
     public static IServiceCollection AddSecrets(this IServiceCollection services) => services
         .AddSettings<HashingOptions>(HashingOptions.Section)
+        .AddSingleton(services => SecretHasher.Start(
+            Settings.Get<HashingOptions>(services).Library, services.GetRequiredService<ILogger<SecretHasher>>()))
         .AddSingleton<HashingQueue>()
         .AddSingleton<VerifiedSecretCache>()
         .AddSingleton<VerifiedSecretQueue>()

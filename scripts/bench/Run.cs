@@ -100,7 +100,6 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
     {
         var (began, ticks) = (Stopwatch.GetTimestamp(), Ticks());
         Describe();
-        SecretHasher.Start();
         await using var postgres = await Postgres.StartAsync(ct, cores.Load);
         var connection = await postgres.MakeDatabaseAsync("bench", ct);
         var rsaConnection = await postgres.MakeDatabaseAsync("bench_rsa", ct);
@@ -455,7 +454,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             failed += result.Refused + result.Broken;
         }
 
-        table.Add(new Row(section, "libsodium alone", Median(rounds.Select(round => round.Library)), "/s"));
+        table.Add(new Row(section, "the Argon2id library alone", Median(rounds.Select(round => round.Library)), "/s"));
         table.Add(new Row(
             section, "tokens, each hashed", Median(rounds.Select(round => round.Tokens)), "/s",
             Note: $"{failed} refused or broken"));

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService.Secrets;
@@ -29,6 +30,9 @@ internal sealed record BenchClient(string Id, string Secret)
 /// <summary>Clients of a measurement, with secrets as the server makes them.</summary>
 internal static class Workload
 {
+    /// <summary>Hashes with the library that a server chooses by default.</summary>
+    public static readonly SecretHasher Hasher = SecretHasher.Start(HashingLibrary.Auto, NullLogger.Instance);
+
     public static readonly Argon2Cost DefaultCost = new HashingOptions().Cost;
 
     public static readonly Argon2Cost Cheapest = new(Argon2Cost.MinMemoryKiB, Argon2Cost.MinIterations);
@@ -158,7 +162,7 @@ internal static class Workload
         Parallel.For(0, count, new ParallelOptions { CancellationToken = ct, MaxDegreeOfParallelism = Environment.ProcessorCount }, n =>
         {
             var secret = GeneratedSecret.Create();
-            var digest = SecretHasher.Hash(secret.Value, cost) ?? throw new InvalidOperationException("There is no memory for hashing.");
+            var digest = Hasher.Hash(secret.Value, cost) ?? throw new InvalidOperationException("There is no memory for hashing.");
             secrets[n] = (secret.Selector, secret.Value, digest.ToString());
         });
         return secrets;

@@ -9,7 +9,7 @@ namespace TokenService.Commands;
 /// Hashes many secrets on some threads of its own, so that an import takes little longer than its hashes. Each thread
 /// has the memory of one hash at a time. At most a few dozen digests wait to be written.
 /// </summary>
-internal sealed class ImportHashing(Argon2Cost cost, int threads)
+internal sealed class ImportHashing(SecretHasher hasher, Argon2Cost cost, int threads)
 {
     private const int MaxWaiting = 64;
 
@@ -42,7 +42,7 @@ internal sealed class ImportHashing(Argon2Cost cost, int threads)
             {
                 for (int i; !stop.IsCancellationRequested && (i = Interlocked.Increment(ref next)) < items.Count;)
                 {
-                    var digest = SecretHasher.Hash(secretOf(items[i]), cost)
+                    var digest = hasher.Hash(secretOf(items[i]), cost)
                         ?? throw new OperatorException($"There is not enough memory for {threads} digests at once. Try fewer: --cores 1");
                     digests.Writer.WriteAsync((items[i], digest), stop.Token).AsTask().GetAwaiter().GetResult();
                 }
