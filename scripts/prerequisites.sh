@@ -15,19 +15,9 @@ need_dotnet() {
   esac
 }
 
-need_sodium() { need libsodium has_sodium; }
 need_postgres() { need postgresql has_postgres; }
 need_psql() { need postgresql-client has psql; }
 need_curl() { need curl has curl; }
-
-has_sodium() {
-  case $(ldconfig -p 2>/dev/null) in *libsodium.so*) return ;; esac
-  local folder
-  for folder in /lib /lib/* /lib64 /usr/lib /usr/lib/* /usr/lib64 /usr/local/lib /opt/homebrew/lib; do
-    if compgen -G "$folder/libsodium.so*" || compgen -G "$folder/libsodium*.dylib"; then return; fi
-  done >/dev/null
-  return 1
-}
 
 has_postgres() { scripts/postgres --which >/dev/null 2>&1; }
 
@@ -62,7 +52,6 @@ package_manager() {
 
 install_command() {
   case $1:$2 in
-    apt-get:libsodium) apt_install libsodium23 ;;
     apt-get:postgresql)
       # Without this file the package would create a cluster and start a server, which are not needed here.
       local folder=/etc/postgresql-common/createcluster.d

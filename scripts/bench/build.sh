@@ -11,7 +11,6 @@ prepare() {
   arguments=("$@")
 
   need_dotnet
-  need_sodium
   need postgresql has_local_postgres # --throwaway needs the machine's own binaries
   [ "${needs_wrk-no}" = no ] || need wrk has wrk
 

@@ -24,7 +24,6 @@ open_work() {
 
 install_token_service() {
   need_dotnet
-  need_sodium
   need_curl
   need_psql
   need_postgres
