@@ -150,6 +150,18 @@ public sealed class Argon2Libraries
             line is null ? Has.One.Items : Is.EqualTo(new[] { line }));
     }
 
+    // The package computes on the thread pool, which the requests need too.
+    [Test]
+    public void The_thread_pool_has_a_thread_more_for_each_thread_that_hashes_with_the_package()
+    {
+        ThreadPool.GetMinThreads(out var before, out _);
+        var count = before - Environment.ProcessorCount + 1;
+        var hasher = SecretHasher.Start(HashingLibrary.Konscious, NullLogger.Instance);
+        using var hashing = new HashingQueue(hasher, new HashingOptions(), count, new WorkersClock());
+        ThreadPool.GetMinThreads(out var after, out _);
+        Assert.That(after, Is.GreaterThan(before));
+    }
+
     [Test]
     public async Task A_server_without_libsodium_grants_tokens_and_says_once_what_it_would_save()
     {
@@ -164,14 +176,15 @@ public sealed class Argon2Libraries
             Is.EqualTo(new[] { $"Secrets are hashed by the package Konscious: {NotInstalled}{Saves}" }));
     }
 
-    // Digests that the test made itself, with whichever library this machine has.
+    // The digests were made by the library that this machine has.
     private static async Task VerifiesSecretsAsync(Database database, TestServer server)
     {
         var client = await database.CreateClientAsync("billing");
         await database.AddSecretAsync(client.Id, Imported);
         (await TokenRequestBuilder.For(client).SendAsync(server)).IsGrant("invoices:read");
         (await TokenRequestBuilder.For(client with { Secret = Imported }).SendAsync(server)).IsGrant("invoices:read");
-        foreach (var wrong in new[] { Imported + "x", "", new string('x', ClientSecret.MaxLength), new string('x', ClientSecret.MaxLength + 1) })
+        string[] wrongs = [Imported + "x", "", new('x', ClientSecret.MaxLength), new('x', ClientSecret.MaxLength + 1)];
+        foreach (var wrong in wrongs)
             (await TokenRequestBuilder.For(client with { Secret = wrong }).SendAsync(server)).IsInvalidClient();
     }
 

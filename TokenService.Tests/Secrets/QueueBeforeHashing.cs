@@ -44,7 +44,8 @@ public sealed class QueueBeforeHashing
     [Test]
     public async Task A_secret_that_waited_longer_than_the_queue_time_is_refused()
     {
-        using var hashing = new HashingQueue(Run.Hasher, Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
+        using var hashing = new HashingQueue(
+            Run.Hasher, Options, threadCount: 1, new WorkersClock(Options.QueueTime + TimeSpan.FromTicks(1)));
         IsRefused(await hashing.MatchesAsync(Secret, Digest, HashingPriority.Other), Reason.HashingTooLate);
     }
 

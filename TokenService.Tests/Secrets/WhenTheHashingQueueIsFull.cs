@@ -16,7 +16,8 @@ public sealed class WhenTheHashingQueueIsFull
         // Without a thread the one secret stays in the queue.
         await using var server = await TestServer.StartAsync(
             database.ConnectionString, clock,
-            services => services.AddSingleton(_ => new HashingQueue(Run.Hasher, new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
+            services => services.AddSingleton(
+                _ => new HashingQueue(Run.Hasher, new HashingOptions { QueueLength = 1 }, threadCount: 0, clock)));
         var digest = new Argon2Digest(Database.Cheap, new byte[Argon2Digest.SaltLength], new byte[Argon2Digest.HashLength]);
         _ = server.Services.GetRequiredService<HashingQueue>().MatchesAsync("x", digest, HashingPriority.KnownSecret);
 

@@ -20,7 +20,7 @@ internal sealed class HashingOptions
 {
     public const string Section = "Hashing";
 
-    /// <summary>What computes Argon2id. Default Auto.</summary>
+    /// <summary>The library that computes Argon2id. Default Auto.</summary>
     public HashingLibrary Library { get; set; } = HashingLibrary.Auto;
 
     /// <summary>m of new digests, 8192 to 65536 KiB. Default 19456, the OWASP recommendation for t=2.</summary>

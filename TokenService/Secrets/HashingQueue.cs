@@ -53,6 +53,7 @@ internal sealed class HashingQueue : IDisposable
     public HashingQueue(SecretHasher hasher, HashingOptions options, int threadCount, TimeProvider clock)
     {
         this.hasher = hasher;
+        hasher.PrepareFor(threadCount);
         this.clock = clock;
         queueTime = options.QueueTime;
         queues = [.. Enum.GetValues<HashingPriority>().Select(_ => new BlockingCollection<Job>(options.QueueLength))];

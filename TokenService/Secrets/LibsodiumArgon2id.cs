@@ -32,7 +32,7 @@ internal sealed partial class LibsodiumArgon2id : IArgon2id
     /// <exception cref="OperatorException">libsodium is not installed, or does not initialise.</exception>
     public static LibsodiumArgon2id Load() => Load(FileNames);
 
-    /// <param name="fileNames">Where to look for the library; the first that is one is loaded.</param>
+    /// <param name="fileNames">The first of these files that is a libsodium is loaded.</param>
     public static LibsodiumArgon2id Load(IEnumerable<string> fileNames)
     {
         var library = fileNames.Select(Open).FirstOrDefault(handle => handle != 0);

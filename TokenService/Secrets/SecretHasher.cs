@@ -40,6 +40,13 @@ internal sealed partial class SecretHasher
         return hasher;
     }
 
+    /// <summary>Prepares for threads that hash while the thread pool serves requests.</summary>
+    public void PrepareFor(int threads)
+    {
+        if (argon2id is KonsciousArgon2id)
+            KonsciousArgon2id.ReserveThreads(threads);
+    }
+
     /// <summary>The digest of a secret with a new salt; null: there is not enough memory.</summary>
     public Argon2Digest? Hash(string secret, Argon2Cost cost)
     {

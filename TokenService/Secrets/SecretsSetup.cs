@@ -3,9 +3,9 @@ using TokenService.Configuration;
 namespace TokenService.Secrets;
 
 /// <summary>
-/// Client secrets: their form, their Argon2id digests and what computes them, the hashing threads and their queues, and the cache of verified
-/// secrets, which the database keeps too. This room knows nothing of clients or HTTP; the keys for the MACs of verified
-/// secrets come from the room Keys.
+/// Client secrets: their form, their Argon2id digests and the library that computes them, the hashing threads and their
+/// queues, and the cache of verified secrets, which the database keeps too. This room knows nothing of clients or HTTP;
+/// the keys for the MACs of verified secrets come from the room Keys.
 /// </summary>
 internal static class SecretsSetup
 {
