@@ -11,7 +11,7 @@ internal static class AuditSetup
 {
     public static IServiceCollection AddAudit(this IServiceCollection services)
     {
-        services.AddSettings<EventLogOptions>(EventLogOptions.Section);
+        services.AddSettings<EventLogOptions>(EventLogOptions.Section, (options, section) => section.Bind(options));
         services.AddSingleton(provider => EventOutput.Of(
             provider.GetRequiredService<IOptions<EventLogOptions>>(), provider.GetRequiredService<ILogger<EventOutput>>()));
         services.AddSingleton<EventLog>();

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TokenService.Configuration;
 
 namespace TokenService.Clients;
 
@@ -12,7 +13,7 @@ internal sealed class ClientCacheOptions
     /// answer. At most 10 minutes, because a replica without news of the signing keys stops signing then. Default 5
     /// minutes; 0: they are refused at once.
     /// </summary>
-    [Range(typeof(TimeSpan), "00:00:00", "00:10:00", ErrorMessage = "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.")]
+    [TimeRange("00:00:00", "00:10:00", ErrorMessage = "Clients:ServeWhileAway must be 00:00:00 to 00:10:00.")]
     public TimeSpan ServeWhileAway { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>

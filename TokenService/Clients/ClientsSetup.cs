@@ -9,7 +9,7 @@ namespace TokenService.Clients;
 internal static class ClientsSetup
 {
     public static IServiceCollection AddClients(this IServiceCollection services) => services
-        .AddSettings<ClientCacheOptions>(ClientCacheOptions.Section)
+        .AddSettings<ClientCacheOptions>(ClientCacheOptions.Section, (options, section) => section.Bind(options))
         .AddSingleton<ClientStore>()
         .AddSingleton<ClientCache>();
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.Extensions.Options;
 
 namespace TokenService.Configuration;
@@ -8,16 +9,28 @@ namespace TokenService.Configuration;
 /// </summary>
 internal static class Settings
 {
+    // The members of an options class that are found by reflection, and which the native build therefore keeps.
+    private const DynamicallyAccessedMemberTypes Reflected =
+        DynamicallyAccessedMemberTypes.PublicProperties | DynamicallyAccessedMemberTypes.PublicParameterlessConstructor;
+
     /// <summary>Settings of one section.</summary>
-    public static IServiceCollection AddSettings<T>(this IServiceCollection services, string section)
+    /// <param name="services">The services of the program.</param>
+    /// <param name="section">The name of the section.</param>
+    /// <param name="bind">
+    /// Binds the section to the options. The room calls the binder and not this method, because the code that binds is
+    /// generated for each call that names its class.
+    /// </param>
+    public static IServiceCollection AddSettings<[DynamicallyAccessedMembers(Reflected)] T>(
+        this IServiceCollection services, string section, Action<T, IConfigurationSection> bind)
         where T : class
     {
-        services.AddOptions<T>().BindConfiguration(section);
+        services.AddOptions<T>().Configure<IConfiguration>((options, configuration) => bind(options, configuration.GetSection(section)));
         return services.AddCheck<T>(section);
     }
 
     /// <summary>Settings that have no section of their own.</summary>
-    public static IServiceCollection AddSettings<T>(this IServiceCollection services, Action<T, IConfiguration> bind)
+    public static IServiceCollection AddSettings<[DynamicallyAccessedMembers(Reflected)] T>(
+        this IServiceCollection services, Action<T, IConfiguration> bind)
         where T : class
     {
         services.AddOptions<T>().Configure(bind);
@@ -32,14 +45,15 @@ internal static class Settings
     /// <exception cref="OperatorException">
     /// At least one setting in it is wrong. The message has a line for each.
     /// </exception>
-    public static T Get<T>(IServiceProvider services)
+    public static T Get<[DynamicallyAccessedMembers(Reflected)] T>(IServiceProvider services)
         where T : class
     {
         Refuse(Failures(services, check => check.Options == typeof(T)));
         return services.GetRequiredService<IOptions<T>>().Value;
     }
 
-    private static IServiceCollection AddCheck<T>(this IServiceCollection services, string? section)
+    private static IServiceCollection AddCheck<[DynamicallyAccessedMembers(Reflected)] T>(
+        this IServiceCollection services, string? section)
         where T : class =>
         services
             .AddSingleton<IValidateOptions<T>, AnnotationValidation<T>>()
@@ -48,7 +62,8 @@ internal static class Settings
     private static List<string> Failures(IServiceProvider services, Func<SettingsCheck, bool> isWanted) =>
         [.. services.GetServices<SettingsCheck>().Where(isWanted).SelectMany(check => check.Failures(services))];
 
-    private static IEnumerable<string> Failures<T>(IServiceProvider services, string? section)
+    private static IEnumerable<string> Failures<[DynamicallyAccessedMembers(Reflected)] T>(
+        IServiceProvider services, string? section)
         where T : class
     {
         // The shape comes first, because the binder's own messages repeat values, which may be secrets.

@@ -1,4 +1,5 @@
-using System.ComponentModel;
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using System.Reflection;
 
 namespace TokenService.Configuration;
@@ -8,20 +9,22 @@ namespace TokenService.Configuration;
 /// </summary>
 internal static class SettingsShape
 {
-    /// <summary>A line for each setting that does not fit. No line repeats a value, which may be a secret.</summary>
-    public static IEnumerable<string> Errors(Type options, IConfigurationSection section)
+    /// <summary>
+    /// A line for each setting that does not fit. No line repeats a value, which may be a secret. A part of the class
+    /// that has settings of its own, and cannot be replaced, is a section that the caller checks, too.
+    /// </summary>
+    public static IEnumerable<string> Errors(
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] Type options, IConfigurationSection section)
     {
+        var properties = options.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+            .ToDictionary(property => property.Name, StringComparer.OrdinalIgnoreCase);
         foreach (var setting in section.GetChildren())
         {
-            var property = options.GetProperty(setting.Key, BindingFlags.Public | BindingFlags.Instance | BindingFlags.IgnoreCase);
-            if (property is { CanWrite: false, PropertyType.IsClass: true } && setting.Value is null)
-            {
-                foreach (var nested in Errors(property.PropertyType, setting))
-                    yield return nested;
+            var property = properties.GetValueOrDefault(setting.Key);
+            var isSection = property is { CanWrite: false, PropertyType.IsClass: true };
+            if (isSection && setting.Value is null)
                 continue;
-            }
-
-            var error = property is { CanWrite: false, PropertyType.IsClass: true } ? "is a section, and has no value of its own"
+            var error = isSection ? "is a section, and has no value of its own"
                 : property is { CanWrite: true } ? Error(property.PropertyType, setting) : "is not a setting";
             if (error is not null)
                 yield return $"{setting.Path} {error}.";
@@ -38,7 +41,7 @@ internal static class SettingsShape
                 : $"must be set by id, as {setting.Path}:<id>";
         }
 
-        if (parts.Count == 0 && TypeDescriptor.GetConverter(type).IsValid(setting.Value ?? ""))
+        if (parts.Count == 0 && IsOf(type, setting.Value ?? ""))
             return null;
         // The binder makes an object of the parts.
         if (parts.Count > 0 && type.IsClass && type != typeof(string))
@@ -50,5 +53,22 @@ internal static class SettingsShape
         if (type == typeof(bool))
             return "must be true or false";
         return type == typeof(int) || type == typeof(long?) ? "must be a whole number" : "must be one value";
+    }
+
+    // The types that settings have, as the binder reads them.
+    private static bool IsOf(Type type, string value)
+    {
+        if (type == typeof(string))
+            return true;
+        if (type == typeof(TimeSpan))
+            return TimeSpan.TryParse(value, CultureInfo.InvariantCulture, out _);
+        if (type.IsEnum)
+            return Enum.TryParse(type, value, ignoreCase: true, out var member) && Enum.IsDefined(type, member);
+        if (type == typeof(bool))
+            return bool.TryParse(value, out _);
+        if (type == typeof(int))
+            return int.TryParse(value, CultureInfo.InvariantCulture, out _);
+        // The binder reads an empty value as null.
+        return type == typeof(long?) && (value.Length == 0 || long.TryParse(value, CultureInfo.InvariantCulture, out _));
     }
 }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Reflection;
 using System.Text;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -38,7 +37,7 @@ internal static partial class EndpointsSetup
             options.Proxies = ReadList(configuration.GetSection(nameof(ProxyOptions.Proxies)));
             options.TlsTerminatedUpstream = ReadFlag(configuration[nameof(ProxyOptions.TlsTerminatedUpstream)]);
         });
-        services.AddSettings<MetadataOptions>(MetadataOptions.Section);
+        services.AddSettings<MetadataOptions>(MetadataOptions.Section, (options, section) => section.Bind(options));
         services.Configure<KestrelServerOptions>(LimitRequests);
         // ASP.NET Core itself reads only Kestrel:Endpoints. The operator's limits come after this server's own. Kestrel takes
         // them before the settings are checked, so the check binds them again.
@@ -141,7 +140,7 @@ internal static partial class EndpointsSetup
 
     // The setting is either one value, as Proxies=…, or a list, as Proxies:0=…
     private static string[] ReadList(IConfigurationSection section) =>
-        section.Value is { } one ? [one] : section.Get<string[]>() ?? [];
+        section.Value is { } one ? [one] : [.. section.GetChildren().Select(proxy => proxy.Value ?? "")];
 
     private static bool? ReadFlag(string? value) =>
         value is null ? false : bool.TryParse(value, out var flag) ? flag : null;
@@ -149,7 +148,12 @@ internal static partial class EndpointsSetup
     // Returns a line for each setting that is wrong.
     private static List<string> Bind(IConfigurationSection section, KestrelServerLimits limits)
     {
-        var errors = SettingsShape.Errors(typeof(KestrelServerLimits), section).ToList();
+        List<string> errors =
+        [
+            .. SettingsShape.Errors(typeof(KestrelServerLimits), section),
+            .. SettingsShape.Errors(typeof(Http2Limits), section.GetSection(nameof(limits.Http2))),
+            .. SettingsShape.Errors(typeof(Http3Limits), section.GetSection(nameof(limits.Http3))),
+        ];
         // A time that is a plain number is one of days, which nobody means.
         errors.AddRange(section.AsEnumerable()
             .Where(setting => TimesOfKestrel.Any(name => setting.Key.EndsWith(name, StringComparison.OrdinalIgnoreCase))
@@ -162,7 +166,7 @@ internal static partial class EndpointsSetup
         }
         // The setters of Kestrel's limits check their ranges, and the binder the forms of nested values. Neither message names
         // the setting, and the binder's may repeat its value.
-        catch (TargetInvocationException e) when (e.InnerException is ArgumentException outOfRange)
+        catch (ArgumentException outOfRange)
         {
             errors.Add($"{section.Path} has a value out of range: {outOfRange.Message}");
         }

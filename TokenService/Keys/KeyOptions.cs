@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TokenService.Configuration;
 
 namespace TokenService.Keys;
 
@@ -21,7 +22,7 @@ internal sealed class KeyOptions : IValidatableObject
     public string? SealingKeyId { get; set; }
 
     /// <summary>How long verifiers may keep the JWKS, 1 second to 1 day. Default 5 minutes.</summary>
-    [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00", ErrorMessage = "Keys:JwksMaxAge must be 00:00:01 to 1.00:00:00.")]
+    [TimeRange("00:00:01", "1.00:00:00", ErrorMessage = "Keys:JwksMaxAge must be 00:00:01 to 1.00:00:00.")]
     public TimeSpan JwksMaxAge { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>
@@ -36,7 +37,7 @@ internal sealed class KeyOptions : IValidatableObject
     public int RsaKeySize { get; set; } = 3072;
 
     /// <summary>How long a key signs, 1 hour to 400 days. Default 30 days.</summary>
-    [Range(typeof(TimeSpan), "01:00:00", "400.00:00:00", ErrorMessage = "Keys:SigningPeriod must be 01:00:00 to 400.00:00:00.")]
+    [TimeRange("01:00:00", "400.00:00:00", ErrorMessage = "Keys:SigningPeriod must be 01:00:00 to 400.00:00:00.")]
     public TimeSpan SigningPeriod { get; set; } = TimeSpan.FromDays(30);
 
     /// <summary>The sealing keys of both kinds, in Base64.</summary>

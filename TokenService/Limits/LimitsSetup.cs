@@ -9,7 +9,7 @@ namespace TokenService.Limits;
 internal static class LimitsSetup
 {
     public static IServiceCollection AddLimits(this IServiceCollection services) => services
-        .AddSettings<LimitOptions>(LimitOptions.Section)
+        .AddSettings<LimitOptions>(LimitOptions.Section, (options, section) => section.Bind(options))
         .AddSingleton<FailedAttemptLimiter>()
         .AddSingleton<ClientTokenLimit>()
         .AddSingleton<ConcurrencyLimit>()

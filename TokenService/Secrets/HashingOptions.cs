@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TokenService.Configuration;
 
 namespace TokenService.Secrets;
 
@@ -50,7 +51,7 @@ internal sealed class HashingOptions
     /// How long a secret may wait to be hashed, 10 ms to 1 minute. Default 10 seconds. A request that would wait longer
     /// gets 503 at once, with a Retry-After for when its turn may come.
     /// </summary>
-    [Range(typeof(TimeSpan), "00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
+    [TimeRange("00:00:00.010", "00:01:00", ErrorMessage = "Hashing:QueueTime must be 00:00:00.010 to 00:01:00.")]
     public TimeSpan QueueTime { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>
@@ -58,7 +59,7 @@ internal sealed class HashingOptions
     /// verified generated secret is recognised for as long as its row is unchanged, also after a restart. 0: the secret
     /// of every request is hashed, and the database keeps no MAC.
     /// </summary>
-    [Range(typeof(TimeSpan), "00:00:00", "1.00:00:00", ErrorMessage = "Hashing:SecretMemory must be 00:00:00 to 1.00:00:00.")]
+    [TimeRange("00:00:00", "1.00:00:00", ErrorMessage = "Hashing:SecretMemory must be 00:00:00 to 1.00:00:00.")]
     public TimeSpan SecretMemory { get; set; } = TimeSpan.FromMinutes(15);
 
     /// <summary>The cost of new digests.</summary>

@@ -10,7 +10,7 @@ namespace TokenService.Secrets;
 internal static class SecretsSetup
 {
     public static IServiceCollection AddSecrets(this IServiceCollection services) => services
-        .AddSettings<HashingOptions>(HashingOptions.Section)
+        .AddSettings<HashingOptions>(HashingOptions.Section, (options, section) => section.Bind(options))
         .AddSingleton(services => SecretHasher.Start(
             Settings.Get<HashingOptions>(services).Library, services.GetRequiredService<ILogger<SecretHasher>>()))
         .AddSingleton<HashingQueue>()

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TokenService.Configuration;
 
 namespace TokenService.Tokens;
 
@@ -17,7 +18,7 @@ internal sealed class TokenOptions : IValidatableObject
     /// The lifetime of a token if its client or resource sets none, 1 minute to 1 day, whole seconds. Default 10
     /// minutes.
     /// </summary>
-    [Range(typeof(TimeSpan), "00:01:00", "1.00:00:00", ErrorMessage = "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.")]
+    [TimeRange("00:01:00", "1.00:00:00", ErrorMessage = "Tokens:Lifetime must be 00:01:00 to 1.00:00:00.")]
     public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(10);
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)

@@ -11,7 +11,7 @@ namespace TokenService.Tokens;
 internal static class TokensSetup
 {
     public static IServiceCollection AddTokens(this IServiceCollection services) => services
-        .AddSettings<TokenOptions>(TokenOptions.Section)
+        .AddSettings<TokenOptions>(TokenOptions.Section, (options, section) => section.Bind(options))
         .AddSettings<IssuerOptions>((options, configuration) => options.Issuer = configuration[nameof(Issuer)] ?? "")
         .AddSingleton<IValidateOptions<IssuerOptions>, IssuerValidation>()
         .AddSingleton(provider =>
