@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using TokenService.Postgres;
 using TokenService.Secrets;
 
 namespace TokenService.Clients;
@@ -86,15 +87,17 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     public async Task<IReadOnlyDictionary<string, Client>> FindAsync(IReadOnlyCollection<string> ids, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        await using var found = await connection.QueryMultipleAsync(
-            new CommandDefinition(Find, new { ids = ids.ToArray() }, cancellationToken: ct));
+        await using var command = new NpgsqlCommand(Find, connection);
+        command.Parameters.Add(new NpgsqlParameter<string[]>("ids", [.. ids]));
+        await using var found = await command.ExecuteReaderAsync(ct);
 
-        var clients = await found.ReadAsync<ClientRow>();
-        // Every result is read even if there is no client: Dapper cancels a command whose results are left unread, over
-        // another connection and on this thread.
-        var secrets = (await found.ReadAsync<SecretRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
-        var scopes = (await found.ReadAsync<ScopeRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
-        var resources = (await found.ReadAsync<ResourceRow>()).ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var clients = await found.ReadRowsAsync(found.GetRowParser<ClientRow>(), ct);
+        var secrets = (await found.ReadRowsAsync(found.GetRowParser<SecretRow>(), ct))
+            .ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var scopes = (await found.ReadRowsAsync(found.GetRowParser<ScopeRow>(), ct))
+            .ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var resources = (await found.ReadRowsAsync(found.GetRowParser<ResourceRow>(), ct))
+            .ToLookup(row => row.ClientId, StringComparer.Ordinal);
         return clients.ToDictionary(
             client => client.Id,
             client => ToClient(client, secrets[client.Id], scopes[client.Id], resources[client.Id]),
@@ -105,7 +108,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     public async Task<string?> FindOwnerAsync(string secretId, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await connection.ExecuteScalarAsync<string?>(new(FindOwner, new { secretId }, cancellationToken: ct));
+        return await connection.ExecuteScalarAsync<string?>(
+            FindOwner, new { secretId, ct }, commandTimeout: connection.CommandTimeout);
     }
 
     private static Client ToClient(
@@ -147,7 +151,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     };
 
     // Properties and no constructor: Dapper does not find a constructor that takes an array.
-    private sealed record ClientRow
+    internal sealed record ClientRow
     {
         public required string Id { get; init; }
         public required bool Enabled { get; init; }
@@ -158,7 +162,7 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required DateTime? TokensNotBefore { get; init; }
     }
 
-    private record ResourceRow
+    internal record ResourceRow
     {
         public required string ClientId { get; init; }
         public required string ResourceId { get; init; }
@@ -170,13 +174,13 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
             ResourceId, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null, TokenType);
     }
 
-    private sealed record ScopeRow : ResourceRow
+    internal sealed record ScopeRow : ResourceRow
     {
         public required string Name { get; init; }
         public required bool IsDefault { get; init; }
     }
 
-    private sealed record SecretRow
+    internal sealed record SecretRow
     {
         public required string ClientId { get; init; }
         public required string Id { get; init; }

@@ -38,8 +38,10 @@ internal static class DemoClientCommand
 
         await using var connection = await services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var exists = await connection.ExecuteScalarAsync<bool>(Exists, new { ClientId });
-        await connection.ExecuteAsync(exists ? Renew : Create, new { ClientId, secretId = secret.Selector, digest });
+        var exists = await connection.ExecuteScalarAsync<bool>(
+            Exists, new { ClientId }, commandTimeout: connection.CommandTimeout);
+        await connection.ExecuteAsync(
+            exists ? Renew : Create, new { ClientId, secretId = secret.Selector, digest }, commandTimeout: connection.CommandTimeout);
         await transaction.CommitAsync();
 
         await output.WriteLineAsync($"client_id={ClientId}");

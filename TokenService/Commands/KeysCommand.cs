@@ -46,7 +46,8 @@ internal static class KeysCommand
         await using var services = CommandHost.Build();
         await services.GetRequiredService<Migrator>().CheckAsync(CancellationToken.None);
         await using var connection = await services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync();
-        var rotated = (await connection.QueryAsync<NextKey>(Rotate)).ToList();
+        var rotated = (await connection.QueryAsync<NextKey>(
+            Rotate, commandTimeout: connection.CommandTimeout)).ToList();
         foreach (var next in rotated)
             await output.WriteLineAsync($"{next.Kid} ({next.Algorithm}) signs from {Date(next.SignsFrom)}");
         if (rotated.Count == 0)
@@ -74,5 +75,5 @@ internal static class KeysCommand
 
     private static string Date(DateTimeOffset? date) => date?.ToString("u", CultureInfo.InvariantCulture) ?? "-";
 
-    private sealed record NextKey(string Kid, string Algorithm, DateTime SignsFrom);
+    internal sealed record NextKey(string Kid, string Algorithm, DateTime SignsFrom);
 }

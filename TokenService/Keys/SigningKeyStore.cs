@@ -4,6 +4,7 @@ using Dapper;
 using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService.Jose;
+using TokenService.Postgres;
 
 namespace TokenService.Keys;
 
@@ -118,14 +119,16 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     public async Task<IReadOnlyList<SealedKey>> LoadSealedAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return [.. await connection.QueryAsync<SealedKey>(new(LoadSealed, cancellationToken: ct))];
+        return await LoadSealedAsync(connection, ct);
     }
 
     /// <summary>The algorithms that resources ask for.</summary>
     public async Task<IReadOnlyList<string>> WantedByResourcesAsync(CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return [.. await connection.QueryAsync<string>(new(WantedByResources, cancellationToken: ct))];
+        await using var command = new NpgsqlCommand(WantedByResources, connection);
+        await using var found = await command.ExecuteReaderAsync(ct);
+        return await found.ReadRowsAsync(row => row.GetString(0), ct);
     }
 
     /// <summary>
@@ -143,7 +146,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         {
             await using var connection = await postgres.OpenConnectionAsync(ct);
             await using var transaction = await connection.BeginTransactionAsync(ct);
-            await connection.ExecuteAsync(new(LockKeys, cancellationToken: ct));
+            await connection.RunAsync(LockKeys, ct);
             for (var round = 0; round < MaxRounds; round++)
             {
                 var steps = due(await LoadAsync(connection, goneSince, ct));
@@ -165,12 +168,20 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     /// <summary>
     /// Records a longer maximum lifetime of a key's tokens. Call it before signing a token that lives longer.
     /// </summary>
-    public Task RaiseMaxTokenLifetimeAsync(string kid, TimeSpan lifetime, CancellationToken ct) =>
-        ExecuteAsync(Raise, new { kid, seconds = (int)lifetime.TotalSeconds }, ct);
+    public async Task RaiseMaxTokenLifetimeAsync(string kid, TimeSpan lifetime, CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await connection.ExecuteAsync(
+            Raise, new { kid, seconds = (int)lifetime.TotalSeconds, ct }, commandTimeout: connection.CommandTimeout);
+    }
 
     /// <summary>Destroys the private halves of keys that are gone.</summary>
-    public Task EraseAsync(IEnumerable<string> kids, CancellationToken ct) =>
-        ExecuteAsync(Erase, new { kids = kids.ToArray() }, ct);
+    public async Task EraseAsync(IEnumerable<string> kids, CancellationToken ct)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(ct);
+        await connection.ExecuteAsync(
+            Erase, new { kids = kids.ToArray(), ct }, commandTimeout: connection.CommandTimeout);
+    }
 
     /// <summary>Seals every private half with the current sealing key.</summary>
     /// <returns>The kids of the keys that were sealed with another sealing key before.</returns>
@@ -178,9 +189,9 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new(LockKeys, cancellationToken: ct));
+        await connection.RunAsync(LockKeys, ct);
 
-        var others = (await connection.QueryAsync<SealedKey>(new(LoadSealed, cancellationToken: ct)))
+        var others = (await LoadSealedAsync(connection, ct))
             .Where(key => key.SealingKeyId != sealingKeys.Current.Id)
             .ToList();
         foreach (var key in others)
@@ -188,12 +199,13 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
             var privateKey = sealingKeys.Unseal(key);
             try
             {
-                await connection.ExecuteAsync(new(Reseal, new
+                await connection.ExecuteAsync(Reseal, new
                 {
                     kid = key.Kid,
                     envelope = sealingKeys.Current.Seal(privateKey, key.Binding),
                     sealingKeyId = sealingKeys.Current.Id,
-                }, cancellationToken: ct));
+                    ct,
+                }, commandTimeout: connection.CommandTimeout);
             }
             finally
             {
@@ -207,17 +219,25 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
 
     private static async Task<KeyRing> LoadAsync(NpgsqlConnection connection, DateTimeOffset goneSince, CancellationToken ct)
     {
-        var rows = await connection.QueryAsync<Row>(new(Load, new { goneSince = goneSince.UtcDateTime }, cancellationToken: ct));
+        var rows = await connection.QueryAsync<Row>(
+            Load, new { goneSince = goneSince.UtcDateTime, ct }, commandTimeout: connection.CommandTimeout);
         return new KeyRing(rows.Select(ToKey));
+    }
+
+    private static async Task<List<SealedKey>> LoadSealedAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(LoadSealed, connection);
+        await using var found = await command.ExecuteReaderAsync(ct);
+        return await found.ReadRowsAsync(found.GetRowParser<SealedKey>(), ct);
     }
 
     private Task TakeAsync(NpgsqlConnection connection, KeyStep step, CancellationToken ct) => step switch
     {
         KeyStep.Make make => MakeAsync(connection, make, ct),
         KeyStep.Begin begin => connection.ExecuteAsync(
-            new(Begin, new { kid = begin.Kid, from = begin.From.UtcDateTime }, cancellationToken: ct)),
+            Begin, new { kid = begin.Kid, from = begin.From.UtcDateTime, ct }, commandTimeout: connection.CommandTimeout),
         KeyStep.End end => connection.ExecuteAsync(
-            new(End, new { kid = end.Kid, until = end.Until.UtcDateTime }, cancellationToken: ct)),
+            End, new { kid = end.Kid, until = end.Until.UtcDateTime, ct }, commandTimeout: connection.CommandTimeout),
         _ => throw new InvalidOperationException($"KeyStep {step.GetType().Name} has no case here."),
     };
 
@@ -230,7 +250,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         var privateKey = pair.ExportPkcs8PrivateKey();
         try
         {
-            await connection.ExecuteAsync(new(Insert, new
+            await connection.ExecuteAsync(Insert, new
             {
                 kid,
                 make.Algorithm,
@@ -243,18 +263,13 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
                 endsBy = make.EndsBy.UtcDateTime,
                 jwksMaxAgeSeconds = (int)make.JwksMaxAge.TotalSeconds,
                 maxTokenLifetimeSeconds = (int)make.MaxTokenLifetime.TotalSeconds,
-            }, cancellationToken: ct));
+                ct,
+            }, commandTimeout: connection.CommandTimeout);
         }
         finally
         {
             CryptographicOperations.ZeroMemory(privateKey);
         }
-    }
-
-    private async Task ExecuteAsync(string sql, object parameters, CancellationToken ct)
-    {
-        await using var connection = await postgres.OpenConnectionAsync(ct);
-        await connection.ExecuteAsync(new(sql, parameters, cancellationToken: ct));
     }
 
     private static SigningKey ToKey(Row row) => new()
@@ -274,7 +289,7 @@ internal sealed class SigningKeyStore(NpgsqlDataSource postgres, SealingKeys sea
         SealedBy = row.SealedBy,
     };
 
-    private sealed record Row(
+    internal sealed record Row(
         string Kid,
         string Algorithm,
         string PublicJwk,

@@ -19,9 +19,6 @@ internal sealed record MigrationReport(IReadOnlyList<string> Applied, int? Newer
 /// </summary>
 internal sealed class Migrator(NpgsqlDataSource postgres)
 {
-    // An arbitrary number, the same in every build: every migrator of an empty database locks it.
-    private const long LockId = 0x746F6B656E5F7376; // "token_sv"
-
     // 0 means no command time-out: another migrator may hold the lock for a long time, and a migration may take long.
     private const int Patient = 0;
 
@@ -69,7 +66,7 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         values (@Number, @Name, @Checksum)
         """;
 
-    // Returns no row when the file is already recorded with this checksum.
+    // Writes no row when the file is already recorded with this checksum.
     private const string RecordFunctions = """
         insert into token_service.functions_file as f (name, checksum)
         values (@Name, @Checksum)
@@ -77,8 +74,10 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
             set checksum = excluded.checksum,
                 applied_at = excluded.applied_at
             where f.checksum <> excluded.checksum
-        returning true
         """;
+
+    // An arbitrary number, the same in every build: every migrator of an empty database locks it.
+    private const string LockDatabase = "select pg_advisory_xact_lock(x'746F6B656E5F7376'::bigint)"; // "token_sv"
 
     private const string LockTable = "lock table token_service.migration in share update exclusive mode";
 
@@ -135,23 +134,24 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
     // it is used only before there is a table to lock.
     private static async Task LockAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        if (!await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct)))
-            await connection.ExecuteAsync(Command("select pg_advisory_xact_lock(@LockId)", new { LockId }, Patient, ct));
+        if (!await ExistsAsync(connection, ct))
+            await connection.RunAsync(LockDatabase, ct, Patient);
         // Another migrator may have made the table meanwhile.
-        if (await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct)))
-            await connection.ExecuteAsync(Command(LockTable, null, Patient, ct));
+        if (await ExistsAsync(connection, ct))
+            await connection.RunAsync(LockTable, ct, Patient);
     }
 
     private static async Task<List<string>> ApplyAsync(
         NpgsqlConnection connection, DatabaseSchema schema, List<Migration> missing, CancellationToken ct)
     {
         List<string> changed = [];
-        await connection.ExecuteAsync(Command(Prepare, ct: ct));
+        await connection.RunAsync(Prepare, ct);
         await ApplyFunctionsAsync(schema.Functions.Where(file => file.ComesBeforeTables));
         foreach (var migration in missing)
         {
-            await connection.ExecuteAsync(Command(migration.Sql, null, Patient, ct));
-            await connection.ExecuteAsync(Command(Record, migration, ct: ct));
+            await connection.RunAsync(migration.Sql, ct, Patient);
+            await connection.ExecuteAsync(
+                Record, new { migration.Number, migration.Name, migration.Checksum, ct }, commandTimeout: connection.CommandTimeout);
         }
 
         await ApplyFunctionsAsync(schema.Functions.Where(file => !file.ComesBeforeTables));
@@ -161,8 +161,10 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         {
             foreach (var file in files)
             {
-                await connection.ExecuteAsync(Command(file.Sql, null, Patient, ct));
-                if (await connection.ExecuteScalarAsync<bool>(Command(RecordFunctions, file, ct: ct)))
+                await connection.RunAsync(file.Sql, ct, Patient);
+                var written = await connection.ExecuteAsync(
+                    RecordFunctions, new { file.Name, file.Checksum, ct }, commandTimeout: connection.CommandTimeout);
+                if (written > 0)
                     changed.Add($"functions/{file.Name}");
             }
         }
@@ -183,10 +185,20 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         }
     }
 
-    private static async Task<List<AppliedMigration>> AppliedAsync(NpgsqlConnection connection, CancellationToken ct) =>
-        await connection.ExecuteScalarAsync<bool>(Command(Exists, ct: ct))
-            ? (await connection.QueryAsync<AppliedMigration>(Command(Applied, ct: ct))).AsList()
-            : [];
+    private static async Task<List<AppliedMigration>> AppliedAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        if (!await ExistsAsync(connection, ct))
+            return [];
+        await using var command = new NpgsqlCommand(Applied, connection);
+        await using var found = await command.ExecuteReaderAsync(ct);
+        return await found.ReadRowsAsync(found.GetRowParser<AppliedMigration>(), ct);
+    }
+
+    private static async Task<bool> ExistsAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(Exists, connection);
+        return await command.ExecuteScalarAsync(ct) is true;
+    }
 
     private static int Latest(List<AppliedMigration> applied) => applied.Count == 0 ? 0 : applied[^1].Number;
 
@@ -221,9 +233,5 @@ internal sealed class Migrator(NpgsqlDataSource postgres)
         return [.. schema.Migrations.Where(migration => !checksums.ContainsKey(migration.Number))];
     }
 
-    private static CommandDefinition Command(
-        string sql, object? parameters = null, int? timeout = null, CancellationToken ct = default) =>
-        new(sql, parameters, commandTimeout: timeout, cancellationToken: ct);
-
-    private sealed record AppliedMigration(int Number, string Name, string Checksum);
+    internal sealed record AppliedMigration(int Number, string Name, string Checksum);
 }

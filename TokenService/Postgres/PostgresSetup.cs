@@ -1,6 +1,12 @@
+using Dapper;
 using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService.Configuration;
+
+// Every call of Dapper is replaced at build time by code that needs no reflection. Such a call takes its CancellationToken
+// as a member of its parameters, if there are others. Its commandTimeout is always given: without one, it would wait
+// forever and not as long as the connection says.
+[module: DapperAot]
 
 namespace TokenService.Postgres;
 

@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Postgres;
 using TokenService.Tokens;
 
 namespace TokenService.Revocation;
@@ -44,7 +45,8 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     public async Task<IReadOnlyDictionary<string, TokenState>> FindAsync(IReadOnlyCollection<string> ids, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        var revoked = (await connection.QueryAsync<string>(new(Find, new { ids = ids.ToArray() }, cancellationToken: ct)))
+        var revoked = (await connection.QueryAsync<string>(
+            Find, new { ids = ids.ToArray(), ct }, commandTimeout: connection.CommandTimeout))
             .ToHashSet(StringComparer.Ordinal);
         return ids.ToDictionary(id => id, id => new TokenState(revoked.Contains(id)), StringComparer.Ordinal);
     }
@@ -57,7 +59,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     public async Task<bool> AddAsync(ValidatedToken token, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await connection.ExecuteScalarAsync<bool>(new(
+        return await connection.ExecuteScalarAsync<bool>(
             Revoke,
             new
             {
@@ -65,8 +67,8 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
                 clientId = token.ClientId,
                 issuedAt = token.IssuedAt.UtcDateTime,
                 expiresAt = token.ExpiresAt.UtcDateTime,
-            },
-            cancellationToken: ct));
+                ct,
+            }, commandTimeout: connection.CommandTimeout);
     }
 
     /// <param name="since">Tokens that expired before this instant are left out.</param>
@@ -75,10 +77,17 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     public async Task<Revocations> LoadAsync(DateTimeOffset since, TimeSpan maxLifetime, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        await using var found = await connection.QueryMultipleAsync(new CommandDefinition(
-            Load, new { since = since.UtcDateTime, issuedSince = (since - maxLifetime).UtcDateTime }, cancellationToken: ct));
-        var tokens = await found.ReadAsync<string>();
-        var clients = await found.ReadAsync<ClientNotBefore>();
+        await using var command = new NpgsqlCommand(Load, connection)
+        {
+            Parameters =
+            {
+                new NpgsqlParameter<DateTime>("since", since.UtcDateTime),
+                new NpgsqlParameter<DateTime>("issuedSince", (since - maxLifetime).UtcDateTime),
+            },
+        };
+        await using var found = await command.ExecuteReaderAsync(ct);
+        var tokens = await found.ReadRowsAsync(row => row.GetString(0), ct);
+        var clients = await found.ReadRowsAsync(found.GetRowParser<ClientNotBefore>(), ct);
         return new Revocations([.. tokens], [.. clients]);
     }
 
@@ -89,6 +98,7 @@ internal sealed class RevocationStore(NpgsqlDataSource postgres)
     public async Task<int> DeleteExpiredAsync(int maxCount, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
-        return await connection.ExecuteScalarAsync<int>(new(DeleteExpired, new { maxCount }, cancellationToken: ct));
+        return await connection.ExecuteScalarAsync<int>(
+            DeleteExpired, new { maxCount, ct }, commandTimeout: connection.CommandTimeout);
     }
 }

@@ -44,13 +44,14 @@ internal sealed partial class VerifiedSecretWriter(
         try
         {
             await using var connection = await postgres.OpenConnectionAsync(ct);
-            await connection.ExecuteAsync(new(Keep, new
+            await connection.ExecuteAsync(Keep, new
             {
                 ids = macs.Keys.ToArray(),
                 macs = macs.Values.Select(mac => mac.Mac.ToArray()).ToArray(),
                 keyIds = macs.Values.Select(mac => mac.KeyId).ToArray(),
                 verifiedAt = Enumerable.Repeat(clock.GetUtcNow().UtcDateTime, macs.Count).ToArray(),
-            }, cancellationToken: ct));
+                ct,
+            }, commandTimeout: connection.CommandTimeout);
             return true;
         }
         // Any failure ends here: the secrets are recognised all the same, until this server stops.

@@ -36,7 +36,7 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
         var (credentials, scopes) = (usage.Credentials, usage.Scopes);
         await using var connection = await postgres.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await connection.ExecuteAsync(new(AddCredentialUse, new
+        await connection.ExecuteAsync(AddCredentialUse, new
         {
             kinds = Column(credentials, count => count.Key.Kind),
             ids = Column(credentials, count => count.Key.Id),
@@ -44,8 +44,9 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
             firstAt = Column(credentials, count => count.FirstAt.UtcDateTime),
             lastAt = Column(credentials, count => count.LastAt.UtcDateTime),
             lastFrom = Column(credentials, count => count.LastFrom?.ToString()),
-        }, cancellationToken: ct));
-        await connection.ExecuteAsync(new(AddScopeUse, new
+            ct,
+        }, commandTimeout: connection.CommandTimeout);
+        await connection.ExecuteAsync(AddScopeUse, new
         {
             clientIds = Column(scopes, count => count.Key.ClientId),
             resourceIds = Column(scopes, count => count.Key.ResourceId),
@@ -53,17 +54,19 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
             counts = Column(scopes, count => count.Count),
             firstAt = Column(scopes, count => count.FirstAt.UtcDateTime),
             lastAt = Column(scopes, count => count.LastAt.UtcDateTime),
-        }, cancellationToken: ct));
-        var ending = await connection.QueryAsync<Row>(new(Ending, new
+            ct,
+        }, commandTimeout: connection.CommandTimeout);
+        var ending = await connection.QueryAsync<Row>(Ending, new
         {
             secretIds = Column([.. credentials.Where(count => count.Key.Kind == CredentialId.Secret)], count => count.Key.Id),
             endingBy = endingBy.UtcDateTime,
-        }, cancellationToken: ct));
+            ct,
+        }, commandTimeout: connection.CommandTimeout);
         await transaction.CommitAsync(ct);
         return [.. ending.Select(row => new EndingSecret(row.SecretId, row.ClientId, row.EndsAt))];
     }
 
     private static TValue[] Column<TCount, TValue>(IReadOnlyList<TCount> counts, Func<TCount, TValue> value) => [.. counts.Select(value)];
 
-    private sealed record Row(string SecretId, string ClientId, DateTime EndsAt);
+    internal sealed record Row(string SecretId, string ClientId, DateTime EndsAt);
 }

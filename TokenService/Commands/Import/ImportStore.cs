@@ -109,9 +109,11 @@ internal sealed class ImportStore
         foreach (var batch in planned.Chunk(500))
         {
             var ids = batch.Select(client => client.Id).ToArray();
-            var rows = (await connection.QueryAsync<ClientRow>(new(FindClients, new { ids }, cancellationToken: ct)))
+            var rows = (await connection.QueryAsync<ClientRow>(
+                FindClients, new { ids, ct }, commandTimeout: connection.CommandTimeout))
                 .ToDictionary(row => row.Id, StringComparer.Ordinal);
-            var scopes = (await connection.QueryAsync<ScopeRow>(new(FindScopes, new { ids }, cancellationToken: ct)))
+            var scopes = (await connection.QueryAsync<ScopeRow>(
+                FindScopes, new { ids, ct }, commandTimeout: connection.CommandTimeout))
                 .ToLookup(row => row.ClientId, row => new PlannedScope(row.Resource, row.Name, row.IsDefault), StringComparer.Ordinal);
             foreach (var client in batch)
             {
@@ -174,7 +176,8 @@ internal sealed class ImportStore
         foreach (var resource in resources.Where(resource => algorithmOf(resource.Key) is not null).Concat(resources.Skip(1)))
         {
             await connection.ExecuteAsync(
-                CreateResource, new { resource = resource.Key, scopes = Names(resource), algorithm = algorithmOf(resource.Key) });
+                CreateResource, new { resource = resource.Key, scopes = Names(resource), algorithm = algorithmOf(resource.Key) },
+                commandTimeout: connection.CommandTimeout);
         }
 
         var (first, others) = (resources.FirstOrDefault(), resources.Skip(1).SelectMany(resource => resource).ToList());
@@ -199,7 +202,7 @@ internal sealed class ImportStore
                 secretId,
                 digest,
                 label,
-            });
+            }, commandTimeout: connection.CommandTimeout);
     }
 
     private static string[] Names(IEnumerable<PlannedScope>? scopes) => [.. (scopes ?? []).Select(scope => scope.Name)];
@@ -234,7 +237,7 @@ internal sealed class ImportStore
         string.Join(", ", scopes.Select(scope => $"{scope.Name} of {scope.Resource}{(scope.IsDefault ? " by default" : "")}"));
 
     // Properties and no constructor: Dapper does not find a constructor that takes an array.
-    private sealed record ClientRow
+    internal sealed record ClientRow
     {
         public required string Id { get; init; }
         public required string Name { get; init; }
@@ -246,7 +249,7 @@ internal sealed class ImportStore
         public required bool HasNewSecret { get; init; }
     }
 
-    private sealed record ScopeRow
+    internal sealed record ScopeRow
     {
         public required string ClientId { get; init; }
         public required string Resource { get; init; }
