@@ -18,6 +18,10 @@ need_dotnet() {
 need_postgres() { need postgresql has_postgres; }
 need_psql() { need postgresql-client has psql; }
 need_curl() { need curl has curl; }
+need_linker() { need clang has_linker; }
+
+# Either links the native build.
+has_linker() { has clang || has gcc; }
 
 has_postgres() { scripts/postgres --which >/dev/null 2>&1; }
 
