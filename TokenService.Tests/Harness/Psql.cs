@@ -83,7 +83,7 @@ internal static partial class Psql
         [
             ("PGHOST", connection.Host!), ("PGPORT", $"{connection.Port}"), ("PGDATABASE", connection.Database!),
             ("PGUSER", connection.Username!), ("PGPASSWORD", connection.Password ?? ""), ("PGOPTIONS", options), ("PGTZ", "UTC"),
-            ("TOKEN_SERVICE", $"dotnet {Tool.Assembly}"),
+            ("TOKEN_SERVICE", string.Join(' ', Tool.Command)),
         ];
     }
 }

@@ -32,7 +32,7 @@ internal sealed partial class ServerProcess : IAsyncDisposable
     public static async Task<ServerProcess> StartAsync(Database database, string script, string log, params string[] settings)
     {
         var start = new ProcessStartInfo(
-            "sh", ["-c", script, "sh", "dotnet", Tool.Assembly, .. TestServer.CommandLine(database.ConnectionString, settings)]);
+            "sh", ["-c", script, "sh", .. Tool.Command, .. TestServer.CommandLine(database.ConnectionString, settings)]);
         start.Environment["log"] = log;
         var process = Process.Start(start)!;
         try

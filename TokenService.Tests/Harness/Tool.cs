@@ -8,15 +8,20 @@ internal sealed record Tool(int ExitCode, string Output, string Error)
     // Much longer than any program takes: a hanging program fails its test instead of hanging the run.
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
-    /// <summary>TokenService as it was built, for <c>dotnet</c> to run.</summary>
-    public static string Assembly { get; } = typeof(Server).Assembly.Location;
+    /// <summary>
+    /// The command that is TokenService: the native build that <c>TEST_PROGRAM</c> names, else the build that the tests
+    /// refer to.
+    /// </summary>
+    public static string[] Command { get; } = Environment.GetEnvironmentVariable("TEST_PROGRAM") is { Length: > 0 } program
+        ? [Path.GetFullPath(program, Repository.Root)]
+        : ["dotnet", typeof(Server).Assembly.Location];
 
     /// <summary>Runs TokenService as an operator does.</summary>
     /// <param name="args">The command line.</param>
     /// <param name="input">All of its standard input.</param>
     /// <param name="environment">Settings, as in <c>ConnectionStrings__TokenService</c>.</param>
     public static Task<Tool> TokenServiceAsync(string[] args, string input = "", params (string Name, string Value)[] environment) =>
-        RunAsync("dotnet", [Assembly, .. args], input, environment);
+        RunAsync(Command[0], [.. Command[1..], .. args], input, environment);
 
     public static async Task<Tool> RunAsync(
         string program, string[] args, string input = "", params (string Name, string Value)[] environment)

@@ -133,7 +133,8 @@ public sealed class ImportsThatEndEarly : ImportFixture
     private Process Start(string file)
     {
         var start = new ProcessStartInfo(
-            "dotnet", [Tool.Assembly, "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile])
+            Tool.Command[0],
+            [.. Tool.Command[1..], "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
