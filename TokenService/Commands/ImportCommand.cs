@@ -104,7 +104,7 @@ internal static class ImportCommand
             else
                 await TryAsync(store, missing, ct);
             report.End(options.Apply);
-            foreach (var algorithm in await store.AlgorithmsNotReadyAsync(ct))
+            foreach (var algorithm in await store.AlgorithmsNotReadyAsync())
                 report.IsNotReady(algorithm);
             return report.HasProblems ? SomeNotBrought : Done;
         }

@@ -134,8 +134,8 @@ internal sealed class ImportStore
         RunAsync(client, secretId, digest, label, isCommitted: true, ct);
 
     /// <summary>The algorithms of resources for which no key signs yet, although this database has had a server.</summary>
-    public async Task<IEnumerable<string>> AlgorithmsNotReadyAsync(CancellationToken ct) =>
-        await connection.QueryAsync<string>(new(FindAlgorithmsNotReady, cancellationToken: ct));
+    public Task<IEnumerable<string>> AlgorithmsNotReadyAsync() =>
+        connection.QueryAsync<string>(FindAlgorithmsNotReady, commandTimeout: connection.CommandTimeout);
 
     private async Task<ImportAnswer> RunAsync(
         PlannedClient client, string secretId, string digest, string label, bool isCommitted, CancellationToken ct)
