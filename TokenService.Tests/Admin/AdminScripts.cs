@@ -153,7 +153,9 @@ public sealed class AdminScripts
             "Until DATE no RS256 key signs, and /token answers 503 for this resource.");
         Assert.That((await RunAsync("create-resource.sql", change)).ExitCode, Is.EqualTo(Psql.ScriptFailed));
 
-        // The script compares with the present, so the key's dates move and not the clock.
+        // The script compares with the present, so the key's dates move and not the clock. A server would notice, and make the
+        // next key.
+        await server.StopAsync();
         await database.ExecuteAsync(
             """
             update token_service.signing_key
