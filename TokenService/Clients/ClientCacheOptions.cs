@@ -23,8 +23,8 @@ internal sealed class ClientCacheOptions
     internal int MaxClients { get; set; } = 20_000;
 
     /// <summary>
-    /// How many ids that no client has are kept. An id takes a tenth of the memory of a client. This is not a setting
-    /// either.
+    /// How many ids that no client has are kept. An id takes a tenth of the memory of a client, a long one half of it. This
+    /// is not a setting either.
     /// </summary>
     internal int MaxUnknown { get; set; } = 20_000;
 }
