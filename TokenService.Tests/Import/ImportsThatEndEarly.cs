@@ -77,7 +77,8 @@ public sealed class ImportsThatEndEarly : ImportFixture
         Assume.That(System.Environment.IsPrivilegedProcess);
         await File.WriteAllTextAsync(SecretsFile, "client_id,client_secret\n");
         File.SetUnixFileMode(SecretsFile, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        File.SetUnixFileMode(Folder, File.GetUnixFileMode(Folder) | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute | UnixFileMode.StickyBit);
+        File.SetUnixFileMode(
+            Folder, File.GetUnixFileMode(Folder) | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute | UnixFileMode.StickyBit);
         await IsRefusedAsync("exists in a directory in which others may make files, so it may not be yours. Move it to one of your own.");
     }
 

@@ -7,7 +7,8 @@ namespace TokenService.Tests.Rfc9068;
 [TestFixture, Rfc(9068, "3"), Rfc(9068, "5")]
 public sealed class RequestedResource : ServerFixture
 {
-    private const string SeveralResources = "The scopes belong to different resources: ask for those of one, or name it as resource or audience.";
+    private const string SeveralResources =
+        "The scopes belong to different resources: ask for those of one, or name it as resource or audience.";
 
     private TestClient both = null!;
     private TestClient bothByDefault = null!;

@@ -30,7 +30,8 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
         if (held.Select(scope => scope.Resource).Distinct().ToList() is not [var only])
         {
             return OAuthError.InvalidScope(
-                Reason.ScopesOfSeveralResources, "The scopes belong to different resources: ask for those of one, or name it as resource or audience.");
+                Reason.ScopesOfSeveralResources,
+                "The scopes belong to different resources: ask for those of one, or name it as resource or audience.");
         }
 
         // A request's scopes were measured before; the defaults were not, and the readers of tokens rely on the limit.
@@ -75,7 +76,8 @@ internal sealed record ScopeGrant(ScopeSet Scope, Resource Resource)
         if (names < held.Count)
         {
             return OAuthError.InvalidTarget(
-                Reason.ScopeAmbiguous, "This client holds a scope of that name at several resources: name one as resource or audience too.");
+                Reason.ScopeAmbiguous,
+                "This client holds a scope of that name at several resources: name one as resource or audience too.");
         }
 
         return held;

@@ -131,7 +131,11 @@ internal sealed class ImportPlan(ImportOptions options)
         ImportedClient client, string id, bool isNew, List<PlannedScope> scopes, IReadOnlyList<string> withoutApi)
     {
         if (!ids.Add(id))
-            return id == client.Id ? "another client of the file has this id" : $"another client of the file has this id; its own was {client.Id}";
+        {
+            const string taken = "another client of the file has this id";
+            return id == client.Id ? taken : $"{taken}; its own was {client.Id}";
+        }
+
         if (client.Obstacle is { } obstacle && !(client.NewSecretHelps && IsAskedForNewSecret(client)))
         {
             return client.NewSecretHelps

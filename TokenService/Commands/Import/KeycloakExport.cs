@@ -42,7 +42,8 @@ internal sealed partial class KeycloakExport
             isRealm ? root["clientScopes"]?.Items ?? [] : [],
             node => node["name"]?.Text ?? throw node.Not("a client scope with a name"), Scope.Read);
         serviceAccounts = ByName(
-            users.Where(user => user["serviceAccountClientId"] is not null), user => user["serviceAccountClientId"]!.Value.Text, user => user);
+            users.Where(user => user["serviceAccountClientId"] is not null),
+            user => user["serviceAccountClientId"]!.Value.Text, user => user);
         realmScopeMappings = new ScopeMappings(isRealm ? root["scopeMappings"] : null);
         clientScopeMappings = (isRealm ? root["clientScopeMappings"]?.Members ?? [] : [])
             .ToDictionary(of => of.Name, of => new ScopeMappings(of.Node), StringComparer.Ordinal);
@@ -312,7 +313,7 @@ internal sealed partial class KeycloakExport
     /// <summary>A protocol mapper, which adds something to tokens.</summary>
     private sealed record Mapper(string Name, string Type, ExportNode? Config)
     {
-        // Of the name of a claim. Claims are at most 16 levels deep.
+        // A name of a claim has at most so many parts, since claims are at most 16 levels deep.
         private const int MaxParts = 8;
 
         public bool IsHardCodedClaim => Type == "oidc-hardcoded-claim-mapper" && IsInAccessToken;
