@@ -130,7 +130,9 @@ public sealed class AdminScripts
     [Test]
     public async Task An_algorithm_is_prepared_by_a_resource_without_clients_and_the_script_says_from_when_it_signs()
     {
+        // A server that runs would make keys at its own pace; this one makes one when it is told.
         await using var server = await TestServer.StartAsync(database, "Keys:RsaKeySize=2048");
+        await server.StopAsync();
         await database.SetInstantAsync(server.Clock.GetUtcNow());
         string[] change = ["resource=https://api.example.com", "signing_alg=RS256"];
         string[] prepare = ["resource=rs256-keys", "signing_alg=RS256"];
@@ -153,9 +155,7 @@ public sealed class AdminScripts
             "Until DATE no RS256 key signs, and /token answers 503 for this resource.");
         Assert.That((await RunAsync("create-resource.sql", change)).ExitCode, Is.EqualTo(Psql.ScriptFailed));
 
-        // The script compares with the present, so the key's dates move and not the clock. A server would notice, and make the
-        // next key.
-        await server.StopAsync();
+        // The script compares with the present, so the key's dates move and not the clock.
         await database.ExecuteAsync(
             """
             update token_service.signing_key
@@ -169,7 +169,8 @@ public sealed class AdminScripts
     [Test]
     public async Task An_algorithm_without_a_key_is_set_at_once_when_the_admin_says_so()
     {
-        await using var server = await TestServer.StartAsync(database);
+        await using (var server = await TestServer.StartAsync(database))
+            await server.StopAsync();
         (await RunAsync("create-resource.sql", "resource=https://api.example.com", "signing_alg=ES384", "at_once=on")).Prints(
             Resource, $"https://api.example.com|ES384|at+jwt|default|{Scopes}",
             "No ES384 key signs yet: until one does, /token answers 503 for this resource. A running server publishes the key",
