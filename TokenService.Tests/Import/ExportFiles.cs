@@ -123,7 +123,7 @@ public sealed class ExportFiles
         }
     }
 
-    // Whoever may rename a client of the tenant must not get the grants of another one.
+    // A user of the tenant who may rename a client must not get the grants of another client by its name.
     [Test]
     public void A_grant_of_Auth0_belongs_to_the_client_of_its_id_and_of_a_name_only_where_one_client_has_it()
     {
@@ -159,7 +159,7 @@ public sealed class ExportFiles
         }
     }
 
-    // Nobody gets more here than Keycloak gave.
+    // The import gives a client no more than Keycloak did.
     [Test]
     public void A_client_of_Keycloak_gets_no_more_than_it_had_there()
     {

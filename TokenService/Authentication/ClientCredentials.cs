@@ -102,7 +102,7 @@ internal abstract record ClientCredentials(string ClientId)
         {
             return OAuthError.InvalidClient(
                 Reason.ClientIdMalformed,
-                OAuthError.EndsInLineBreak(credentials.ClientId) ? "the client_id ends in a line break" : null);
+                LineBreak.Ends(credentials.ClientId) ? "the client_id ends in a line break" : null);
         }
 
         // RFC 6749 §2.3.1: an omitted secret means the empty string, which is no client's secret.

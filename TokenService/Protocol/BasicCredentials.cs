@@ -32,8 +32,7 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     {
         Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
         return header is not null
-            && TryDecode(header, bytes, out var length) is null
-            && bytes[..length].IndexOf((byte)':') is >= 0 and var colon
+            && TryDecode(header, bytes, out _, out var colon) is null
             && FormUrlEncoding.TryDecode(bytes[..colon], out var clientId)
                 ? clientId
                 : null;
@@ -43,14 +42,11 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     public static Result<BasicCredentials> Parse(string header)
     {
         Span<byte> bytes = stackalloc byte[Base64.GetMaxDecodedFromUtf8Length(MaxLength)];
-        if (TryDecode(header, bytes, out var length) is { } detail)
+        if (TryDecode(header, bytes, out var length, out var colon) is { } detail)
             return OAuthError.InvalidClient(Reason.BasicMalformed, detail);
         ReadOnlySpan<byte> decoded = bytes[..length];
 
         // RFC 6749 §2.3.1: id and secret are form-encoded before Base64, so decode each after splitting.
-        var colon = decoded.IndexOf((byte)':');
-        if (colon < 0)
-            return OAuthError.InvalidClient(Reason.BasicMalformed, "no colon");
         if (!FormUrlEncoding.TryDecode(decoded[..colon], out var clientId)
             || !FormUrlEncoding.TryDecode(decoded[(colon + 1)..], out var secret))
         {
@@ -64,10 +60,10 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
     // A record's own ToString would print the secret into any log that is handed one of these.
     public override string ToString() => $"{Scheme} {ClientId}";
 
-    // Undoes the Base64. Returns what is wrong with the header; null: nothing so far.
-    private static string? TryDecode(string header, Span<byte> bytes, out int length)
+    // Undoes the Base64, and finds the colon between id and secret. Returns the defect of the header; null: there is none.
+    private static string? TryDecode(string header, Span<byte> bytes, out int length, out int colon)
     {
-        length = 0;
+        (length, colon) = (0, -1);
         var space = header.IndexOf(' ');
         if (space < 0 || !header.AsSpan(0, space).Equals(Scheme, StringComparison.OrdinalIgnoreCase))
             return "the scheme of the Authorization header is not Basic";
@@ -75,6 +71,9 @@ internal sealed record BasicCredentials(string ClientId, string Secret)
         var token = header.AsSpan(space).TrimStart(' ');
         if (token.Length > MaxLength)
             return "longer than 4096 characters";
-        return token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out length) ? "not Base64" : null;
+        if (token.ContainsAnyExcept(Base64Characters) || !Convert.TryFromBase64Chars(token, bytes, out length))
+            return "not Base64";
+        colon = bytes[..length].IndexOf((byte)':');
+        return colon < 0 ? "no colon" : null;
     }
 }

@@ -22,11 +22,9 @@ internal sealed record OAuthError(
     string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null, string? ClientId = null)
 {
     /// <summary>The same error, with a sentence about a line break at the end of the value that is refused.</summary>
-    public OAuthError HintingAtLineBreak(string value) => EndsInLineBreak(value)
+    public OAuthError HintingAtLineBreak(string value) => LineBreak.Ends(value)
         ? this with { Description = $"{Description} The value ends in a line break." }
         : this;
-
-    public static bool EndsInLineBreak(string value) => value is [.., '\n' or '\r'];
 
     /// <param name="reason">One of <see cref="Protocol.Reason"/>, for the event log.</param>
     /// <param name="description">Tells the developer of the client how to correct the request.</param>

@@ -19,7 +19,7 @@ internal sealed record PresentedSecret(string Value, string? Selector, bool IsDa
     public string? Undecoded { get; private init; }
 
     /// <summary>A defect that its form shows, for the event log; null: there is none.</summary>
-    public string? Defect => OAuthError.EndsInLineBreak(Value) ? "the secret ends in a line break" : null;
+    public string? Defect => LineBreak.Ends(Value) ? "the secret ends in a line break" : null;
 
     public static PresentedSecret Parse(string value, string? undecoded = null)
     {

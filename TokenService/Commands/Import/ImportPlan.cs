@@ -199,7 +199,7 @@ internal sealed class ImportPlan(ImportOptions options)
 
     private static void AddWarningsOfSecret(string secret, List<string> warnings)
     {
-        if (secret.EndsWith('\n') || secret.EndsWith('\r'))
+        if (LineBreak.Ends(secret))
             warnings.Add("its secret ends in a line break, which belongs to it");
         if (UnencodedBasic.EffectOn(secret) is { } effect)
             warnings.Add($"its secret has + or %. {effect}: let them use client_secret_post");
