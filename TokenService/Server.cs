@@ -28,6 +28,7 @@ internal static class Server
 
     public static async Task<int> ServeAsync(string[] args)
     {
+        Scheduling.PreferBatch(); // before there are threads that would not inherit it
         Console.SetError(NewLogWriter(Console.OpenStandardError()));
         await using var app = Build(args);
         await StartAsync(app);
