@@ -93,7 +93,7 @@ internal sealed class VerifiedSecretCache(
     public SecretMac MacOf(ClientSecret row, string presented) => MacOf(row, presented, keys.Current);
 
     /// <summary>One MAC over several MACs; their order matters.</summary>
-    public SecretMac MacOf(ReadOnlySpan<SecretMac> macs) => Mac(MemoryMarshal.AsBytes(macs), keys.Current);
+    public SecretMac MacOf(ReadOnlySpan<SecretMac> macs) => keys.Current.Mac(MemoryMarshal.AsBytes(macs));
 
     private Recognition RecognitionAt(TimeSpan age)
     {
@@ -129,19 +129,12 @@ internal sealed class VerifiedSecretCache(
             row.Digest.Hash.CopyTo(message[(length + DigestLength - Argon2Digest.HashLength)..]);
             length += DigestLength;
             length += Encoding.UTF8.GetBytes(presented, message[length..]);
-            return Mac(message[..length], key);
+            return key.Mac(message[..length]);
         }
         finally
         {
             CryptographicOperations.ZeroMemory(message);
         }
-    }
-
-    private static SecretMac Mac(ReadOnlySpan<byte> message, VerifiedSecretKey key)
-    {
-        Span<byte> mac = stackalloc byte[HMACSHA256.HashSizeInBytes];
-        HMACSHA256.HashData(key.Key, message, mac);
-        return SecretMac.Of(mac);
     }
 
     /// <param name="VerifiedAt">A timestamp of the clock.</param>
