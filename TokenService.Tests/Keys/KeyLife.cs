@@ -46,6 +46,21 @@ public sealed class KeyLife
         Assert.That(world.Ring.SigningByDefault(World.Beginning - TimeSpan.FromDays(1), "ES256"), Is.Not.Null);
     }
 
+    // The successor has been known for a few seconds. On the replica whose clock is 18 seconds behind it is not known yet, and the
+    // key of another algorithm that it has just made is known to nobody.
+    [Test]
+    public void A_key_withdrawn_when_its_successor_has_just_become_known_is_followed_by_that_on_a_clock_that_is_behind() =>
+        new World().LiveThrough(
+        [
+            new WorldEvent.Configure(1, new KeyPlan("RS256", [], TimeSpan.FromHours(1), new TimeSpan(0, 25, 31))),
+            new WorldEvent.Run(new TimeSpan(3, 48, 0)),
+            new WorldEvent.Run(new TimeSpan(3, 49, 0)),
+            new WorldEvent.Run(TimeSpan.FromMinutes(1)),
+            new WorldEvent.Configure(0, new KeyPlan("ES384", [], TimeSpan.FromHours(5), new TimeSpan(0, 50, 28))),
+            new WorldEvent.Clock(0, TimeSpan.FromSeconds(-18)),
+            new WorldEvent.Withdraw(),
+        ]);
+
     private static Gen<KeyPlan> Settings =>
         from algorithm in Gen.Elements("ES256", "ES384", "RS256", "PS256")
         from hours in Gen.Choose(1, 5)

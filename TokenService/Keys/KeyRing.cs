@@ -17,10 +17,9 @@ internal sealed class KeyRing(IEnumerable<SigningKey> keys)
     public SigningKey? SigningByDefault(DateTimeOffset now, string algorithm) =>
         SigningOf(algorithm, now)
         ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && (key.HasBegunAt(now) || key.KnownFrom <= now))
-        // No key is left that every verifier has: the others were withdrawn, or a clock went back. A published key
-        // signs early.
-        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now) && key.Algorithm == algorithm)
-        ?? keys.FirstOrDefault(key => !key.HasEndedAt(now));
+        // No key is left that every verifier has: the others were withdrawn, or a clock is behind. The next that every
+        // verifier will have signs early.
+        ?? keys.Where(key => !key.HasEndedAt(now)).MinBy(key => key.KnownFrom);
 
     /// <summary>
     /// The key that signs for resources that ask for an algorithm: the one of that algorithm that began to sign last.
