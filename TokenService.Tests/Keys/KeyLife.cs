@@ -61,6 +61,21 @@ public sealed class KeyLife
             new WorldEvent.Withdraw(),
         ]);
 
+    // One replica ends the keys of ES256 at its time, half a minute from now, and makes a new one for the resource. Until that
+    // signs, the other replica must not end the keys of PS256, though its own ES256 key still signs.
+    [Test]
+    public void Two_replicas_do_not_end_each_others_keys_within_the_difference_of_their_clocks() => new World().LiveThrough(
+    [
+        new WorldEvent.Run(new TimeSpan(2, 51, 0)),
+        new WorldEvent.Down(TimeSpan.FromHours(17)),
+        new WorldEvent.Clock(1, TimeSpan.FromSeconds(30)),
+        new WorldEvent.Resource("PS256"),
+        new WorldEvent.Run(new TimeSpan(4, 30, 0)),
+        new WorldEvent.Configure(1, new KeyPlan("PS256", [], TimeSpan.FromHours(1), new TimeSpan(0, 17, 40))),
+        new WorldEvent.Resource("ES256"),
+        new WorldEvent.Restart(1),
+    ]);
+
     private static Gen<KeyPlan> Settings =>
         from algorithm in Gen.Elements("ES256", "ES384", "RS256", "PS256")
         from hours in Gen.Choose(1, 5)

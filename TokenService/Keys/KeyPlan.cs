@@ -133,12 +133,10 @@ internal sealed record KeyPlan(
     // Keys of an algorithm that is not in use any more end once a key of the default algorithm signs in their place.
     private List<KeyStep> EndUnwanted(DateTimeOffset now, KeyRing ring)
     {
+        // If the keys of the default algorithm leave a gap, or every one of them has an end, a replica with other settings
+        // is ending them. Then this replica ends no key, so that the two do not end each other's.
         var signing = ring.SigningByDefault(now, Default);
-        // If every key of the default algorithm has an end, a replica with other settings is ending them. Then this
-        // replica ends no key, so that the two do not end each other's.
-        var hasKeyWithoutEnd = ring.Keys.Any(key =>
-            key.Algorithm == Default && key is { SignsUntil: null, WithdrawnAt: null });
-        if (signing?.Algorithm != Default || !signing.HasBegunAt(now) || !hasKeyWithoutEnd)
+        if (signing?.Algorithm != Default || !signing.HasBegunAt(now) || !IsFollowedWithoutGap(signing, ring))
             return [];
 
         return [.. ring.Keys
@@ -148,6 +146,19 @@ internal sealed record KeyPlan(
             .Select(key => (Key: key, Until: Later(now, key.PublishedAt)))
             .Where(end => end.Key.SignsUntil is null || end.Key.SignsUntil > end.Until)
             .Select(end => new KeyStep.End(end.Key.Kid, end.Until))];
+    }
+
+    private static bool IsFollowedWithoutGap(SigningKey key, KeyRing ring)
+    {
+        for (var last = key; last is not null; last = ring.Keys.FirstOrDefault(next =>
+            next.Algorithm == last.Algorithm && next.WithdrawnAt is null && next.SignsFrom <= last.SignsUntil
+            && (next.SignsUntil is null || next.SignsUntil > last.SignsUntil)))
+        {
+            if (last.SignsUntil is null)
+                return true;
+        }
+
+        return false;
     }
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
