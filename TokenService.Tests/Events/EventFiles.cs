@@ -51,19 +51,19 @@ public sealed class EventFiles
         string first, second;
         await using (var server = await StartAsync(file))
         {
-            first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            first = (await TokenRequestBuilder.For(client).SendAsync(server)).EventId;
             await server.StopAsync();
         }
 
         await using (var server = await StartAsync(file))
         {
-            second = (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server)).RequestId;
+            second = (await TokenRequestBuilder.For(client).WithScope("unheld").SendAsync(server)).EventId;
             await server.StopAsync();
         }
 
         var lines = await File.ReadAllLinesAsync(file);
         Assert.That(lines[0], Is.EqualTo("what was there before"));
-        Assert.That(lines[1..].Select(RequestId), Is.EqualTo([first, second]));
+        Assert.That(lines[1..].Select(CapturedEvents.IdOf), Is.EqualTo([first, second]));
     }
 
     [TestCase("/nowhere/events.log")]
@@ -80,14 +80,14 @@ public sealed class EventFiles
         string second;
         await using (var server = await StartAsync(file))
         {
-            var first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            var first = (await TokenRequestBuilder.For(client).SendAsync(server)).EventId;
             await IsWrittenAsync(first, file);
             await File.WriteAllTextAsync(file, "");
-            second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            second = (await TokenRequestBuilder.For(client).SendAsync(server)).EventId;
             await server.StopAsync();
         }
 
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
+        Assert.That((await File.ReadAllLinesAsync(file)).Select(CapturedEvents.IdOf), Is.EqualTo([second]));
     }
 
     // logrotate without copytruncate moves the file away.
@@ -99,15 +99,15 @@ public sealed class EventFiles
         string first, second;
         await using (var server = await StartAsync(file))
         {
-            first = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            first = (await TokenRequestBuilder.For(client).SendAsync(server)).EventId;
             await IsWrittenAsync(first, file);
             File.Move(file, moved);
-            second = (await TokenRequestBuilder.For(client).SendAsync(server)).RequestId;
+            second = (await TokenRequestBuilder.For(client).SendAsync(server)).EventId;
             await server.StopAsync();
         }
 
-        Assert.That((await File.ReadAllLinesAsync(moved)).Select(RequestId), Is.EqualTo([first]));
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
+        Assert.That((await File.ReadAllLinesAsync(moved)).Select(CapturedEvents.IdOf), Is.EqualTo([first]));
+        Assert.That((await File.ReadAllLinesAsync(file)).Select(CapturedEvents.IdOf), Is.EqualTo([second]));
     }
 
     [Test]
@@ -119,7 +119,7 @@ public sealed class EventFiles
         File.Delete(file);
         var second = await AskAsync(server);
         await IsWrittenAsync(second, file);
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([second]));
+        Assert.That((await File.ReadAllLinesAsync(file)).Select(CapturedEvents.IdOf), Is.EqualTo([second]));
     }
 
     [Test]
@@ -133,7 +133,7 @@ public sealed class EventFiles
         await File.WriteAllTextAsync(file, "");
         var second = await AskAsync(server);
         await IsWrittenAsync(second, file);
-        Assert.That((await File.ReadAllLinesAsync(file + ".1")).Select(RequestId), Is.EqualTo([first]));
+        Assert.That((await File.ReadAllLinesAsync(file + ".1")).Select(CapturedEvents.IdOf), Is.EqualTo([first]));
     }
 
     [Test]
@@ -168,7 +168,7 @@ public sealed class EventFiles
 
         Directory.CreateDirectory(Path.Combine(directory, "before"));
         await IsWrittenAsync(await AskAsync(server), file);
-        Assert.That((await File.ReadAllLinesAsync(moved)).Select(RequestId), Is.EqualTo([first, second]));
+        Assert.That((await File.ReadAllLinesAsync(moved)).Select(CapturedEvents.IdOf), Is.EqualTo([first, second]));
     }
 
     [Test]
@@ -184,7 +184,7 @@ public sealed class EventFiles
             await IsWrittenAsync(expected[^1], file);
         }
 
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo(expected));
+        Assert.That((await File.ReadAllLinesAsync(file)).Select(CapturedEvents.IdOf), Is.EqualTo(expected));
     }
 
     [Test, SupportedOSPlatform("linux")]
@@ -208,8 +208,8 @@ public sealed class EventFiles
         await server.LimitAsync("--nofile=1024");
         var last = await AskAsync(server);
         await IsWrittenAsync(last, file);
-        Assert.That((await File.ReadAllLinesAsync(file + ".1")).Select(RequestId), Is.EqualTo(ids));
-        Assert.That((await File.ReadAllLinesAsync(file)).Select(RequestId), Is.EqualTo([last]));
+        Assert.That((await File.ReadAllLinesAsync(file + ".1")).Select(CapturedEvents.IdOf), Is.EqualTo(ids));
+        Assert.That((await File.ReadAllLinesAsync(file)).Select(CapturedEvents.IdOf), Is.EqualTo([last]));
     }
 
     private string NewFile() => Path.Combine(directory, "events.log");
@@ -228,11 +228,9 @@ public sealed class EventFiles
     {
         var answer = await TokenRequestBuilder.For(client).SendAsync(server);
         answer.IsGrant("invoices:read");
-        return answer.RequestId;
+        return answer.EventId;
     }
 
     private static Task IsWrittenAsync(string requestId, string file) => Soon.IsAsync(
         $"{requestId} is written", () => File.Exists(file) && File.ReadAllText(file).Contains(requestId, StringComparison.Ordinal));
-
-    private static string RequestId(string line) => JsonElement.Parse(line).GetProperty("request_id").GetString()!;
 }

@@ -43,8 +43,8 @@ public sealed class EventOutputs
         Assert.That(await extra);
         var answer = await answering;
         answer.IsGrant("invoices:read");
-        await output.IsWrittenAsync(answer.RequestId);
-        Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued, "one-more", answer.RequestId]));
+        await output.IsWrittenAsync(answer.EventId);
+        Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued, "one-more", answer.EventId]));
     }
 
     [Test]
@@ -79,7 +79,7 @@ public sealed class EventOutputs
         Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued]));
 
         var answer = await TokenRequestBuilder.For(client).SendAsync(server);
-        await output.IsWrittenAsync(answer.RequestId);
+        await output.IsWrittenAsync(answer.EventId);
     }
 
     [Test]
@@ -116,11 +116,11 @@ public sealed class EventOutputs
                 TokenRequestBuilder.For(client).WithHeader("Request-Id", Uri.EscapeDataString(value)),
             ];
             foreach (var request in requests)
-                ids.Add((await request.SendAsync(server)).RequestId);
+                ids.Add((await request.SendAsync(server)).EventId);
         }
 
         await server.StopAsync();
-        Assert.That(server.Events.Lines.Select(RequestId), Is.EqualTo(ids));
+        Assert.That(server.Events.Lines.Select(CapturedEvents.IdOf), Is.EqualTo(ids));
     }
 
     private static IEnumerable<string> Queued => Enumerable.Range(0, QueueLength).Select(i => $"queued-{i}");
@@ -143,7 +143,6 @@ public sealed class EventOutputs
     private static RequestEvent NewEvent(string requestId) =>
         new() { Time = DateTimeOffset.UnixEpoch, RequestId = requestId, Endpoint = "/token", Source = null };
 
-    private static string RequestId(string line) => JsonElement.Parse(line).GetProperty("request_id").GetString()!;
 
     /// <summary>An output that can be held up.</summary>
     private sealed class SlowOutput : EventOutput
@@ -152,7 +151,7 @@ public sealed class EventOutputs
         private readonly TaskCompletionSource held = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private volatile TaskCompletionSource? hold;
 
-        public IEnumerable<string> RequestIds => events.Lines.Select(RequestId);
+        public IEnumerable<string> RequestIds => events.Lines.Select(CapturedEvents.IdOf);
 
         /// <summary>Completes when a write waits.</summary>
         public Task IsHeld => held.Task;

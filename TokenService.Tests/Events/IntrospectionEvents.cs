@@ -161,7 +161,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
                 // Without this the refusal throttle would delay each refusal.
                 Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
                 var answer = await request.SendAsync(Server);
-                requestIds.Add(answer.RequestId);
+                requestIds.Add(answer.EventId);
                 if (answer.Headers["Content-Type"].EndsWith("jwt", StringComparison.Ordinal))
                     confidential.Add(answer.Body);
             }
@@ -203,7 +203,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
 
     private async Task IsAsync(Answer answer, string expected, TestServer? server = null)
     {
-        var line = await (server ?? Server).Events.OfAsync(answer.RequestId);
+        var line = await (server ?? Server).Events.OfAsync(answer.EventId);
         var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
         Assert.That(
             JsonElement.DeepEquals(

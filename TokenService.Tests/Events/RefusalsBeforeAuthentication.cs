@@ -85,5 +85,5 @@ public sealed class RefusalsBeforeAuthentication : ServerFixture
     }
 
     private async Task<System.Text.Json.JsonElement> LineAsync(TokenRequestBuilder request) =>
-        await Server.Events.OfAsync((await request.SendAsync(Server)).RequestId);
+        await Server.Events.OfAsync((await request.SendAsync(Server)).EventId);
 }

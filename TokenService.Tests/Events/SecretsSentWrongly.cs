@@ -67,7 +67,7 @@ public sealed class SecretsSentWrongly : ServerFixture
     {
         var answer = await request.SendAsync(Server);
         answer.IsInvalidClient();
-        var line = await Server.Events.OfAsync(answer.RequestId);
+        var line = await Server.Events.OfAsync(answer.EventId);
         Assert.That(
             (line.GetProperty("reason").GetString(), line.TryGetProperty("detail", out var said) ? said.GetString() : null),
             Is.EqualTo((reason, detail)));

@@ -54,7 +54,7 @@ public sealed class StandardOutputs
             {
                 var answers = await Task.WhenAll(
                     Enumerable.Range(0, 10).Select(_ => TokenRequestBuilder.For(client).SendAsync(server.Client)));
-                ids.AddRange(answers.Select(answer => answer.RequestId));
+                ids.AddRange(answers.Select(answer => answer.EventId));
             }
 
             await server.StopAsync();
@@ -66,7 +66,7 @@ public sealed class StandardOutputs
         {
             Assert.That(lines[0].GetString(), Is.EqualTo("before"));
             Assert.That(lines[^1].GetString(), Is.EqualTo("after"));
-            Assert.That(objects[true].Select(line => line.GetProperty("request_id").GetString()), Is.EquivalentTo(ids));
+            Assert.That(objects[true].Select(line => line.GetProperty("jti").GetString()), Is.EquivalentTo(ids));
             Assert.That(objects[false].Count(), Is.GreaterThan(ids.Count));
         }
     }

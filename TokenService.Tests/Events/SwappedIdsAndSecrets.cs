@@ -90,7 +90,7 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
             hashing.Open();
         }
 
-        var line = await server.Events.OfAsync(answer.RequestId);
+        var line = await server.Events.OfAsync(answer.EventId);
         Assert.That((line.GetProperty("client_id").GetString(), line.TryGetProperty("detail", out _)), Is.EqualTo((client.Id, false)));
     }
 
@@ -100,12 +100,12 @@ public sealed class SwappedIdsAndSecrets : ServerFixture
     public async Task An_address_has_one_form(string address, string expected)
     {
         var answer = await TokenRequestBuilder.For(Client).WithHeader("X-Forwarded-For", address).SendAsync(Server);
-        var line = await Server.Events.OfAsync(answer.RequestId);
+        var line = await Server.Events.OfAsync(answer.EventId);
         Assert.That(line.GetProperty("source").GetString(), Is.EqualTo(expected));
     }
 
     private async Task IsKnownAsync() => (await TokenRequestBuilder.For(Client).SendAsync(Server)).IsGrant("invoices:read");
 
     private async Task<System.Text.Json.JsonElement> LineAsync(TestClient client) =>
-        await Server.Events.OfAsync((await TokenRequestBuilder.For(client).SendAsync(Server)).RequestId);
+        await Server.Events.OfAsync((await TokenRequestBuilder.For(client).SendAsync(Server)).EventId);
 }

@@ -56,7 +56,7 @@ public sealed class UnwrittenEvents
         using var pipe = await Pipe.CreateAsync(directory);
         await using var server = await StartAsync(pipe.Path);
         var first = await GrantAsync(server);
-        Assert.That(await pipe.ReadIdAsync(), Is.EqualTo(first.RequestId));
+        Assert.That(await pipe.ReadIdAsync(), Is.EqualTo(first.EventId));
 
         pipe.Close();
         var answers = new List<Answer> { await GrantAsync(server) };
@@ -75,7 +75,7 @@ public sealed class UnwrittenEvents
         await IsWrittenAgainAsync(server);
         answers.Add(await GrantAsync(server));
         foreach (var answer in answers)
-            Assert.That(await pipe.ReadIdAsync(), Is.EqualTo(answer.RequestId));
+            Assert.That(await pipe.ReadIdAsync(), Is.EqualTo(answer.EventId));
         Assert.That(server.Log.Lines, Has.Exactly(1).StartsWith(CannotBeWritten).And.Exactly(1).StartsWith(WrittenAgain));
     }
 
@@ -93,7 +93,7 @@ public sealed class UnwrittenEvents
 
         pipe.Open();
         await IsWrittenAgainAsync(server);
-        var line = JsonElement.Parse((await pipe.ReadUntilAsync(answer.RequestId))[^1]);
+        var line = JsonElement.Parse((await pipe.ReadUntilAsync(answer.EventId))[^1]);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(line.GetProperty("reason").GetString(), Is.EqualTo("events_not_written"));
@@ -148,7 +148,7 @@ public sealed class UnwrittenEvents
         var reading = pipe.ReadUntilAsync(queued[^1]);
         await IsWrittenAgainAsync(server);
         var lines = await reading;
-        var whole = lines.Where(line => line.EndsWith('}')).Select(line => RequestId(JsonElement.Parse(line)));
+        var whole = lines.Where(line => line.EndsWith('}')).Select(line => CapturedEvents.IdOf(line));
         Assert.That(whole.Where(ids.Contains), Is.EqualTo(queued));
         Assert.That(lines.Count(line => !line.EndsWith('}')), Is.LessThanOrEqualTo(1));
     }
@@ -179,8 +179,8 @@ public sealed class UnwrittenEvents
         var lines = (await File.ReadAllLinesAsync(file))[1..];
         Assert.That(lines[1], Is.EqualTo(lines[2][..10]));
         Assert.That(
-            lines.Where((_, i) => i != 1).Select(line => RequestId(JsonElement.Parse(line))),
-            Is.EqualTo([first.RequestId, second.RequestId, refused.RequestId, last.RequestId]));
+            lines.Where((_, i) => i != 1).Select(line => CapturedEvents.IdOf(line)),
+            Is.EqualTo([first.EventId, second.EventId, refused.EventId, last.EventId]));
     }
 
     [Test]
@@ -229,7 +229,7 @@ public sealed class UnwrittenEvents
 
         pipe.Open();
         var last = await GrantAsync(server);
-        await pipe.ReadUntilAsync(last.RequestId);
+        await pipe.ReadUntilAsync(last.EventId);
     }
 
     private Task<TestServer> StartAsync(string file, params string[] settings) => TestServer.StartAsync(
@@ -262,7 +262,7 @@ public sealed class UnwrittenEvents
     });
 
     private static Task IsWrittenAsync(Answer answer, string file) => Soon.IsAsync(
-        $"{answer.RequestId} is written", () => File.ReadAllText(file).Contains(answer.RequestId, StringComparison.Ordinal));
+        $"{answer.EventId} is written", () => File.ReadAllText(file).Contains(answer.EventId, StringComparison.Ordinal));
 
     // Moves the clock until the server has tried again.
     private static Task IsWrittenAgainAsync(TestServer server) => Soon.IsAsync("a write has succeeded", () =>
@@ -274,7 +274,6 @@ public sealed class UnwrittenEvents
     private static RequestEvent NewEvent(string requestId) =>
         new() { Time = DateTimeOffset.UnixEpoch, RequestId = requestId, Endpoint = "/token", Source = null };
 
-    private static string RequestId(JsonElement line) => line.GetProperty("request_id").GetString()!;
 
     /// <summary>A named pipe that the server writes to, and its reader.</summary>
     private sealed class Pipe : IDisposable
@@ -306,7 +305,7 @@ public sealed class UnwrittenEvents
         }
 
         public async Task<string> ReadIdAsync() =>
-            RequestId(JsonElement.Parse(await Task.Run(() => reader!.ReadLine()!).WaitAsync(Limit)));
+            CapturedEvents.IdOf(await Task.Run(() => reader!.ReadLine()!).WaitAsync(Limit));
 
         /// <summary>All lines up to that of a request.</summary>
         public Task<List<string>> ReadUntilAsync(string requestId) => Task.Run(() =>

@@ -45,7 +45,7 @@ public sealed class DotnetCaller : ServerFixture
         var statuses = await Task.WhenAll(Enumerable.Range(0, 1000).Select(_ => Task.Run(() => StatusAsync(http))));
 
         // Events are written in order: once another client's event is written, all earlier events are written too.
-        await Server.Events.OfAsync((await TokenRequestBuilder.For(Client).SendAsync(Server)).RequestId);
+        await Server.Events.OfAsync((await TokenRequestBuilder.For(Client).SendAsync(Server)).EventId);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(statuses, Is.All.EqualTo(HttpStatusCode.OK));

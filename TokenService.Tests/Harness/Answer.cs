@@ -7,8 +7,11 @@ namespace TokenService.Tests.Harness;
 /// <summary>A whole response of an OAuth endpoint, and what must hold for it.</summary>
 internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> Headers, string Body)
 {
-    /// <summary>The <c>Request-Id</c> of the response; empty where it has none.</summary>
+    /// <summary>The <c>Request-Id</c> of the response; empty where it has none, as a response with a token.</summary>
     public string RequestId { get; init; } = "";
+
+    /// <summary>By which the request's event is found: the Request-Id or, of a grant, the jti of the token.</summary>
+    public string EventId => RequestId != "" ? RequestId : Token.Id;
 
     /// <summary>The one description of every failed authentication.</summary>
     private const string AuthenticationFailed =
@@ -40,6 +43,7 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         {
             Assert.That(Status, Is.EqualTo(200), Body);
             Assert.That(Headers, Is.EquivalentTo(Expected()));
+            Assert.That(RequestId, Is.Empty);
             Assert.That(Json.EnumerateObject().Select(member => member.Name),
                 Is.EqualTo(["access_token", "token_type", "expires_in", "scope"]));
             Assert.That(Json.GetProperty("access_token").ValueKind, Is.EqualTo(JsonValueKind.String));
@@ -56,6 +60,7 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
         {
             Assert.That(Status, Is.EqualTo(status), Body);
             Assert.That(Headers, Is.EquivalentTo(Expected(headers)));
+            Assert.That(RequestId, Is.Not.Empty);
             // The issuer differs from server to server.
             Assert.That(Body, Does.StartWith($$"""{"error":"{{code}}","error_description":"{{description}}","error_uri":"http""")
                 .And.Match($$"""[^"]"error_uri":"https?://[^"]+/errors/{{code}}"}$"""));

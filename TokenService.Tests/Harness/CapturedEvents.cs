@@ -14,21 +14,28 @@ internal sealed class CapturedEvents : EventOutput
     public IReadOnlyCollection<string> Lines => lines;
 
     /// <summary>
-    /// The event of a request, by the <c>Request-Id</c> of its answer. Waits for the event, because events are written
-    /// after the answer.
+    /// The event of a request. Waits for it, because events are written after the answer.
     /// </summary>
-    public async Task<JsonElement> OfAsync(string requestId)
+    /// <param name="eventId">The <see cref="Answer.EventId"/> of its answer.</param>
+    public async Task<JsonElement> OfAsync(string eventId)
     {
         var line = "";
         await Soon.IsAsync(
-            $"there is an event of request {requestId}",
+            $"there is an event of {eventId}",
             () =>
             {
-                line = lines.SingleOrDefault(
-                    line => line.Contains($"\"request_id\":\"{requestId}\"", StringComparison.Ordinal)) ?? "";
+                line = lines.SingleOrDefault(line => line.Contains(eventId, StringComparison.Ordinal) && IdOf(line) == eventId) ?? "";
                 return line != "";
             });
         return JsonElement.Parse(line);
+    }
+
+    /// <summary>The <see cref="Answer.EventId"/> of the answer whose event this line is.</summary>
+    public static string IdOf(string line)
+    {
+        var members = JsonElement.Parse(line);
+        var isGrant = members.TryGetProperty("kid", out _); // only the event of an issued token has one
+        return members.GetProperty(isGrant ? "jti" : "request_id").GetString()!;
     }
 
     public override void Open()

@@ -69,9 +69,10 @@ internal sealed class RawConnection : IAsyncDisposable
 
         var body = new byte[int.Parse(headers["Content-Length"], CultureInfo.InvariantCulture)];
         await stream.ReadExactlyAsync(body, timeout.Token);
+        var requestId = headers.GetValueOrDefault("Request-Id", "");
         foreach (var ignored in new[] { "Date", "Request-Id", "Content-Length" })
             headers.Remove(ignored);
-        return new Answer(status, headers, Encoding.UTF8.GetString(body));
+        return new Answer(status, headers, Encoding.UTF8.GetString(body)) { RequestId = requestId };
     }
 
     /// <summary>True when the server closes this connection, or resets it, without another byte.</summary>

@@ -104,7 +104,7 @@ public sealed class KeyAlgorithms
             var answer = await TokenRequestBuilder.For(carrier).SendAsync(server);
             answer.IsError(
                 503, "temporarily_unavailable", "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", $"{seconds}"));
-            var line = await server.Events.OfAsync(answer.RequestId);
+            var line = await server.Events.OfAsync(answer.EventId);
             Assert.That(
                 (line.GetProperty("reason").GetString(), line.GetProperty("detail").GetString()),
                 Is.EqualTo(("signing_algorithm_not_ready", detail ?? line.GetProperty("detail").GetString())));

@@ -59,7 +59,7 @@ public sealed class WhileTheDatabaseIsSlow
         var answer = await answering;
         answer.IsError(503, "temporarily_unavailable",
             "The server cannot answer now. Retry-After says when to ask again.", ("Retry-After", "5"));
-        Assert.That((await server.Events.OfAsync(answer.RequestId)).GetProperty("reason").GetString(), Is.EqualTo("database_slow"));
+        Assert.That((await server.Events.OfAsync(answer.EventId)).GetProperty("reason").GetString(), Is.EqualTo("database_slow"));
 
         // If the database were taken for unavailable, this request would be refused at once.
         var next = TokenRequestBuilder.For(client).SendAsync(server);

@@ -446,7 +446,7 @@ public sealed class ListOfRevokedTokens
     {
         await ReadAsync();
         var after = await TokenRequestBuilder.For(client).SendAsync(server);
-        await server.Events.OfAsync(after.RequestId);
+        await server.Events.OfAsync(after.EventId);
         Assert.That(server.Events.Lines, Has.Count.EqualTo(1));
     }
 

@@ -46,7 +46,7 @@ public sealed class ClientIdentifiers : ServerFixture
         (await TokenRequestBuilder.Introspect(client, token).SendAsync(Server)).IsActive(token);
         (await TokenRequestBuilder.Revoke(client, token).SendAsync(Server)).IsDone(contentType: null);
         (await TokenRequestBuilder.Introspect(client, token).SendAsync(Server)).IsInactive();
-        var line = await Server.Events.OfAsync(basic.RequestId);
+        var line = await Server.Events.OfAsync(basic.EventId);
         Assert.That(line.GetProperty("client_id").GetString(), Is.EqualTo(id));
     }
 

@@ -86,7 +86,7 @@ public sealed class Events : ServerFixture
 
     private async Task IsAsync(Answer answer, string expected)
     {
-        var line = await Server.Events.OfAsync(answer.RequestId);
+        var line = await Server.Events.OfAsync(answer.EventId);
         var rest = line.EnumerateObject().Where(member => member.Name is not ("time" or "request_id" or "endpoint"));
         Assert.That(
             JsonElement.DeepEquals(

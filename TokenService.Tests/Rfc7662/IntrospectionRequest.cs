@@ -131,7 +131,7 @@ public sealed class IntrospectionRequest : IntrospectionFixture
             .WithPath($"/introspect?token={token}").SendAsync(Server);
 
         answer.IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
-        var line = await Server.Events.OfAsync(answer.RequestId);
+        var line = await Server.Events.OfAsync(answer.EventId);
         Assert.That(line.GetRawText(), Does.Not.Contain(token));
         Assert.That(Server.Log.Lines, Has.None.Contains(token));
     }

@@ -85,7 +85,7 @@ public sealed class AdvertisedAuthorizationEndpoint : ServerFixture
         await using var server = await TestServer.StartAsync(database, Settings);
 
         await server.GetAsync("/authorize?response_type=code&client_id=billing");
-        await server.Events.OfAsync((await TokenRequestBuilder.For(client).SendAsync(server)).RequestId);
+        await server.Events.OfAsync((await TokenRequestBuilder.For(client).SendAsync(server)).EventId);
         Assert.That(server.Events.Lines, Has.Count.EqualTo(1));
     }
 

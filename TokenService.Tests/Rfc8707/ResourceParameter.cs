@@ -373,8 +373,8 @@ public sealed class ResourceParameter : ServerFixture
     [Test]
     public async Task The_event_names_the_resource_that_was_granted()
     {
-        var granted = await Server.Events.OfAsync((await AskBoth(Ledger).WithScope("ledger:read").SendAsync(Server)).RequestId);
-        var refused = await Server.Events.OfAsync((await AskBoth(Orders).SendAsync(Server)).RequestId);
+        var granted = await Server.Events.OfAsync((await AskBoth(Ledger).WithScope("ledger:read").SendAsync(Server)).EventId);
+        var refused = await Server.Events.OfAsync((await AskBoth(Orders).SendAsync(Server)).EventId);
 
         using (Assert.EnterMultipleScope())
         {

@@ -13,7 +13,9 @@ internal sealed class RequestEvent
     /// <summary>When the request arrived.</summary>
     public required DateTimeOffset Time { get; init; }
 
-    /// <summary>The value of the response's <c>Request-Id</c> header.</summary>
+    /// <summary>
+    /// The value of the response's <c>Request-Id</c> header; a response with a token has none.
+    /// </summary>
     public required string RequestId { get; init; }
 
     /// <summary>The path of the endpoint, such as <c>/token</c>.</summary>

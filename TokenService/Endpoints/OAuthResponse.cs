@@ -39,8 +39,9 @@ internal sealed class OAuthResponse(Issuer issuer)
         // RFC 6749 §5.1 requires both headers on a response with a token. This server sends them on every response.
         response.Headers.CacheControl = "no-store";
         response.Headers.Pragma = "no-cache";
-        // The same id is in the request's event.
-        response.Headers[HeaderNames.RequestId] = http.TraceIdentifier;
+        // The same id is in the request's event. A token needs none, because the event has its jti.
+        if (answer is not TokenResponse)
+            response.Headers[HeaderNames.RequestId] = http.TraceIdentifier;
 
         WriteBody(response, answer, isWanted: !HttpMethods.IsHead(http.Request.Method));
         await response.BodyWriter.FlushAsync(http.RequestAborted);
