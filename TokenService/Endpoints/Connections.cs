@@ -15,7 +15,7 @@ internal static class Connections
     /// The connection of a request. Null: HTTP/3, whose connections are not counted, and which no endpoint offers unless
     /// <c>Kestrel:Endpoints</c> says so.
     /// </summary>
-    public static OpenConnection? OpenConnection(this HttpContext http) => http.Features.Get<OpenConnection>();
+    public static OpenConnection? OpenConnection(this HttpContext http) => (OpenConnection?)http.Features[typeof(OpenConnection)];
 
     /// <summary>Runs a part of a request during which its connection is not closed to make room for another.</summary>
     public static async ValueTask<T> WorkAsync<T>(this HttpContext http, Func<Task<T>> work)

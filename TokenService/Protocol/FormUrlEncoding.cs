@@ -16,6 +16,10 @@ internal static class FormUrlEncoding
     public static bool TryDecode(ReadOnlySpan<byte> encoded, [NotNullWhen(true)] out string? decoded)
     {
         decoded = null;
+        // Most names and values need no decoding.
+        if (!encoded.ContainsAny((byte)'%', (byte)'+'))
+            return TryReadUtf8(encoded, out decoded);
+
         Span<byte> bytes = encoded.Length <= 512 ? stackalloc byte[encoded.Length] : new byte[encoded.Length];
         var length = 0;
         for (var i = 0; i < encoded.Length; i++)
@@ -37,16 +41,19 @@ internal static class FormUrlEncoding
             length++;
         }
 
-        if (!Utf8.IsValid(bytes[..length]))
-            return false;
-        decoded = Encoding.UTF8.GetString(bytes[..length]);
-        return true;
+        return TryReadUtf8(bytes[..length], out decoded);
     }
 
     /// <summary>The same octets without decoding; null: decoding does not change them.</summary>
     /// <param name="encoded">Octets that were decoded before, and so are UTF-8.</param>
     public static string? IfChanged(ReadOnlySpan<byte> encoded) =>
         encoded.ContainsAny((byte)'%', (byte)'+') && Utf8.IsValid(encoded) ? Encoding.UTF8.GetString(encoded) : null;
+
+    private static bool TryReadUtf8(ReadOnlySpan<byte> bytes, [NotNullWhen(true)] out string? text)
+    {
+        text = Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : null;
+        return text is not null;
+    }
 
     // byte.TryParse accepts trailing NULs ("4\0"), so both characters are checked to be digits first.
     private static bool TryReadHex(ReadOnlySpan<byte> digits, out byte value)
