@@ -5,10 +5,11 @@ return args switch
 {
     ["bounds", .. var rest] => await Bounds.RunAsync(rest),
     ["run", .. var rest] => await Run.RunAsync(rest),
-    // `run` starts the first three on the server's core, and the flood beside the load.
+    // `run` starts the first four on the server's core, and the flood beside the load.
     ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
     ["signatures", var algorithm, var seconds] => RawCrypto.Sign(
         algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["stalls", var seconds] => Stalls.Measure(double.Parse(seconds, CultureInfo.InvariantCulture)),
     ["hashes", var seconds] => RawCrypto.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
     ["half-sent", var port, var connections, var seconds] => await HalfSentBodies.RunAsync(
         int.Parse(port, CultureInfo.InvariantCulture),

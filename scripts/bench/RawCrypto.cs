@@ -39,7 +39,7 @@ internal static class RawCrypto
 
     private static void Report(double seconds, Action work)
     {
-        Repeat(TimeSpan.FromSeconds(0.5), work); // warms up
+        Repeat(TimeSpan.FromSeconds(0.2), work); // warms up
         var (perSecond, perProcessorSecond) = Repeat(TimeSpan.FromSeconds(seconds), work);
         Console.WriteLine(FormattableString.Invariant($"{perSecond:F1} {perProcessorSecond:F1}"));
     }

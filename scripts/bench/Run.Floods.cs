@@ -13,24 +13,28 @@ internal sealed partial class Run
     private const int HalfSentConnections = 8000;
     private const int OtherFiles = 600;
 
+    // Longer than the server waits for a body.
+    private const int HalfSentSeconds = 22;
+
     // All of them are open by then, and the server has not closed any yet.
     private static readonly TimeSpan AllHalvesOpen = TimeSpan.FromSeconds(4);
 
     private async Task MeasureFloodsAsync(
-        string connection, NpgsqlDataSource database, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim,
+        Build build, string connection, NpgsqlDataSource database, BenchClient one, IReadOnlyList<BenchClient> known, BenchClient victim,
         Queue<BenchClient> newcomers, CancellationToken ct)
     {
-        Log("Floods.");
-        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
+        Log($"Floods, {build.Name}.");
+        await using var server = await ServeAsync(build, connection, one, ct, ("Events__File", "/dev/null"));
         await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
-        await ServeKnownAsync(server, known, 2, ct);
-        var calm = await ServeKnownAsync(server, known, arguments.Seconds + 2, ct);
-        AddCalm("Calm", calm);
+        await ServeKnownAsync(server, known, 1, ct);
+        var calm = await ServeKnownAsync(server, known, arguments.Seconds, ct);
+        AddCalm($"{build.Name}, calm", calm);
         var newcomerLoad = new Newcomers(server.Port, newcomers);
         var floods = new Floods(server.Port, folder, known, victim, database);
-        foreach (var flood in floods.All.Where(flood => flood.MayBeShort || !arguments.IsQuick))
+        var most = 0.0;
+        foreach (var flood in floods.All.Where(flood => flood.IsQuick || !arguments.IsQuick))
         {
-            var section = $"Flood beside {KnownPerSecond} requests/s of recognised clients: {flood.Name}";
+            var section = $"{build.Name}, flood beside {KnownPerSecond} requests/s of recognised clients: {flood.Name}";
             Log(section);
             await flood.PrepareAsync(ct);
             server.ForgetPeak();
@@ -42,6 +46,8 @@ internal sealed partial class Run
             var coming = newcomerLoad.MeasureAsync(TimeSpan.FromSeconds(arguments.FloodSeconds - 1.5), ct);
             var served = await ServeKnownAsync(server, known, arguments.FloodSeconds - 1, ct);
             var durations = await coming;
+            var peak = server.PeakMiB;
+            most = Math.Max(most, peak);
             var flooded = await flooding;
             await over.CancelAsync();
             AddServed(section, flooded, served, calm);
@@ -49,7 +55,7 @@ internal sealed partial class Run
                 section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
                 Note: $"of {durations.Count}"));
             table.Add(new Row(
-                section, "resident, maximum", server.PeakMiB, "MiB", 200,
+                section, "resident, maximum", peak, "MiB", build == native ? 100 : 200,
                 Note: $"then {Row.Number(server.ResidentMiB)}"));
             table.Add(new Row(section, "its connections to PostgreSQL, maximum", await connected, ""));
             if (server.Lines > lines)
@@ -57,6 +63,8 @@ internal sealed partial class Run
                     section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
             await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
         }
+
+        AddMemory(build, "maximum in the floods, one after the other", new(most, 0), build == native ? 100 : 200, "");
     }
 
     /// <summary>
@@ -65,7 +73,7 @@ internal sealed partial class Run
     /// </summary>
     private async Task MeasureHalfSentAsync(string connection, BenchClient one, IReadOnlyList<BenchClient> known, CancellationToken ct)
     {
-        await using var server = await ServeAsync(connection, one, ct, ("Events__File", "/dev/null"));
+        await using var server = await ServeAsync(Build.Jit, connection, one, ct, ("Events__File", "/dev/null"));
         var idle = server.ResidentMiB;
         await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
         await ServeKnownAsync(server, known, 2, ct);
@@ -82,7 +90,7 @@ internal sealed partial class Run
         var lines = server.Lines;
         var flooding = FloodWithHalvesAsync(server.Port, connections, ct);
         await Task.Delay(TimeSpan.FromMilliseconds(500), ct);
-        var seconds = arguments.HalfSentSeconds - 2;
+        var seconds = HalfSentSeconds - 2;
         var connecting = new NewConnections(server.Port, known).MeasureAsync(TimeSpan.FromSeconds(seconds), ct);
         var holding = ResidentAfterAsync(server, AllHalvesOpen, ct);
         var served = await ServeKnownAsync(server, known, seconds, ct);
@@ -125,16 +133,16 @@ internal sealed partial class Run
         table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
     }
 
-    private async Task<Flooded> FloodWithHalvesAsync(int port, int connections, CancellationToken ct)
+    private static async Task<Flooded> FloodWithHalvesAsync(int port, int connections, CancellationToken ct)
     {
         // The flood runs at low priority, so that the other load on its core is not slowed.
         var start = TokenServer.StartInfo(
-            [typeof(Run).Assembly.Location, "half-sent", $"{port}", $"{connections}", $"{arguments.HalfSentSeconds}"]);
+            [typeof(Run).Assembly.Location, "half-sent", $"{port}", $"{connections}", $"{HalfSentSeconds}"]);
         var numbers = await RunOwnAsync(Cores.Yielding(start), ct);
         return new Flooded(
             $"{numbers[0]} open at most, {numbers[1]} opened, {numbers[2]} answered after {Row.Number(numbers[4])} s on "
                 + $"average, {numbers[3]} refused or reset",
-            numbers[1] / arguments.HalfSentSeconds);
+            numbers[1] / HalfSentSeconds);
     }
 
     private static Task<Latencies> ServeKnownAsync(

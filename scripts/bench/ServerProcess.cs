@@ -11,7 +11,20 @@ namespace TokenService.Bench;
 /// <param name="Collections">The number of collections of generation 0.</param>
 /// <param name="FullCollections">The number of collections of generation 2.</param>
 /// <param name="PauseMilliseconds">The sum of all pauses.</param>
-internal sealed record Counters(double Allocated, int Collections, int FullCollections, double PauseMilliseconds);
+internal sealed record Counters(double Allocated, int Collections, int FullCollections, double PauseMilliseconds)
+{
+    /// <summary>The mean pause, in milliseconds.</summary>
+    public double Pause => PauseMilliseconds / Math.Max(1, Collections);
+
+    public Counters Since(Counters before) => new(
+        Allocated - before.Allocated, Collections - before.Collections, FullCollections - before.FullCollections,
+        PauseMilliseconds - before.PauseMilliseconds);
+}
+
+/// <summary>What a process has in memory, in MiB.</summary>
+/// <param name="Resident">All of it.</param>
+/// <param name="Private">What no other process shares, mostly the heaps.</param>
+internal readonly record struct Memory(double Resident, double Private);
 
 /// <summary>A server process on its core, with its memory, processor time and garbage collections.</summary>
 internal sealed class ServerProcess : IAsyncDisposable
@@ -19,16 +32,22 @@ internal sealed class ServerProcess : IAsyncDisposable
     private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(30);
 
     private readonly Process process;
-    private readonly string socket;
+    private readonly string? counters; // a named pipe; null: a native build runs no start-up hook
     private readonly Queue<string> lastLines = new();
 
     private ServerProcess(ProcessStartInfo start, string? core)
     {
         Port = FreePort();
-        socket = Path.Combine(Path.GetTempPath(), $"tsvc-bench-{Port}.socket");
         start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{Port}";
-        start.Environment["DOTNET_STARTUP_HOOKS"] = typeof(ServerProcess).Assembly.Location;
-        start.Environment[StartupHook.Variable] = socket;
+        if (start.FileName == "dotnet")
+        {
+            counters = Path.Combine(Path.GetTempPath(), $"tsvc-bench-{Port}.counters");
+            using (var made = Process.Start("mkfifo", ["-m", "600", counters]))
+                made.WaitForExit();
+            start.Environment["DOTNET_STARTUP_HOOKS"] = typeof(ServerProcess).Assembly.Location;
+            start.Environment[StartupHook.Variable] = counters;
+        }
+
         process = Process.Start(Cores.Pin(core, start))!;
         process.BeginOutputReadLine();
         if (!start.RedirectStandardError)
@@ -58,10 +77,21 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>The number of log lines so far.</summary>
     public int Lines { get; private set; }
 
-    public double ResidentMiB => ReadStatus("VmRSS:");
+    /// <summary>What the kernel counts for all mappings of the process now.</summary>
+    public Memory Memory
+    {
+        get
+        {
+            var rollup = File.ReadAllLines($"/proc/{process.Id}/smaps_rollup");
+            return new(
+                Read(rollup, "Rss:"), Read(rollup, "Private_Clean:") + Read(rollup, "Private_Dirty:"));
+        }
+    }
+
+    public double ResidentMiB => Memory.Resident;
 
     /// <summary>The maximum of <see cref="ResidentMiB"/> since <see cref="ForgetPeak"/> or the start.</summary>
-    public double PeakMiB => ReadStatus("VmHWM:");
+    public double PeakMiB => Read(File.ReadAllLines($"/proc/{process.Id}/status"), "VmHWM:");
 
     /// <param name="start">The command.</param>
     /// <param name="core">The core that the server may use; null: all.</param>
@@ -92,13 +122,19 @@ internal sealed class ServerProcess : IAsyncDisposable
 
     public void ForgetPeak() => File.WriteAllText($"/proc/{process.Id}/clear_refs", "5");
 
-    public Counters Count()
+    /// <returns>Null: a native build runs no start-up hook, so nobody counts.</returns>
+    public Counters? Count()
     {
-        using var counters = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        counters.Connect(new UnixDomainSocketEndPoint(socket));
-        var buffer = new byte[200];
-        var words = Encoding.ASCII.GetString(buffer, 0, counters.Receive(buffer)).Split(' ');
-        var numbers = words.Select(word => double.Parse(word, CultureInfo.InvariantCulture)).ToArray();
+        if (counters is null)
+            return null;
+        string? line = null;
+        while (line is null) // the server was about to close the pipe
+        {
+            using var pipe = new StreamReader(counters, Encoding.ASCII);
+            line = pipe.ReadLine();
+        }
+
+        var numbers = line.Split(' ').Select(word => double.Parse(word, CultureInfo.InvariantCulture)).ToArray();
         return new Counters(numbers[0], (int)numbers[1], (int)numbers[2], numbers[3]);
     }
 
@@ -114,7 +150,8 @@ internal sealed class ServerProcess : IAsyncDisposable
         process.Kill();
         await process.WaitForExitAsync();
         process.Dispose();
-        File.Delete(socket);
+        if (counters is not null)
+            File.Delete(counters);
     }
 
     private static int FreePort()
@@ -140,9 +177,9 @@ internal sealed class ServerProcess : IAsyncDisposable
     }
 
     // Linux gives these fields in KiB.
-    private double ReadStatus(string field)
+    private static double Read(string[] lines, string field)
     {
-        var line = File.ReadLines($"/proc/{process.Id}/status").Single(line => line.StartsWith(field, StringComparison.Ordinal));
+        var line = lines.Single(line => line.StartsWith(field, StringComparison.Ordinal));
         return double.Parse(line[field.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) / 1024;
     }
 

@@ -1,13 +1,12 @@
 using System.Globalization;
-using System.Net.Sockets;
 using System.Text;
 
 // The runtime requires this class name in the global namespace. DOTNET_STARTUP_HOOKS runs it in the server's own
 // process, without a change of the server.
 
 /// <summary>
-/// Sends the process's allocated bytes and garbage collections to each connection to the socket that BENCH_COUNTERS
-/// names.
+/// Writes the process's allocated bytes and garbage collections to each reader of the named pipe that BENCH_COUNTERS
+/// names. (With a socket, the runtime would start its thread for sockets before the server has set its scheduling.)
 /// </summary>
 internal static class StartupHook
 {
@@ -21,15 +20,22 @@ internal static class StartupHook
 
     private static void Answer(string path)
     {
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        listener.Listen();
         while (true)
         {
-            using var connection = listener.Accept();
-            connection.Send(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
-                $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} {GC.CollectionCount(2)} "
-                + $"{GC.GetTotalPauseDuration().TotalMilliseconds}")));
+            try
+            {
+                // Waits here until somebody opens the pipe to read.
+                using var pipe = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+                pipe.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
+                    $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} {GC.CollectionCount(2)} "
+                    + $"{GC.GetTotalPauseDuration().TotalMilliseconds}\n")));
+            }
+            catch (IOException)
+            {
+                // The reader had read what it wanted, and closed the pipe.
+            }
+
+            Thread.Sleep(1); // until it has, so that the next one is waited for
         }
     }
 }

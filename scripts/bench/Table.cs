@@ -10,9 +10,10 @@ namespace TokenService.Bench;
 /// <param name="Target">The aim; null: there is none.</param>
 /// <param name="IsMaximum">Whether the target is an upper bound; otherwise it is a lower bound.</param>
 /// <param name="Note">Further figures, printed behind the verdict.</param>
+/// <param name="Spread">The quartiles of the rounds whose median is the figure; null: there was one round.</param>
 internal sealed record Row(
     string Section, string What, double Value, string Unit, double? Target = null, bool IsMaximum = true,
-    string? Note = null)
+    string? Note = null, Quartiles? Spread = null)
 {
     public bool? IsMet => Target is not { } target ? null : IsMaximum ? Value <= target : Value >= target;
 
@@ -29,6 +30,14 @@ internal sealed record Row(
         >= 10 => value.ToString("F1", CultureInfo.InvariantCulture),
         _ => value.ToString("F2", CultureInfo.InvariantCulture),
     };
+}
+
+/// <summary>The middle half of the rounds.</summary>
+/// <param name="Low">A quarter of the rounds is below.</param>
+/// <param name="High">A quarter of the rounds is above.</param>
+internal sealed record Quartiles(double Low, double High)
+{
+    public override string ToString() => $"[{Row.Number(Low)} to {Row.Number(High)}]";
 }
 
 /// <summary>The figures of one run.</summary>
@@ -48,7 +57,7 @@ internal sealed class Table
     public void Add(Row row)
     {
         rows.Add(row);
-        Console.Error.WriteLine($"  {row.Section}: {row.What}: {Row.Number(row.Value)} {row.Unit} {row.Verdict} {row.Note}".TrimEnd());
+        Console.Error.WriteLine($"  {row.Section}: {row.What}: {Row.Number(row.Value)} {row.Unit} {row.Spread} {row.Verdict} {row.Note}".TrimEnd());
     }
 
     public void Print(TextWriter output)
@@ -60,7 +69,7 @@ internal sealed class Table
             output.WriteLine();
             output.WriteLine(section.Key);
             foreach (var row in section)
-                output.WriteLine($"  {row.What,-58} {Row.Number(row.Value),9} {row.Unit,-10} {row.Verdict,-22} {row.Note}".TrimEnd());
+                output.WriteLine($"  {row.What,-58} {Row.Number(row.Value),9} {row.Unit,-6} {row.Spread,-16} {row.Verdict,-22} {row.Note}".TrimEnd());
         }
     }
 

@@ -4,7 +4,17 @@ using TokenService.Secrets;
 
 namespace TokenService.Bench;
 
-/// <summary>Starts the TokenService that was built with this program.</summary>
+/// <summary>A build of the server.</summary>
+/// <param name="Name">As the table has it.</param>
+/// <param name="Command">What starts it.</param>
+internal sealed record Build(string Name, string[] Command)
+{
+    public static Build Jit { get; } = new("JIT", ["dotnet", TokenServer.Program]);
+
+    public static Build Native(string file) => new("native", [Path.GetFullPath(file)]);
+}
+
+/// <summary>Starts the TokenService that was built with this program, or its native build.</summary>
 internal static class TokenServer
 {
     /// <summary>
@@ -59,19 +69,28 @@ internal static class TokenServer
                 $"TokenService {string.Join(' ', args)} failed; its output above says why.");
     }
 
-    /// <param name="args">The arguments of dotnet.</param>
+    /// <param name="build">The server's build. Its log is read by this program.</param>
+    /// <param name="connectionString">For its database.</param>
+    /// <param name="settings">Settings that differ from the usual ones.</param>
+    public static ProcessStartInfo StartInfo(Build build, string connectionString, IReadOnlyDictionary<string, string> settings)
+    {
+        var start = StartInfo(new ProcessStartInfo(build.Command[0], build.Command[1..]), connectionString, settings);
+        start.RedirectStandardError = true;
+        return start;
+    }
+
+    /// <param name="args">The arguments of dotnet. The errors of such a command are for the person who runs it.</param>
     /// <param name="connectionString">For its database, if it needs one.</param>
     /// <param name="settings">Settings that differ from the usual ones.</param>
     public static ProcessStartInfo StartInfo(
-        string[] args, string connectionString = "", IReadOnlyDictionary<string, string>? settings = null)
+        string[] args, string connectionString = "", IReadOnlyDictionary<string, string>? settings = null) =>
+        StartInfo(new ProcessStartInfo("dotnet", args), connectionString, settings);
+
+    private static ProcessStartInfo StartInfo(
+        ProcessStartInfo start, string connectionString, IReadOnlyDictionary<string, string>? settings)
     {
-        var start = new ProcessStartInfo("dotnet", args)
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            // A server's log is read by this program; the errors of a command are for the person who runs it.
-            RedirectStandardError = args is [_],
-        };
+        start.RedirectStandardInput = true;
+        start.RedirectStandardOutput = true;
         foreach (var name in start.Environment.Keys.Where(IsSetting).ToList())
             start.Environment.Remove(name);
         start.Environment["ConnectionStrings__TokenService"] = connectionString;

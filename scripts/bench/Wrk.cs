@@ -45,8 +45,10 @@ internal static class Wrk
     /// <param name="isFlood">
     /// Whether wrk counts answers by status and runs at low priority, so that other load on its core is not slowed.
     /// </param>
+    /// <param name="isRepeated">Whether only the first line is sent, which takes wrk less time.</param>
     public static async Task<WrkResult> RunAsync(
-        int port, string file, int connections, int seconds, CancellationToken ct, bool isFlood = false)
+        int port, string file, int connections, int seconds, CancellationToken ct, bool isFlood = false,
+        bool isRepeated = false)
     {
         string[] wrk =
         [
@@ -56,6 +58,7 @@ internal static class Wrk
         var start = isFlood ? new ProcessStartInfo("nice", ["-n", "10", .. wrk]) : new ProcessStartInfo(wrk[0], wrk[1..]);
         start.RedirectStandardOutput = true;
         start.Environment["BENCH_COUNT"] = isFlood ? "yes" : "no";
+        start.Environment["BENCH_REPEAT"] = isRepeated ? "yes" : "no";
         using var process = Process.Start(start)!;
         await using var kill = ct.Register(process.Kill);
         var output = await process.StandardOutput.ReadToEndAsync(CancellationToken.None);

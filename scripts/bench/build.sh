@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the measurements: installs what they need and builds them, with TokenService, for release.
 
-# prepare ARGUMENTS...: sets $program, and $arguments without --no-install. A FILE stays relative to the caller's
-# folder.
+# prepare ARGUMENTS...: sets $program, $native where needs_native=yes, and $arguments without --no-install. A FILE stays
+# relative to the caller's folder.
 prepare() {
   local called_from=$PWD output
   cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -18,6 +18,12 @@ prepare() {
   output=$(dotnet build scripts/bench -c Release --nologo -v quiet --disable-build-servers \
     -target:Build -getProperty:TargetPath 2>&1) || die "$output"
   program=${output##*$'\n'}
+  native=''
+  if [ "${needs_native-no}" = yes ]; then
+    local options=()
+    [ "$may_install" = yes ] || options=(--no-install)
+    native=$PWD/$(scripts/publish "${options[@]}" .data/bench) || exit 1
+  fi
   cd "$called_from"
 }
 
