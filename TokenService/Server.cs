@@ -104,6 +104,9 @@ internal static class Server
         {
             throw new OperatorException($"The server cannot listen: {e.Message}", e);
         }
+
+        // What only the start needed goes back to the system, which an idle server would not do by itself.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
     }
 
     private static void AddLog(WebApplicationBuilder builder)
