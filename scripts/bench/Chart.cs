@@ -28,7 +28,7 @@ internal sealed class Chart(string title, double http, double signature, IReadOn
     public string Svg()
     {
         Bar[] all = [new("ceiling", http + signature), .. bars];
-        var height = Top + (all.Length * Step) + 16;
+        var height = Top + (all.Length * Step) + 30;
         var scale = (Width - Left - 150) / all.Max(bar => Math.Max(bar.Microseconds, bar.Spread?.High ?? 0));
         var svg = new StringBuilder();
         Add($"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {Width} {height}" font-family="sans-serif" font-size="14">""");
@@ -42,6 +42,7 @@ internal sealed class Chart(string title, double http, double signature, IReadOn
 
         for (var i = 0; i < all.Length; i++)
             AddBar(all[i], Top + (i * Step));
+        Add($"""<text x="12" y="{height - 10}" font-size="12" fill="#555555">Medians. The line below a bar is the middle half of the rounds.</text>""");
         Add($"</svg>");
         return svg.ToString();
 

@@ -50,11 +50,13 @@ internal sealed class Floods(
     private const string FillList = """
         insert into token_service.revoked_token (jti, client_id, expires_at)
         select 'dead' || to_char(n, 'FM000000000000000000'), 'revoking', now() + interval '1 hour'
-        from generate_series(1, 2400) as n;
+        from generate_series(1, 2400) as n
+        on conflict do nothing;
 
         insert into token_service.self_revocation (client_id, not_before)
         select 'revoked-' || to_char(n, 'FM00000'), now()
         from generate_series(1, 2222) as n
+        on conflict do nothing
         """;
 
     private static readonly string[] Health = ["GET /healthz/ready", "GET /healthz/live"];

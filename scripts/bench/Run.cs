@@ -16,12 +16,12 @@ internal sealed record RunArguments(
     string Native, bool IsQuick = false, string? Json = null, string? Svg = null, int? RoundsOption = null, int EnduranceMinutes = 0)
 {
     /// <summary>How often things that are compared are measured in turn, each for a second.</summary>
-    public int Rounds => RoundsOption ?? (IsQuick ? 6 : 20);
+    public int Rounds => RoundsOption ?? (IsQuick ? 6 : 12);
 
     /// <summary>The duration of a load that is not measured in rounds.</summary>
-    public int Seconds => IsQuick ? 2 : 6;
+    public int Seconds => IsQuick ? 2 : 5;
 
-    public int FloodSeconds => IsQuick ? 3 : 6;
+    public int FloodSeconds => IsQuick ? 3 : 5;
 
     /// <summary>How many clients are many.</summary>
     public int Clients => IsQuick ? 1_000 : 10_000;
@@ -153,8 +153,8 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             await MeasureFirstStartAsync(connection, database, one, many, ct);
         }
 
-        foreach (var build in new[] { Build.Jit, native })
-            await MeasureFloodsAsync(build, connection, database, one, [.. many.Take(10)], many[10], new(newcomers), ct);
+        foreach (var (build, fresh) in new[] { Build.Jit, native }.Zip(newcomers.Chunk(newcomers.Count / 2)))
+            await MeasureFloodsAsync(build, connection, database, one, [.. many.Take(10)], many[10], new(fresh), ct);
         if (!arguments.IsQuick)
             await MeasureHalfSentAsync(connection, one, [.. many.Take(10)], ct);
         var (stolen, all) = Ticks();
