@@ -105,7 +105,7 @@ internal static class Server
             throw new OperatorException($"The server cannot listen: {e.Message}", e);
         }
 
-        // What only the start needed goes back to the system, which an idle server would not do by itself.
+        // An idle server would keep the memory that only its start needed.
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
     }
 

@@ -42,7 +42,8 @@ internal sealed class Chart(string title, double http, double signature, IReadOn
 
         for (var i = 0; i < all.Length; i++)
             AddBar(all[i], Top + (i * Step));
-        Add($"""<text x="12" y="{height - 10}" font-size="12" fill="#555555">Medians. The line below a bar is the middle half of the rounds.</text>""");
+        const string legend = "Medians. The line below a bar is the middle half of the rounds.";
+        Add($"""<text x="12" y="{height - 10}" font-size="12" fill="#555555">{legend}</text>""");
         Add($"</svg>");
         return svg.ToString();
 
@@ -54,8 +55,9 @@ internal sealed class Chart(string title, double http, double signature, IReadOn
             {
                 if (length <= 0)
                     continue;
-                Add($"""<rect x="{Left + (from * scale):F1}" y="{y}" width="{length * scale:F1}" height="{BarHeight}" fill="{Parts[part].Color}"/>""");
-                Add($"""<text x="{Left + ((from + (length / 2)) * scale):F1}" y="{y + 18}" text-anchor="middle" fill="#ffffff">{length:F1}</text>""");
+                var (x, width, color) = (Left + (from * scale), length * scale, Parts[part].Color);
+                Add($"""<rect x="{x:F1}" y="{y}" width="{width:F1}" height="{BarHeight}" fill="{color}"/>""");
+                Add($"""<text x="{x + (width / 2):F1}" y="{y + 18}" text-anchor="middle" fill="#ffffff">{length:F1}</text>""");
                 from += length;
             }
 

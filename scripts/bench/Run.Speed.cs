@@ -49,7 +49,8 @@ internal sealed partial class Run
         // An RSA signature takes so long that a few rounds show its share.
         for (var i = 0; i < (algorithm == "RS256" ? arguments.Rounds / 3 : arguments.Rounds); i++)
         {
-            var (k, s) = (await StretchAsync(empty, file, ct, isRepeated: true), await MeasureCryptoAsync(0.5, ct, "signatures", algorithm));
+            var k = await StretchAsync(empty, file, ct, isRepeated: true);
+            var s = await MeasureCryptoAsync(0.5, ct, "signatures", algorithm);
             var tokens = new List<Stretch>();
             foreach (var (_, server) in servers)
                 tokens.Add(await StretchAsync(server, file, ct, isRepeated: true));
@@ -73,20 +74,29 @@ internal sealed partial class Run
                 section, $"{build.Name}: refused or broken",
                 rounds.Sum(round => round.Tokens[i].Result.Refused + round.Tokens[i].Result.Broken), "", 0));
             if (build == native)
-                Add("native relative to JIT, by processor time", round => 100 * round.Tokens[0].Microseconds / round.Tokens[i].Microseconds, "%", 95);
+            {
+                Add(
+                    "native relative to JIT, by processor time",
+                    round => 100 * round.Tokens[0].Microseconds / round.Tokens[i].Microseconds, "%", 95);
+            }
         }
 
         AddCollections(section, rounds);
         await MeasureHalfLoadAsync(section, servers, client, empty, Median(rounds.Select(round => round.Tokens[0].PerSecond)) / 2, ct);
         foreach (var (build, server) in servers)
-            AddMemory(build, $"maximum under load, {algorithm}", new(server.PeakMiB, 0), build == native ? 100 : 200, $"then {Row.Number(server.ResidentMiB)}");
+        {
+            AddMemory(
+                build, $"maximum under load, {algorithm}", new(server.PeakMiB, 0), build == native ? 100 : 200,
+                $"then {Row.Number(server.ResidentMiB)}");
+        }
+
         if (algorithm == "ES256")
         {
             chart = new Chart(
                 "Processor time of a token, ES256, one core (share of the ceiling)",
                 Median(rounds.Select(round => round.Empty.Microseconds)),
                 Median(rounds.Select(round => 1e6 / round.Signatures.PerProcessorSecond)),
-                [.. servers.Index().Select(server => new Bar(server.Item.Build.Name, MedianOf(server.Index), Quartiles(MicrosecondsOf(server.Index))))]);
+                [.. servers.Select((server, i) => new Bar(server.Build.Name, Median(MicrosecondsOf(i)), Quartiles(MicrosecondsOf(i))))]);
         }
 
         void Add(string what, Func<Round, double> figure, string unit, double? target = null)
@@ -96,8 +106,6 @@ internal sealed partial class Run
         }
 
         double[] MicrosecondsOf(int build) => [.. rounds.Select(round => round.Tokens[build].Microseconds)];
-
-        double MedianOf(int build) => Median(MicrosecondsOf(build));
     }
 
     // Only the JIT build is counted, because the native one runs no start-up hook.
@@ -280,7 +288,7 @@ internal sealed partial class Run
 
     /// <param name="Result">The result of wrk.</param>
     /// <param name="Microseconds">Processor time of a request.</param>
-    /// <param name="Counters">What the garbage collector did meanwhile; null: it is not known.</param>
+    /// <param name="Counters">The garbage collector's figures of that second; null: they are not known.</param>
     private sealed record Stretch(WrkResult Result, double Microseconds, Counters? Counters)
     {
         public double PerSecond => Result.PerSecond;

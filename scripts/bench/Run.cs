@@ -8,8 +8,8 @@ namespace TokenService.Bench;
 
 /// <param name="Native">The file of the native build.</param>
 /// <param name="IsQuick">Whether to measure less, for less time.</param>
-/// <param name="Json">Where the figures are written; null: nowhere.</param>
-/// <param name="Svg">Where the chart is written; null: nowhere.</param>
+/// <param name="Json">The file that gets the figures; null: none.</param>
+/// <param name="Svg">The file that gets the chart; null: none.</param>
 /// <param name="RoundsOption">How many rounds; null: as many as is usual.</param>
 /// <param name="EnduranceMinutes">How long full load lasts in the end; zero: there is none.</param>
 internal sealed record RunArguments(
@@ -54,7 +54,8 @@ internal sealed record RunArguments(
 /// </summary>
 internal sealed partial class Run(RunArguments arguments, Cores cores, string folder)
 {
-    private const string Usage = "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--svg FILE] [--rounds N] [--endure MINUTES]";
+    private const string Usage =
+        "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--svg FILE] [--rounds N] [--endure MINUTES]";
 
     private const string Memories = "Memory";
 

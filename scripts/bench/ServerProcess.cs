@@ -21,9 +21,9 @@ internal sealed record Counters(double Allocated, int Collections, int FullColle
         PauseMilliseconds - before.PauseMilliseconds);
 }
 
-/// <summary>What a process has in memory, in MiB.</summary>
-/// <param name="Resident">All of it.</param>
-/// <param name="Private">What no other process shares, mostly the heaps.</param>
+/// <summary>The memory of a process, in MiB.</summary>
+/// <param name="Resident">All that is in memory.</param>
+/// <param name="Private">The part that it shares with no other process: its heaps, and files that only it maps.</param>
 internal readonly record struct Memory(double Resident, double Private);
 
 /// <summary>A server process on its core, with its memory, processor time and garbage collections.</summary>
@@ -77,7 +77,7 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>The number of log lines so far.</summary>
     public int Lines { get; private set; }
 
-    /// <summary>What the kernel counts for all mappings of the process now.</summary>
+    /// <summary>The kernel's sums over all mappings of the process.</summary>
     public Memory Memory
     {
         get

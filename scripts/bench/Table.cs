@@ -57,7 +57,8 @@ internal sealed class Table
     public void Add(Row row)
     {
         rows.Add(row);
-        Console.Error.WriteLine($"  {row.Section}: {row.What}: {Row.Number(row.Value)} {row.Unit} {row.Spread} {row.Verdict} {row.Note}".TrimEnd());
+        var figure = $"{Row.Number(row.Value)} {row.Unit} {row.Spread} {row.Verdict} {row.Note}";
+        Console.Error.WriteLine($"  {row.Section}: {row.What}: {figure}".TrimEnd());
     }
 
     public void Print(TextWriter output)
@@ -69,7 +70,10 @@ internal sealed class Table
             output.WriteLine();
             output.WriteLine(section.Key);
             foreach (var row in section)
-                output.WriteLine($"  {row.What,-58} {Row.Number(row.Value),9} {row.Unit,-6} {row.Spread,-16} {row.Verdict,-22} {row.Note}".TrimEnd());
+            {
+                var figure = $"{Row.Number(row.Value),9} {row.Unit,-6} {row.Spread,-16} {row.Verdict,-22} {row.Note}";
+                output.WriteLine($"  {row.What,-58} {figure}".TrimEnd());
+            }
         }
     }
 

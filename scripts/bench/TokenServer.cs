@@ -6,7 +6,7 @@ namespace TokenService.Bench;
 
 /// <summary>A build of the server.</summary>
 /// <param name="Name">As the table has it.</param>
-/// <param name="Command">What starts it.</param>
+/// <param name="Command">The program that starts it, and its arguments.</param>
 internal sealed record Build(string Name, string[] Command)
 {
     public static Build Jit { get; } = new("JIT", ["dotnet", TokenServer.Program]);
