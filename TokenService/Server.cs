@@ -32,6 +32,8 @@ internal static class Server
         Console.SetError(NewLogWriter(Console.OpenStandardError()));
         await using var app = Build(args);
         await StartAsync(app);
+        // An idle server would keep the memory that only its start needed.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
         await app.WaitForShutdownAsync();
         return 0;
     }
@@ -104,9 +106,6 @@ internal static class Server
         {
             throw new OperatorException($"The server cannot listen: {e.Message}", e);
         }
-
-        // An idle server would keep the memory that only its start needed.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
     }
 
     private static void AddLog(WebApplicationBuilder builder)

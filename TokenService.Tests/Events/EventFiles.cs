@@ -1,5 +1,4 @@
 using System.Runtime.Versioning;
-using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -231,6 +230,6 @@ public sealed class EventFiles
         return answer.EventId;
     }
 
-    private static Task IsWrittenAsync(string requestId, string file) => Soon.IsAsync(
-        $"{requestId} is written", () => File.Exists(file) && File.ReadAllText(file).Contains(requestId, StringComparison.Ordinal));
+    private static Task IsWrittenAsync(string id, string file) => Soon.IsAsync(
+        $"{id} is written", () => File.Exists(file) && File.ReadAllText(file).Contains(id, StringComparison.Ordinal));
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics.Metrics;
-using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Audit;
 using TokenService.Tests.Harness;
@@ -44,7 +43,7 @@ public sealed class EventOutputs
         var answer = await answering;
         answer.IsGrant("invoices:read");
         await output.IsWrittenAsync(answer.EventId);
-        Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued, "one-more", answer.EventId]));
+        Assert.That(output.Ids, Is.EquivalentTo(["held", .. Queued, "one-more", answer.EventId]));
     }
 
     [Test]
@@ -76,7 +75,7 @@ public sealed class EventOutputs
             "Warning TokenService.Audit.EventLog: 3 events of requests were dropped until "
                 + $"{server.Clock.GetUtcNow():O}",
             StringComparison.Ordinal)));
-        Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued]));
+        Assert.That(output.Ids, Is.EquivalentTo(["held", .. Queued]));
 
         var answer = await TokenRequestBuilder.For(client).SendAsync(server);
         await output.IsWrittenAsync(answer.EventId);
@@ -91,7 +90,7 @@ public sealed class EventOutputs
         var stopping = server.StopAsync();
         output.Release();
         await stopping;
-        Assert.That(output.RequestIds, Is.EquivalentTo(["held", .. Queued]));
+        Assert.That(output.Ids, Is.EquivalentTo(["held", .. Queued]));
     }
 
     [Test]
@@ -143,7 +142,6 @@ public sealed class EventOutputs
     private static RequestEvent NewEvent(string requestId) =>
         new() { Time = DateTimeOffset.UnixEpoch, RequestId = requestId, Endpoint = "/token", Source = null };
 
-
     /// <summary>An output that can be held up.</summary>
     private sealed class SlowOutput : EventOutput
     {
@@ -151,7 +149,7 @@ public sealed class EventOutputs
         private readonly TaskCompletionSource held = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private volatile TaskCompletionSource? hold;
 
-        public IEnumerable<string> RequestIds => events.Lines.Select(CapturedEvents.IdOf);
+        public IEnumerable<string> Ids => events.Lines.Select(CapturedEvents.IdOf);
 
         /// <summary>Completes when a write waits.</summary>
         public Task IsHeld => held.Task;
@@ -166,7 +164,7 @@ public sealed class EventOutputs
         }
 
         public Task IsWrittenAsync(string requestId) =>
-            Soon.IsAsync($"{requestId} is written", () => RequestIds.Contains(requestId));
+            Soon.IsAsync($"{requestId} is written", () => Ids.Contains(requestId));
 
         public override void Open()
         {

@@ -145,7 +145,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
         var good = await IssueAsync();
         var bad = (await BadTokens.MakeAsync(Server, good)).All.Select(bad => bad.Token);
         List<string> confidential = [good, .. bad.Where(token => token.Length > 20)];
-        List<string> requestIds = [];
+        List<string> ids = [];
         foreach (var token in confidential.ToList())
         {
             foreach (var request in new[]
@@ -161,7 +161,7 @@ public sealed class IntrospectionEvents : IntrospectionFixture
                 // Without this the refusal throttle would delay each refusal.
                 Server.Clock.Advance(TimeSpan.FromMilliseconds(2));
                 var answer = await request.SendAsync(Server);
-                requestIds.Add(answer.EventId);
+                ids.Add(answer.EventId);
                 if (answer.Headers["Content-Type"].EndsWith("jwt", StringComparison.Ordinal))
                     confidential.Add(answer.Body);
             }
@@ -169,8 +169,8 @@ public sealed class IntrospectionEvents : IntrospectionFixture
 
         (await TokenRequestBuilder.Introspect(Api, good).WithMethod(HttpMethod.Get).WithPath($"/introspect?token={good}").SendAsync(Server))
             .IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
-        await Server.Events.OfAsync(requestIds[^1]);
-        Assert.That(requestIds, Has.None.Empty);
+        await Server.Events.OfAsync(ids[^1]);
+        Assert.That(ids, Has.None.Empty);
         Assert.That(Server.Log.Lines, Has.Some.Contains("Npgsql.Command"));
         var written = string.Join('\n', Server.Log.Lines.Concat(Server.Events.Lines));
         Assert.That(confidential.Where(token => written.Contains(token, StringComparison.Ordinal)), Is.Empty);

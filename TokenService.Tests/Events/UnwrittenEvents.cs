@@ -148,7 +148,7 @@ public sealed class UnwrittenEvents
         var reading = pipe.ReadUntilAsync(queued[^1]);
         await IsWrittenAgainAsync(server);
         var lines = await reading;
-        var whole = lines.Where(line => line.EndsWith('}')).Select(line => CapturedEvents.IdOf(line));
+        var whole = lines.Where(line => line.EndsWith('}')).Select(CapturedEvents.IdOf);
         Assert.That(whole.Where(ids.Contains), Is.EqualTo(queued));
         Assert.That(lines.Count(line => !line.EndsWith('}')), Is.LessThanOrEqualTo(1));
     }
@@ -179,7 +179,7 @@ public sealed class UnwrittenEvents
         var lines = (await File.ReadAllLinesAsync(file))[1..];
         Assert.That(lines[1], Is.EqualTo(lines[2][..10]));
         Assert.That(
-            lines.Where((_, i) => i != 1).Select(line => CapturedEvents.IdOf(line)),
+            lines.Where((_, i) => i != 1).Select(CapturedEvents.IdOf),
             Is.EqualTo([first.EventId, second.EventId, refused.EventId, last.EventId]));
     }
 
@@ -308,12 +308,12 @@ public sealed class UnwrittenEvents
             CapturedEvents.IdOf(await Task.Run(() => reader!.ReadLine()!).WaitAsync(Limit));
 
         /// <summary>All lines up to that of a request.</summary>
-        public Task<List<string>> ReadUntilAsync(string requestId) => Task.Run(() =>
+        public Task<List<string>> ReadUntilAsync(string id) => Task.Run(() =>
         {
             var lines = new List<string>();
             do
                 lines.Add(reader!.ReadLine()!);
-            while (!lines[^1].Contains(requestId, StringComparison.Ordinal));
+            while (!lines[^1].Contains(id, StringComparison.Ordinal));
             return lines;
         }).WaitAsync(Limit);
 

@@ -34,6 +34,12 @@ public sealed class TokenEndpointRequest : ServerFixture
         (head with { Body = get.Body }).IsError(405, "invalid_request", "This endpoint answers only POST.", ("Allow", "POST"));
     }
 
+    [Rfc(6749, "3.2a")]
+    [TestCase("/token/")]
+    [TestCase("/Token")]
+    public async Task Neither_a_last_slash_nor_the_case_of_letters_makes_another_path(string path) =>
+        (await TokenRequestBuilder.For(Client).WithPath(path).SendAsync(Server)).IsGrant("invoices:read");
+
     [Test, Rfc(6749, "3.2a")]
     public async Task A_header_cannot_make_another_method_a_POST() =>
         (await TokenRequestBuilder.For(Client).WithMethod(HttpMethod.Put).WithHeader("X-HTTP-Method-Override", "POST").SendAsync(Server))

@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using System.Globalization;
 using System.Net;
 using System.Text;
@@ -118,18 +117,17 @@ internal static partial class EndpointsSetup
     {
         var services = app.Services;
         var pipeline = services.GetRequiredService<ClientRequestPipeline>();
-        (string Path, ClientRequestHandler Handler)[] endpoints =
-        [
-            (TokenEndpoint.Path, services.GetRequiredService<TokenEndpoint>().GrantAsync),
-            (IntrospectionEndpoint.Path, services.GetRequiredService<IntrospectionEndpoint>().IntrospectAsync),
-            (RevocationEndpoint.Path, services.GetRequiredService<RevocationEndpoint>().RevokeAsync),
-        ];
-        var byPath = endpoints
-            .SelectMany(endpoint => new[] { endpoint.Path, endpoint.Path + "/" }, (endpoint, path) => (endpoint, path))
-            .ToFrozenDictionary(entry => issuer.Path + entry.path, entry => entry.endpoint, StringComparer.OrdinalIgnoreCase);
-        app.Use((http, next) => byPath.TryGetValue(http.Request.Path.Value ?? "", out var endpoint)
-            ? pipeline.AnswerAsync(http, endpoint.Path, endpoint.Handler)
-            : next(http));
+        var byPath = new Dictionary<string, RequestDelegate>(StringComparer.OrdinalIgnoreCase);
+        Add(TokenEndpoint.Path, services.GetRequiredService<TokenEndpoint>().GrantAsync);
+        Add(IntrospectionEndpoint.Path, services.GetRequiredService<IntrospectionEndpoint>().IntrospectAsync);
+        Add(RevocationEndpoint.Path, services.GetRequiredService<RevocationEndpoint>().RevokeAsync);
+        app.Use((http, next) => byPath.TryGetValue(http.Request.Path.Value ?? "", out var answer) ? answer(http) : next(http));
+
+        void Add(string path, ClientRequestHandler handler)
+        {
+            byPath[issuer.Path + path] = http => pipeline.AnswerAsync(http, path, handler);
+            byPath[issuer.Path + path + "/"] = byPath[issuer.Path + path];
+        }
     }
 
     private static void ThrottleUnmapped(WebApplication app)

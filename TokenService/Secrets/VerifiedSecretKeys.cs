@@ -25,7 +25,11 @@ internal sealed record VerifiedSecretKey(string Id, byte[] Key)
     public SecretMac Mac(ReadOnlySpan<byte> message)
     {
         if (!ReferenceEquals(last?.Key, this))
+        {
+            last?.Hash.Dispose();
             last = new KeyedHash(this, IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, Key));
+        }
+
         last.Hash.AppendData(message);
         Span<byte> mac = stackalloc byte[HMACSHA256.HashSizeInBytes];
         last.Hash.GetHashAndReset(mac);

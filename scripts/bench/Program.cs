@@ -5,7 +5,7 @@ return args switch
 {
     ["bounds", .. var rest] => await Bounds.RunAsync(rest),
     ["run", .. var rest] => await Run.RunAsync(rest),
-    // `run` starts the first four on the server's core, and the flood beside the load.
+    // `run` starts these itself.
     ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
     ["signatures", var algorithm, var seconds] => RawCrypto.Sign(
         algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),

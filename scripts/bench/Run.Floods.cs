@@ -55,7 +55,7 @@ internal sealed partial class Run
                 section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
                 Note: $"of {durations.Count}"));
             table.Add(new Row(
-                section, "resident, maximum", peak, "MiB", build == native ? 100 : 200,
+                section, "resident, maximum", peak, "MiB", MaxMiB(build),
                 Note: $"then {Row.Number(server.ResidentMiB)}"));
             table.Add(new Row(section, "its connections to PostgreSQL, maximum", await connected, ""));
             if (server.Lines > lines)
@@ -64,7 +64,7 @@ internal sealed partial class Run
             await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
         }
 
-        AddMemory(build, "maximum in the floods, one after the other", new(most, 0), build == native ? 100 : 200, "");
+        AddPeak(build, "maximum in the floods, one after the other", most);
     }
 
     /// <summary>

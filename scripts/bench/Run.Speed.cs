@@ -47,7 +47,8 @@ internal sealed partial class Run
         EmptyEvents();
         var rounds = new List<Round>();
         // An RSA signature takes so long that a few rounds show its share.
-        for (var i = 0; i < (algorithm == "RS256" ? arguments.Rounds / 3 : arguments.Rounds); i++)
+        var count = algorithm == "RS256" ? Math.Max(1, arguments.Rounds / 3) : arguments.Rounds;
+        for (var i = 0; i < count; i++)
         {
             var k = await StretchAsync(empty, file, ct, isRepeated: true);
             var s = await MeasureCryptoAsync(0.5, ct, "signatures", algorithm);
@@ -84,11 +85,7 @@ internal sealed partial class Run
         AddCollections(section, rounds);
         await MeasureHalfLoadAsync(section, servers, client, empty, Median(rounds.Select(round => round.Tokens[0].PerSecond)) / 2, ct);
         foreach (var (build, server) in servers)
-        {
-            AddMemory(
-                build, $"maximum under load, {algorithm}", new(server.PeakMiB, 0), build == native ? 100 : 200,
-                $"then {Row.Number(server.ResidentMiB)}");
-        }
+            AddPeak(build, $"maximum under load, {algorithm}", server.PeakMiB, $"then {Row.Number(server.ResidentMiB)}");
 
         if (algorithm == "ES256")
         {
@@ -108,24 +105,18 @@ internal sealed partial class Run
         double[] MicrosecondsOf(int build) => [.. rounds.Select(round => round.Tokens[build].Microseconds)];
     }
 
-    // Only the JIT build is counted, because the native one runs no start-up hook.
+    // Only of the JIT build, because the native one runs no start-up hook.
     private void AddCollections(string section, IReadOnlyList<Round> rounds)
     {
-        List<(Counters Empty, Stretch Tokens)> counted =
-        [
-            .. rounds.Where(round => round is { Empty.Counters: not null } && round.Tokens[0].Counters is not null)
-                .Select(round => (round.Empty.PerRequest()!, round.Tokens[0])),
-        ];
-        if (counted.Count == 0)
-            return;
+        var counted = rounds.Select(round => (Jit: round.Tokens[0], JitCounters: round.Tokens[0].Counters!, round.Empty)).ToList();
         table.Add(new Row(
             section, "JIT: garbage collections",
-            Median(counted.Select(round => round.Tokens.Counters!.Collections / round.Tokens.Result.Seconds)), "/s",
-            Note: $"of {Row.Number(Median(counted.Select(round => round.Tokens.Counters!.Pause)))} ms"));
+            Median(counted.Select(round => round.JitCounters.Collections / round.Jit.Result.Seconds)), "/s",
+            Note: $"of {Row.Number(Median(counted.Select(round => round.JitCounters.Pause)))} ms"));
         table.Add(new Row(
             section, "JIT: allocated by our code for a token",
-            Median(counted.Select(round => round.Tokens.PerRequest()!.Allocated - round.Empty.Allocated)), "bytes", 6 * 1024,
-            Note: $"K {Row.Number(Median(counted.Select(round => round.Empty.Allocated)))}"));
+            Median(counted.Select(round => round.Jit.AllocatedBytes - round.Empty.AllocatedBytes)), "bytes", 6 * 1024,
+            Note: $"K {Row.Number(Median(counted.Select(round => round.Empty.AllocatedBytes)))}"));
     }
 
     /// <summary>
@@ -181,9 +172,9 @@ internal sealed partial class Run
 
     private static async Task<Stretch> StretchAsync(ServerProcess server, string file, CancellationToken ct, bool isRepeated = false)
     {
-        var (before, usedBefore) = (server.Count(), server.ProcessorTime);
+        var (before, usedBefore) = (await server.CountAsync(), server.ProcessorTime);
         var result = await Wrk.RunAsync(server.Port, file, Connections, seconds: 1, ct, isRepeated: isRepeated);
-        var (after, used) = (server.Count(), server.ProcessorTime - usedBefore);
+        var (after, used) = (await server.CountAsync(), server.ProcessorTime - usedBefore);
         return new Stretch(result, used.TotalMicroseconds / result.Requests, after?.Since(before!));
     }
 
@@ -211,7 +202,7 @@ internal sealed partial class Run
             var shares = new List<double>();
             var clock = new List<double>();
             var failed = 0L;
-            for (var i = 0; i < arguments.Rounds / 2; i++)
+            for (var i = 0; i < Math.Max(1, arguments.Rounds / 2); i++)
             {
                 var before = await StretchAsync(server, oneClientFile, ct);
                 var stretch = await StretchAsync(server, file, ct);
@@ -260,11 +251,11 @@ internal sealed partial class Run
         Log("First uses.");
         await using var server = await ServeAsync(Build.Jit, connection, clients[0], ct, ("Hashing__SecretMemory", "00:00:00"));
         var file = await Wrk.FileAsync(folder, "first", clients, ct);
-        await Wrk.RunAsync(server.Port, file, 8, arguments.IsQuick ? 1 : 3, ct);
+        await Wrk.RunAsync(server.Port, file, 8, seconds: 3, ct);
         var rounds = new List<(double Library, double Tokens, double ProcessorShare)>();
         var failed = 0L;
         const int seconds = 2;
-        for (var i = 0; i < (arguments.IsQuick ? 2 : 6); i++)
+        for (var i = 0; i < 6; i++)
         {
             var hashes = await MeasureCryptoAsync(seconds / 2.0, ct, "hashes");
             var used = server.ProcessorTime;
@@ -293,7 +284,8 @@ internal sealed partial class Run
     {
         public double PerSecond => Result.PerSecond;
 
-        public Counters? PerRequest() => Counters is null ? null : Counters with { Allocated = Counters.Allocated / Result.Requests };
+        /// <summary>Allocated for a request, where it is counted.</summary>
+        public double AllocatedBytes => Counters!.Allocated / Result.Requests;
     }
 
     private sealed record Round(

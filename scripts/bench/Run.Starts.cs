@@ -8,51 +8,47 @@ internal sealed partial class Run
     private async Task<int> MeasureStartsAsync(string connection, BenchClient client, CancellationToken ct)
     {
         Log("Starts.");
-        var (starting, length) = (arguments.IsQuick ? 2 : 7, 0);
-        var builds = new[] { Build.Jit, native }.Select(build => (Build: build, Starts: new List<Start>())).ToList();
-        for (var i = 0; i < starting; i++)
+        Build[] builds = [Build.Jit, native];
+        var (length, starts) = (0, new List<(Build Build, double Seconds, double ProcessorSeconds)>());
+        for (var i = 0; i < (arguments.IsQuick ? 2 : 7); i++)
         {
-            foreach (var (build, starts) in builds)
+            foreach (var build in builds)
             {
                 await using var server = await ServeAsync(build, AllCores(), connection, client, ct);
-                (var start, length) = (new Start(server), server.AnswerLength);
-                if (i == 0)
-                    await Task.Delay(IdleTime, ct);
-                starts.Add(i == 0 ? start with { Idle = server.Memory } : start);
+                starts.Add((build, server.FirstAnswer.TotalSeconds, server.ProcessorTime.TotalSeconds));
+                length = server.AnswerLength;
             }
         }
 
-        foreach (var (build, starts) in builds)
+        foreach (var build in builds)
         {
-            var isNative = build == native;
-            AddStart("processor time", start => start.ProcessorSeconds);
-            AddStart("time", start => start.Seconds, isNative ? 0.15 : 1);
-            AddMemory(build, "with the first token", starts[0].AtFirst, 0, null);
-            AddMemory(build, $"idle, {IdleTime.TotalSeconds:F0} s later", starts[0].Idle, isNative ? 50 : 100, null);
-
-            void AddStart(string what, Func<Start, double> figure, double? target = null)
-            {
-                double[] figures = [.. starts.Select(figure)];
-                table.Add(new Row(
-                    "From the start to the first token, on all cores", $"{build.Name}: {what}, median of {starting}", Median(figures), "s",
-                    target, Note: $"best {Row.Number(figures.Min())}", Spread: Quartiles(figures)));
-            }
+            var those = starts.Where(start => start.Build == build).ToList();
+            AddStart($"{build.Name}: processor time", [.. those.Select(start => start.ProcessorSeconds)], null);
+            AddStart($"{build.Name}: time", [.. those.Select(start => start.Seconds)], build == native ? 0.15 : 1);
+            await MeasureIdleAsync(build, connection, client, ct);
         }
 
         return length;
     }
 
-    private void AddMemory(Build build, string when, Memory memory, double target, string? note) => table.Add(new Row(
-        Memories, $"{build.Name}: resident, {when}", memory.Resident, "MiB", target == 0 ? null : target,
-        Note: note ?? $"of it private {Row.Number(memory.Private)}"));
+    private void AddStart(string what, double[] figures, double? target) => table.Add(new Row(
+        "From the start to the first token, on all cores", $"{what}, median of {figures.Length}", Median(figures), "s",
+        target, Note: $"best {Row.Number(figures.Min())}", Spread: Quartiles(figures)));
 
-    private sealed record Start(double Seconds, double ProcessorSeconds, Memory AtFirst)
+    private async Task MeasureIdleAsync(Build build, string connection, BenchClient client, CancellationToken ct)
     {
-        public Start(ServerProcess server)
-            : this(server.FirstAnswer.TotalSeconds, server.ProcessorTime.TotalSeconds, server.Memory)
-        {
-        }
+        await using var server = await ServeAsync(build, connection, client, ct);
+        Add("with the first token", server.Memory, target: null);
+        await Task.Delay(IdleTime, ct);
+        Add($"idle, {IdleTime.TotalSeconds:F0} s later", server.Memory, build == native ? 50 : 100);
 
-        public Memory Idle { get; init; }
+        void Add(string when, Memory memory, double? target) => table.Add(new Row(
+            Memories, $"{build.Name}: resident, {when}", memory.Resident, "MiB", target,
+            Note: $"of it private {Row.Number(memory.Private)}"));
     }
+
+    private void AddPeak(Build build, string when, double peak, string? note = null) =>
+        table.Add(new Row(Memories, $"{build.Name}: resident, {when}", peak, "MiB", MaxMiB(build), Note: note));
+
+    private double MaxMiB(Build build) => build == native ? 100 : 200;
 }

@@ -64,9 +64,9 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
 
     private readonly Table table = new();
     private readonly Build native = Build.Native(arguments.Native);
-    private Chart? chart;
-    private int served; // servers that were started
-    private readonly string events = Path.Combine(folder, "events");
+    private readonly string events = Path.Combine(folder, "events"); // each server appends its number
+    private int started; // how many servers
+    private Chart? chart; // once the figures are there
 
     public static async Task<int> RunAsync(string[] args)
     {
@@ -203,9 +203,7 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         Build build, string? on, string connection, BenchClient client, CancellationToken ct,
         params (string Name, string Value)[] settings)
     {
-        // Each server has a file of its own.
-        var file = $"{events}-{Interlocked.Increment(ref served)}";
-        var all = new Dictionary<string, string> { ["Events__File"] = file };
+        var all = new Dictionary<string, string> { ["Events__File"] = $"{events}-{++started}" };
         foreach (var (name, value) in settings)
             all[name] = value;
         return ServerProcess.StartAsync(

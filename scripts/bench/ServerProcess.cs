@@ -9,16 +9,14 @@ namespace TokenService.Bench;
 /// <summary>The garbage collector's figures since the process started.</summary>
 /// <param name="Allocated">In bytes.</param>
 /// <param name="Collections">The number of collections of generation 0.</param>
-/// <param name="FullCollections">The number of collections of generation 2.</param>
 /// <param name="PauseMilliseconds">The sum of all pauses.</param>
-internal sealed record Counters(double Allocated, int Collections, int FullCollections, double PauseMilliseconds)
+internal sealed record Counters(double Allocated, int Collections, double PauseMilliseconds)
 {
     /// <summary>The mean pause, in milliseconds.</summary>
     public double Pause => PauseMilliseconds / Math.Max(1, Collections);
 
     public Counters Since(Counters before) => new(
-        Allocated - before.Allocated, Collections - before.Collections, FullCollections - before.FullCollections,
-        PauseMilliseconds - before.PauseMilliseconds);
+        Allocated - before.Allocated, Collections - before.Collections, PauseMilliseconds - before.PauseMilliseconds);
 }
 
 /// <summary>The memory of a process, in MiB.</summary>
@@ -32,14 +30,14 @@ internal sealed class ServerProcess : IAsyncDisposable
     private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(30);
 
     private readonly Process process;
-    private readonly string? counters; // a named pipe; null: a native build runs no start-up hook
+    private readonly string? counters; // a named pipe; null: nobody counts
     private readonly Queue<string> lastLines = new();
 
     private ServerProcess(ProcessStartInfo start, string? core)
     {
         Port = FreePort();
         start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{Port}";
-        if (start.FileName == "dotnet")
+        if (start.FileName == "dotnet") // a native build runs no start-up hook
         {
             counters = Path.Combine(Path.GetTempPath(), $"tsvc-bench-{Port}.counters");
             using (var made = Process.Start("mkfifo", ["-m", "600", counters]))
@@ -123,19 +121,15 @@ internal sealed class ServerProcess : IAsyncDisposable
     public void ForgetPeak() => File.WriteAllText($"/proc/{process.Id}/clear_refs", "5");
 
     /// <returns>Null: a native build runs no start-up hook, so nobody counts.</returns>
-    public Counters? Count()
+    /// <exception cref="TimeoutException">The server has ended.</exception>
+    public async Task<Counters?> CountAsync()
     {
         if (counters is null)
             return null;
-        string? line = null;
-        while (line is null) // the server was about to close the pipe
-        {
-            using var pipe = new StreamReader(counters, Encoding.ASCII);
-            line = pipe.ReadLine();
-        }
-
+        // To open a pipe takes until there is a writer, and nothing interrupts it.
+        var line = await Task.Run(() => ReadLine(counters)).WaitAsync(MaxWait);
         var numbers = line.Split(' ').Select(word => double.Parse(word, CultureInfo.InvariantCulture)).ToArray();
-        return new Counters(numbers[0], (int)numbers[1], (int)numbers[2], numbers[3]);
+        return new Counters(numbers[0], (int)numbers[1], numbers[2]);
     }
 
     /// <summary>The last lines of its log, for a person to read.</summary>
@@ -152,6 +146,17 @@ internal sealed class ServerProcess : IAsyncDisposable
         process.Dispose();
         if (counters is not null)
             File.Delete(counters);
+    }
+
+    private static string ReadLine(string pipe)
+    {
+        while (true)
+        {
+            using var reader = new StreamReader(pipe, Encoding.ASCII);
+            if (reader.ReadLine() is { } line)
+                return line;
+            // The server was about to close the pipe after an earlier reader.
+        }
     }
 
     private static int FreePort()

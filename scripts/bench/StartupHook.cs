@@ -27,7 +27,7 @@ internal static class StartupHook
                 // Waits here until somebody opens the pipe to read.
                 using var pipe = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
                 pipe.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
-                    $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} {GC.CollectionCount(2)} "
+                    $"{GC.GetTotalAllocatedBytes(precise: true)} {GC.CollectionCount(0)} "
                     + $"{GC.GetTotalPauseDuration().TotalMilliseconds}\n")));
             }
             catch (IOException)
@@ -35,7 +35,9 @@ internal static class StartupHook
                 // The reader had read what it wanted, and closed the pipe.
             }
 
-            Thread.Sleep(1); // until it has, so that the next one is waited for
+            // A reader that has its line closes the pipe meanwhile, so that the next one is waited for. Should it take longer, it
+            // only makes the next one read again.
+            Thread.Sleep(1);
         }
     }
 }
