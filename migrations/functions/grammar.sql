@@ -52,7 +52,8 @@ create or replace function token_service.are_authentication_methods(p_methods te
     language sql immutable strict parallel safe
     set search_path = pg_catalog
 as $$
-    select cardinality(p_methods) > 0 and p_methods <@ array['client_secret_basic', 'client_secret_post']
+    select cardinality(p_methods) > 0
+       and p_methods <@ array['client_secret_basic', 'client_secret_post', 'private_key_jwt']
 $$;
 
 comment on function token_service.are_authentication_methods(text[]) is
@@ -168,6 +169,113 @@ comment on function token_service.is_secret_id(text) is
     'True for 12 letters and digits, with or without imported_ before them.';
 
 revoke all on function token_service.is_secret_id(text) from public;
+
+
+create or replace function token_service.is_client_kid(p_kid text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- Without the characters that JSON and shells show in another form, and without spaces, since credential_use joins
+    -- the client and the kid with one.
+    select p_kid ~ '^[\x21\x23-\x26\x28-\x5B\x5D-\x5F\x61-\x7E]{1,128}$' and p_kid !~ '^tsvc_'
+$$;
+
+comment on function token_service.is_client_kid(text) is
+    'True for 1 to 128 printable ASCII characters without space, quotation marks, "`" and "\", not beginning with '
+    'tsvc_.';
+
+revoke all on function token_service.is_client_kid(text) from public;
+
+
+create or replace function token_service.is_assertion_algorithm(p_alg text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_alg in ('ES256', 'ES384', 'PS256', 'RS256', 'Ed25519')
+$$;
+
+comment on function token_service.is_assertion_algorithm(text) is
+    'True for an algorithm with which a client may sign assertions (RFC 7518 §3.1, RFC 9864 §2.2).';
+
+revoke all on function token_service.is_assertion_algorithm(text) from public;
+
+
+create or replace function token_service.is_public_jwk(p_jwk jsonb, p_alg text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- Each number has one spelling only: unpadded base64url without stray bits, coordinates at their full length, no zero
+    -- octet at the front of n and e. So a key has one thumbprint. The server checks in addition that a point is on its
+    -- curve.
+    select coalesce(
+        jsonb_typeof(p_jwk) = 'object'
+        and octet_length(p_jwk::text) <= 2048
+        and not p_jwk ?| array['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+        and coalesce(p_jwk -> 'use', '"sig"') = '"sig"'
+        and (not p_jwk ? 'key_ops' or p_jwk -> 'key_ops' ? 'verify')
+        and case
+            when p_alg in ('ES256', 'ES384', 'Ed25519') then
+                (p_alg, p_jwk ->> 'kty', p_jwk ->> 'crv')
+                    in (('ES256', 'EC', 'P-256'), ('ES384', 'EC', 'P-384'), ('Ed25519', 'OKP', 'Ed25519'))
+                and case p_alg
+                    when 'ES384' then p_jwk ->> 'x' ~ '^[A-Za-z0-9_-]{64}$'
+                    else p_jwk ->> 'x' ~ '^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$'
+                end
+                and case p_alg
+                    when 'ES256' then p_jwk ->> 'y' ~ '^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$'
+                    when 'ES384' then p_jwk ->> 'y' ~ '^[A-Za-z0-9_-]{64}$'
+                    else true
+                end
+            when p_alg in ('PS256', 'RS256') then
+                p_jwk ->> 'kty' = 'RSA'
+                and char_length(p_jwk ->> 'n') between 342 and 683
+                and p_jwk ->> 'n' ~ '^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$'
+                and p_jwk ->> 'n' !~ '^A[A-P]'
+                and p_jwk ->> 'e' ~ '^(?:[A-Za-z0-9_-]{4})?(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$'
+                and char_length(p_jwk ->> 'e') between 2 and 6
+                and p_jwk ->> 'e' !~ '^A[A-P]'
+            else false
+        end,
+        false)
+$$;
+
+comment on function token_service.is_public_jwk(jsonb, text) is
+    'True for a public JWK (RFC 7517 §4) of the algorithm: P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits.';
+
+revoke all on function token_service.is_public_jwk(jsonb, text) from public;
+
+
+create or replace function token_service.jwk_thumbprint(p_jwk jsonb) returns bytea
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select sha256(convert_to(
+        case p_jwk ->> 'kty'
+            when 'EC' then
+                format('{"crv":"%s","kty":"EC","x":"%s","y":"%s"}', p_jwk ->> 'crv', p_jwk ->> 'x', p_jwk ->> 'y')
+            when 'RSA' then format('{"e":"%s","kty":"RSA","n":"%s"}', p_jwk ->> 'e', p_jwk ->> 'n')
+            when 'OKP' then format('{"crv":"%s","kty":"OKP","x":"%s"}', p_jwk ->> 'crv', p_jwk ->> 'x')
+        end,
+        'UTF8'))
+$$;
+
+comment on function token_service.jwk_thumbprint(jsonb) is
+    'The JWK thumbprint (RFC 7638) of a key that is_public_jwk accepts: SHA-256, 32 bytes.';
+
+revoke all on function token_service.jwk_thumbprint(jsonb) from public;
+
+
+create or replace function token_service.is_sender_constraint(p_constraint text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    select p_constraint in ('dpop')
+$$;
+
+comment on function token_service.is_sender_constraint(text) is
+    'True for what a token can be bound to: dpop, a key of the caller (RFC 9449).';
+
+revoke all on function token_service.is_sender_constraint(text) from public;
 
 
 create or replace function token_service.is_argon2id_digest(p_digest text) returns boolean

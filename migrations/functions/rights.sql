@@ -9,6 +9,7 @@ revoke all on all tables in schema token_service from public, token_service_admi
 
 grant select on
     token_service.client,
+    token_service.client_key,
     token_service.client_not_before,
     token_service.client_scope,
     token_service.client_secret,
@@ -21,8 +22,12 @@ grant select on
     token_service.scope,
     token_service.scope_use,
     token_service.signing_key,
+    token_service.used_jti,
     token_service.verified_secret
 to token_service_app;
+
+-- RETURNING needs the right to read, too. The function delete_expired_jti deletes.
+grant insert on token_service.used_jti to token_service_app;
 
 -- The previous build writes these tables itself and reads the second half of client_not_before. It may, while it is being
 -- replaced; the next release takes these rights away.
@@ -42,6 +47,7 @@ grant select on
     token_service.audit_log,
     token_service.audit_pending,
     token_service.client,
+    token_service.client_key,
     token_service.client_not_before,
     token_service.client_scope,
     token_service.credential_use,

@@ -11,14 +11,18 @@ create or replace function token_service.add_credential_use(
     language sql security definer
     set search_path = pg_catalog, token_service, pg_temp
 as $$
-    -- The join leaves out secrets that were deleted meanwhile. The rows are written in the order of their keys, so that
+    -- The join leaves out credentials that were deleted meanwhile. The rows are written in the order of their keys, so that
     -- replicas that write at the same time do not deadlock; the function delete_client locks in the same order.
     insert into credential_use as u (
         kind, credential_id, client_id, use_count, first_used_at, last_used_at, last_used_from)
-    select t.kind, t.id, s.client_id, t.uses, t.first_at, t.last_at, t.last_from
+    select t.kind, t.id, coalesce(s.client_id, k.client_id), t.uses, t.first_at, t.last_at, t.last_from
     from unnest(p_kinds, p_ids, p_counts, p_first_at, p_last_at, p_last_from)
         as t (kind, id, uses, first_at, last_at, last_from)
-    join client_secret s on t.kind = 'secret' and s.id = t.id
+    left join client_secret s on t.kind = 'secret' and s.id = t.id
+    left join client_key k
+        on t.kind = 'key' and k.client_id = split_part(t.id, ' ', 1) and k.kid = split_part(t.id, ' ', 2)
+    where s.id is not null
+       or k.kid is not null
     order by t.kind, t.id
     on conflict (kind, credential_id) do update
     -- One row whose count is at its end must not keep all others from being written.
