@@ -9,6 +9,7 @@ using TokenService.Endpoints;
 using TokenService.Keys;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Proofs;
 using TokenService.Revocation;
 using TokenService.Secrets;
 using TokenService.Telemetry;
@@ -61,6 +62,7 @@ internal static class Server
 
         builder.Services
             .AddSingleton(TimeProvider.System)
+            .AddProfile()
             .AddPostgres()
             .AddTelemetry()
             .AddAudit()
@@ -69,6 +71,7 @@ internal static class Server
             .AddUsage()
             .AddKeys()
             .AddLimits()
+            .AddProofs()
             .AddClientAuthentication()
             .AddTokens()
             .AddRevocation()

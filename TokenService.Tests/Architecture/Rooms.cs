@@ -13,7 +13,7 @@ public sealed partial class Rooms
     private static readonly string[] Plan =
     [
         "Configuration", "Protocol", "Jose", "Telemetry", "Postgres", "Caching", "Audit", "Secrets", "Clients", "Usage", "Keys",
-        "Limits", "Authentication", "Tokens", "Revocation", "Endpoints", "Commands",
+        "Limits", "Proofs", "Authentication", "Tokens", "Revocation", "Endpoints", "Commands",
     ];
 
     private static readonly string Project = Repository.PathTo("TokenService");

@@ -56,7 +56,7 @@ public sealed class RequestEvents : ServerFixture
     public async Task Every_reason_is_in_the_operators_handbook()
     {
         var reasons = typeof(Reason).GetFields().Select(field => (string)field.GetRawConstantValue()!).ToList();
-        var handbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "OPERATIONS.md"));
+        var handbook = await File.ReadAllTextAsync(Repository.PathTo("scripts", "EVENTS.md"));
 
         Assert.That(reasons, Is.Unique.And.Not.Empty);
         Assert.That(reasons.Where(reason => !handbook.Contains($"`{reason}`", StringComparison.Ordinal)), Is.Empty);

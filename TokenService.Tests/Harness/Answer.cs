@@ -37,17 +37,20 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
     }
 
     /// <summary>Status, headers and body are those of a grant, RFC 6749 §5.1, and nothing else is there.</summary>
-    public void IsGrant(string scope, int expiresIn = 600)
+    /// <param name="tokenType">Bearer, or DPoP for a token that is bound to a key.</param>
+    /// <param name="headers">Headers beside those of every grant.</param>
+    public void IsGrant(
+        string scope = "invoices:read", int expiresIn = 600, string tokenType = "Bearer", params (string Name, string Value)[] headers)
     {
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Status, Is.EqualTo(200), Body);
-            Assert.That(Headers, Is.EquivalentTo(Expected()));
+            Assert.That(Headers, Is.EquivalentTo(Expected(headers)));
             Assert.That(RequestId, Is.Empty);
             Assert.That(Json.EnumerateObject().Select(member => member.Name),
                 Is.EqualTo(["access_token", "token_type", "expires_in", "scope"]));
             Assert.That(Json.GetProperty("access_token").ValueKind, Is.EqualTo(JsonValueKind.String));
-            Assert.That(Json.GetProperty("token_type").GetString(), Is.EqualTo("Bearer"));
+            Assert.That(Json.GetProperty("token_type").GetString(), Is.EqualTo(tokenType));
             Assert.That(Json.GetProperty("expires_in").GetRawText(), Is.EqualTo($"{expiresIn}"));
             Assert.That(Json.GetProperty("scope").GetString(), Is.EqualTo(scope));
         }
@@ -70,10 +73,10 @@ internal sealed record Answer(int Status, IReadOnlyDictionary<string, string> He
     /// <summary>
     /// Status, headers and body are those for an active token, RFC 7662 §2.2: the body has exactly the token's claims.
     /// </summary>
-    public void IsActive(string token)
+    public void IsActive(string token, string tokenType = "Bearer")
     {
         var payload = Base64UrlEncoder.Decode(token.Split('.')[1]);
-        IsDone($$"""{"active":true,"token_type":"Bearer",{{payload[1..]}}""");
+        IsDone($$"""{"active":true,"token_type":"{{tokenType}}",{{payload[1..]}}""");
     }
 
     /// <summary>Status, headers and body are those for every other token, RFC 7662 §2.2.</summary>

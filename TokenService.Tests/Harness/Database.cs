@@ -161,6 +161,22 @@ internal sealed class Database : IAsyncDisposable
             "select token_service.add_secret(@clientId, @secretId, @digest)", new { clientId, secretId, digest = Digest(secret) });
     }
 
+    /// <summary>Makes a client that authenticates with a key, whose kid is k1.</summary>
+    public async Task<TestKey> CreateKeyClientAsync(string id, string algorithm = "ES256", TestKey? key = null)
+    {
+        key ??= TestKey.Create(algorithm);
+        await CreateClientAsync(id, methods: "private_key_jwt");
+        await AddKeyAsync(id, key);
+        return key;
+    }
+
+    public Task AddKeyAsync(string clientId, TestKey key, string kid = "k1") => ExecuteAsync(
+        """
+        insert into token_service.client_key (client_id, kid, alg, public_jwk)
+        values (@clientId, @kid, @Algorithm, @jwk::jsonb)
+        """,
+        new { clientId, kid, key.Algorithm, jwk = key.Jwk.ToJsonString() });
+
     /// <summary>
     /// How many sessions wait for a lock on a table of this database. The condition on the database is needed, because
     /// a table has the same oid in every clone.

@@ -1,4 +1,5 @@
 using System.Text;
+using TokenService.Proofs;
 
 namespace TokenService.Tests.Harness;
 
@@ -21,6 +22,10 @@ internal sealed class TokenRequestBuilder
         Anonymous().With("client_id", client.Id).With("client_secret", client.Secret);
 
     public static TokenRequestBuilder Anonymous() => new();
+
+    /// <summary>Authenticated by an assertion (RFC 7523 §2.2).</summary>
+    public static TokenRequestBuilder ByAssertion(string jwt) =>
+        Anonymous().With("client_assertion_type", ClientAssertion.ParameterType).With("client_assertion", jwt);
 
     /// <summary>An introspection request (RFC 7662 §2.1), authenticated by HTTP Basic.</summary>
     public static TokenRequestBuilder Introspect(TestClient api, string token) => For(api).About(token, "/introspect");

@@ -4,7 +4,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Limits;
+using TokenService.Proofs;
+using TokenService.Protocol;
 using TokenService.Postgres;
 using TokenService.Secrets;
 using TokenService.Telemetry;
@@ -55,7 +58,15 @@ public sealed class CostOfRefusals
             hashing,
             options,
             TimeProvider.System);
-        authenticator = new ClientAuthenticator(clients, secrets, TimeProvider.System);
+        var issuer = Issuer.TryParse(TestServer.Issuer, out var parsed) ? parsed : throw new InvalidOperationException();
+        var assertions = new AssertionAuthentication(
+            issuer, Options.Create(new AssertionOptions()), ServerProfile.Baseline,
+            new BadSignatureLimiter(Options.Create(new LimitOptions()), TimeProvider.System), TimeProvider.System);
+        var usedIds = new UsedIds(
+            new UsedIdStore(database.Source), notifications, Options.Create(new AssertionOptions()),
+            Options.Create(new ClientCacheOptions()), ServerProfile.Baseline,
+            new Metrics(services.GetRequiredService<IMeterFactory>()), TimeProvider.System, NullLogger<UsedIds>.Instance);
+        authenticator = new ClientAuthenticator(clients, secrets, assertions, usedIds, ServerProfile.Baseline, TimeProvider.System);
     }
 
     [OneTimeTearDown]

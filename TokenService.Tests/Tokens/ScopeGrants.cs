@@ -13,7 +13,7 @@ namespace TokenService.Tests.Tokens;
 public sealed class ScopeGrants
 {
     private static readonly Resource Api =
-        new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null, TokenType: "at+jwt");
+        new("https://api.example.com", SigningAlgorithm: null, MaxTokenLifetime: null, TokenType: "at+jwt", RequiresDpop: false);
 
     private const int MaxGrants = 32;
     private const int MaxClients = 16;
@@ -132,6 +132,9 @@ public sealed class ScopeGrants
         TokensPerMinute = null,
         ExtraClaims = FrozenDictionary<string, System.Text.Json.JsonElement>.Empty,
         Secrets = [],
+        Keys = [],
+        RequiresDpop = false,
+        TokenEndpointAudienceUntil = null,
         Scopes =
         [
             new("read", Api, IsDefault: true),

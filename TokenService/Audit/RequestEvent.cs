@@ -10,6 +10,9 @@ namespace TokenService.Audit;
 /// </summary>
 internal sealed class RequestEvent
 {
+    /// <summary>The value of <see cref="ReplayCheck"/>.</summary>
+    public const string OnMemoryAlone = "memory";
+
     /// <summary>When the request arrived.</summary>
     public required DateTimeOffset Time { get; init; }
 
@@ -35,6 +38,15 @@ internal sealed class RequestEvent
 
     /// <summary>The credential that was verified; null: the caller was not authenticated.</summary>
     public CredentialId? Credential { get; set; }
+
+    /// <summary>
+    /// <see cref="OnMemoryAlone"/>: the assertion was accepted while the database did not answer, and another replica may
+    /// have accepted it too. Null: it was not.
+    /// </summary>
+    public string? ReplayCheck { get; set; }
+
+    /// <summary>The thumbprint of the key that the token is bound to; null: it is not bound.</summary>
+    public string? KeyThumbprint { get; set; }
 
     /// <summary>The audience of the token.</summary>
     public string? Resource { get; set; }
@@ -88,7 +100,7 @@ internal sealed class RequestEvent
         json.WriteString("time"u8, Time);
         json.WriteString("request_id"u8, RequestId);
         json.WriteString("endpoint"u8, Endpoint);
-        json.WriteString("outcome"u8, Error is null ? "granted"u8 : "refused"u8);
+        json.WriteString("outcome"u8, Outcome);
         json.WriteNumber("status"u8, Status);
         Write(json, "error"u8, Error);
         Write(json, "reason"u8, Reason);
@@ -97,6 +109,10 @@ internal sealed class RequestEvent
         Write(json, "auth_method"u8, AuthMethod);
         if (Credential is { Kind: CredentialId.Secret } secret)
             json.WriteString("secret_id"u8, secret.Id);
+        if (Credential is { Kind: CredentialId.Key } key)
+            json.WriteString("client_kid"u8, key.Id.AsSpan(key.Id.IndexOf(' ') + 1));
+        Write(json, "replay_check"u8, ReplayCheck);
+        Write(json, "jkt"u8, KeyThumbprint);
         Write(json, "resource"u8, Resource);
         Write(json, "scope"u8, Scope);
         Write(json, "jti"u8, TokenId);
@@ -108,6 +124,14 @@ internal sealed class RequestEvent
         json.WriteNumber("duration_us"u8, (long)Duration.TotalMicroseconds);
         json.WriteEndObject();
     }
+
+    private string Outcome => Error switch
+    {
+        null => "granted",
+        // The client does what the answer says, and gets its token with the next request.
+        OAuthError.UseDpopNonceCode => "challenged",
+        _ => "refused",
+    };
 
     private static void Write(Utf8JsonWriter json, ReadOnlySpan<byte> name, string? value)
     {

@@ -1,7 +1,10 @@
 using System.Net;
+using TokenService.Audit;
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Limits;
 using TokenService.Postgres;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Secrets;
 
@@ -9,9 +12,16 @@ namespace TokenService.Authentication;
 
 /// <summary>A client that was authenticated. Later code does not depend on the kind of credential.</summary>
 /// <param name="Client">The client. If its credential had to be hashed, it was looked up again after that.</param>
-/// <param name="Method">The method of authentication, as in RFC 8414 §2.</param>
 /// <param name="Credential">The credential that was verified.</param>
-internal sealed record AuthenticatedClient(Client Client, string Method, CredentialId Credential);
+/// <param name="Remark">Text for the event log about the way in which it authenticated; null: there is nothing to say.</param>
+internal sealed record AuthenticatedClient(Client Client, VerifiedCredential Credential, string? Remark = null)
+{
+    /// <summary>
+    /// True when the credential may be used again, or was used up by <see cref="ClientAuthenticator.UseUpAsync"/>. Nothing
+    /// is granted before that.
+    /// </summary>
+    public bool IsUsedUp { get; set; } = Credential is not VerifiedCredential.Key;
+}
 
 /// <summary>The outcome of an authentication.</summary>
 /// <param name="Result">The client, or the error that refuses the caller.</param>
@@ -24,7 +34,13 @@ internal readonly record struct AuthenticationOutcome(Result<AuthenticatedClient
 /// reason. To add a kind of credential, add a record in <see cref="ClientCredentials"/>, a verifier, and a line in
 /// <c>VerifyAsync</c>.
 /// </summary>
-internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthentication secrets, TimeProvider clock)
+internal sealed class ClientAuthenticator(
+    ClientCache clients,
+    SecretAuthentication secrets,
+    AssertionAuthentication assertions,
+    UsedIds usedIds,
+    ServerProfile profile,
+    TimeProvider clock)
 {
     private const int MaxColonsInId = 8;
 
@@ -49,6 +65,33 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
                     Result = OAuthError.TemporarilyUnavailable(Reason.DatabaseUnavailable, RetryAfterDatabaseLost, error.Reason),
                 }
                 : authentication;
+    }
+
+    /// <summary>
+    /// Uses up a credential that works once. Each endpoint calls this when nothing else can refuse the request, and before
+    /// it grants anything: a request that is refused for another reason can then be sent again with the same credential.
+    /// </summary>
+    /// <returns>
+    /// The error that refuses the caller: the credential was used before, or the client was withdrawn meanwhile; null: go on.
+    /// </returns>
+    public ValueTask<OAuthError?> UseUpAsync(AuthenticatedClient authenticated, RequestEvent requestEvent, CancellationToken ct) =>
+        authenticated is { IsUsedUp: false, Credential: VerifiedCredential.Key { Once: { } once } }
+            ? UseUpAsync(authenticated, once, requestEvent, ct)
+            : default;
+
+    private async ValueTask<OAuthError?> UseUpAsync(
+        AuthenticatedClient authenticated, OneTimeId once, RequestEvent requestEvent, CancellationToken ct)
+    {
+        if (!(await usedIds.UseAsync(once)).TryGet(out var use, out var error))
+            return error;
+        if (use == IdUse.OnMemoryAlone)
+            requestEvent.ReplayCheck = RequestEvent.OnMemoryAlone;
+        authenticated.IsUsedUp = true;
+        // That took time, so the client or the key may have been withdrawn meanwhile.
+        var client = await clients.FindAsync(authenticated.Client.Id, ct);
+        return ReferenceEquals(client, authenticated.Client) ? null : FailureOf(client, authenticated.Credential) is { } failure
+            ? OAuthError.InvalidClient(failure)
+            : null;
     }
 
     /// <summary>
@@ -93,7 +136,7 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
     private async ValueTask<Result<AuthenticatedClient>> VerifyAsync(
         ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct)
     {
-        var failure = FailureOf(client, credentials);
+        var failure = FailureOf(client, credentials.Method);
         var verification = await VerifyCredentialAsync(credentials, failure is null ? client : null, source, ct);
         if (!verification.TryGet(out var verified, out var error))
         {
@@ -106,36 +149,45 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         {
             // The client or its credential may have been withdrawn meanwhile.
             client = await clients.FindAsync(credentials.ClientId, ct);
-            failure = FailureOf(client, credentials) ?? verified.FailureOf(client!, clock.GetUtcNow());
+            failure = FailureOf(client, credentials.Method) ?? verified.FailureOf(client!, clock.GetUtcNow());
             if (failure is not null)
                 return OAuthError.InvalidClient(failure);
         }
 
-        return new AuthenticatedClient(client!, credentials.Method, verified.Id);
+        return new AuthenticatedClient(
+            client!, verified, credentials is ClientCredentials.Assertion assertion ? assertions.RemarkOn(assertion.Jwt) : null);
     }
 
     private async ValueTask<Client?> FindAsync(ClientCredentials credentials, CancellationToken ct)
     {
         var client = await clients.FindAsync(credentials.ClientId, out var isCached, ct);
-        if (!isCached || credentials is not ClientCredentials.WithSecret { Secret.Selector: { } selector })
-            return client;
-        if (client?.HasSecret(selector) is true)
+        if (!isCached || HasNamedRow(client, credentials))
             return client;
 
-        // The cached client lacks the row that the secret names. An admin may have added the secret a moment ago, with
-        // its notification still on the way, so the client is read again. The same is done for an unknown client, so
-        // that the time of the answer does not tell which clients exist. The limit keeps guessed selectors from
-        // flooding the database.
+        // The cached client lacks the row that the secret or the assertion names. An admin may have added it a moment ago,
+        // with its notification still on the way, so the client is read again. The same is done for an unknown client, so
+        // that the time of the answer does not tell which clients exist. The limit keeps guessed names from flooding the
+        // database.
         return rereads.TryTake(credentials.ClientId, Rereads, out _)
             ? await clients.ReadAsync(credentials.ClientId, ct)
             : client;
     }
 
+    // True when the credentials name a row that the client has, or none.
+    private static bool HasNamedRow(Client? client, ClientCredentials credentials) => credentials switch
+    {
+        ClientCredentials.WithSecret { Secret.Selector: { } selector } => client?.HasSecret(selector) is true,
+        ClientCredentials.Assertion { Jwt.KeyId: { } kid } => client?.FindKey(kid) is not null,
+        _ => true,
+    };
+
     private ValueTask<Result<VerifiedCredential>> VerifyCredentialAsync(
         ClientCredentials credentials, Client? client, IPAddress? source, CancellationToken ct) =>
         credentials switch
         {
+            ClientCredentials.WithSecret when !profile.AllowsSecrets => new(OAuthError.InvalidClient(Reason.SecretsOffByProfile)),
             ClientCredentials.WithSecret secret => secrets.VerifyAsync(secret, client, source, ct),
+            ClientCredentials.Assertion assertion => new(assertions.Verify(assertion.Jwt, client, source)),
             _ => throw new InvalidOperationException($"No verifier handles the method {credentials.Method}."),
         };
 
@@ -151,12 +203,15 @@ internal sealed class ClientAuthenticator(ClientCache clients, SecretAuthenticat
         return isKnown ? "the client must send the colon in its id as %3A" : null;
     }
 
+    private string? FailureOf(Client? client, VerifiedCredential credential) =>
+        client is { IsEnabled: true } ? credential.FailureOf(client, clock.GetUtcNow()) : FailureOf(client, method: null);
+
     // Why every credential of this method is refused; null: a credential of this method is allowed.
-    private static string? FailureOf(Client? client, ClientCredentials credentials) => client switch
+    private static string? FailureOf(Client? client, string? method) => client switch
     {
         null => Reason.UnknownClient,
         { IsEnabled: false } => Reason.ClientDisabled,
-        _ when !client.AuthenticationMethods.Contains(credentials.Method) => Reason.AuthMethodNotAllowed,
+        _ when method is not null && !client.AuthenticationMethods.Contains(method) => Reason.AuthMethodNotAllowed,
         _ => null,
     };
 }

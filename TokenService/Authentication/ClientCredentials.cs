@@ -1,4 +1,6 @@
 using System.Text;
+using TokenService.Configuration;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Secrets;
 
@@ -31,8 +33,17 @@ internal abstract record ClientCredentials(string ClientId)
         public override string Method => Name;
     }
 
-    /// <summary>All methods that this server accepts.</summary>
-    public static IReadOnlyList<string> Methods { get; } = [Basic.Name, Post.Name];
+    /// <summary>RFC 7523 §2.2: an assertion signed with a key of the client, in the request body.</summary>
+    public sealed record Assertion(ClientAssertion Jwt) : ClientCredentials(Jwt.ClientId)
+    {
+        public const string Name = "private_key_jwt";
+
+        public override string Method => Name;
+    }
+
+    /// <summary>The methods that this server accepts under a profile.</summary>
+    public static IReadOnlyList<string> Methods(ServerProfile profile) =>
+        profile.AllowsSecrets ? [Basic.Name, Post.Name, Assertion.Name] : [Assertion.Name];
 
     /// <summary>
     /// Reads the credentials. Several methods in one request are invalid_request; none is invalid_client.
@@ -55,6 +66,11 @@ internal abstract record ClientCredentials(string ClientId)
                 "The client authenticates in more than one way. Send the credentials either in the header or in the body.");
         }
 
+        var (assertion, type) = (form["client_assertion"], form["client_assertion_type"]);
+        if (assertion is null != type is null)
+            return OAuthError.ParameterMissing(assertion is null ? "client_assertion" : "client_assertion_type");
+        if (assertion is not null)
+            return ReadAssertion(assertion, type!, form);
         if (header is not null)
             return ReadBasic(header, form);
         if (form["client_secret"] is { } secret)
@@ -94,16 +110,34 @@ internal abstract record ClientCredentials(string ClientId)
             ? Check(new Post(clientId, PresentedSecret.Parse(secret, form.UndecodedSecret)))
             : OAuthError.ParameterMissing("client_id");
 
+    private static Result<ClientCredentials> ReadAssertion(string jwt, string type, Form form)
+    {
+        if (type != ClientAssertion.ParameterType)
+            return OAuthError.InvalidClient(Reason.AssertionTypeUnknown);
+        if (!ClientAssertion.Read(jwt).TryGet(out var assertion, out var error))
+            return error;
+        // RFC 7521 §4.2: the client_id is not needed, and names the same client.
+        if (form["client_id"] is { } named && named != assertion.ClientId)
+        {
+            return OAuthError.InvalidRequest(
+                Reason.ClientIdMismatch, "The client_id in the body is not the subject of the client_assertion.");
+        }
+
+        return DefectOfId(assertion.ClientId) is { } defect ? defect : new Assertion(assertion);
+    }
+
+    // A caller that swaps id and secret sends its secret as client_id, which the event log would then contain. Refuse it
+    // here.
+    private static OAuthError? DefectOfId(string clientId) =>
+        Protocol.ClientId.IsWellFormed(clientId) && !GeneratedSecret.HasPrefix(clientId)
+            ? null
+            : OAuthError.InvalidClient(
+                Reason.ClientIdMalformed, LineBreak.Ends(clientId) ? "the client_id ends in a line break" : null);
+
     private static Result<ClientCredentials> Check(WithSecret credentials)
     {
-        // A caller that swaps id and secret sends its secret as client_id, which the event log would then contain.
-        // Refuse it here.
-        if (!Protocol.ClientId.IsWellFormed(credentials.ClientId) || GeneratedSecret.HasPrefix(credentials.ClientId))
-        {
-            return OAuthError.InvalidClient(
-                Reason.ClientIdMalformed,
-                LineBreak.Ends(credentials.ClientId) ? "the client_id ends in a line break" : null);
-        }
+        if (DefectOfId(credentials.ClientId) is { } defect)
+            return defect;
 
         // RFC 6749 §2.3.1: an omitted secret means the empty string, which is no client's secret.
         if (Encoding.UTF8.GetByteCount(credentials.Secret.Value) is 0 or > ClientSecret.MaxLength)

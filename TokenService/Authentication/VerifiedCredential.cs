@@ -1,4 +1,5 @@
 using TokenService.Clients;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Secrets;
 
@@ -33,5 +34,17 @@ internal abstract record VerifiedCredential(bool TookTime)
 
             return Row.IsImported ? Reason.SecretWrong : Reason.SecretUnknown;
         }
+    }
+
+    /// <param name="Row">The row whose key verified the assertion.</param>
+    /// <param name="Once">The assertion's id, which must be used up before anything is granted.</param>
+    public sealed record Key(ClientKey Row, OneTimeId Once) : VerifiedCredential(TookTime: false)
+    {
+        public override CredentialId Id => Row.Id;
+
+        public override string? FailureOf(Client client, DateTimeOffset now) =>
+            client.FindKey(Row.Kid) is { } row && row.Jwk?.Thumbprint == Row.Jwk?.Thumbprint && row.Algorithm == Row.Algorithm
+                ? row.FailureAt(now)
+                : Reason.AssertionKeyUnknown;
     }
 }

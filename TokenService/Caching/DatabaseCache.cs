@@ -37,7 +37,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     private readonly BoundedMap<string, Entry> unknown;
 
     private readonly SingleFlight<string, TValue?> reads = new();
-    private readonly ReadBatches<TValue> batches;
+    private readonly StatementBatches<string, Read> batches;
 
     // Held while an entry is added or removed. Lookups take no lock.
     private readonly Lock entriesLock = new();
@@ -64,7 +64,7 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
             clock,
             lost: e => Log.Lost(logger, e, options.Subject, options.ServeWhileAway),
             restored: () => Log.Restored(logger, options.Subject));
-        batches = new ReadBatches<TValue>(find, gate, clock);
+        batches = new StatementBatches<string, Read>((ids, ct) => ReadAllAsync(find, ids, ct), gate, clock);
         (known, unknown) = (new(options.MaxKnown), new(options.MaxUnknown));
         subscription = notifications.Subscribe(options.Subject, Forget);
     }
@@ -171,9 +171,19 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
 
     private async Task<TValue?> LoadAsync(string id, bool isProbe)
     {
-        var (value, readAt, changesThen) = await batches.ReadAsync(id, isProbe, () => Volatile.Read(ref changes));
-        Keep(id, new Entry(value, readAt), changesThen);
-        return value;
+        var read = await batches.RunAsync(id, isProbe);
+        Keep(id, new Entry(read.Value, read.At), read.ChangesThen);
+        return read.Value;
+    }
+
+    private async Task<IReadOnlyList<Read>> ReadAllAsync(
+        Func<IReadOnlyCollection<string>, CancellationToken, Task<IReadOnlyDictionary<string, TValue>>> find,
+        IReadOnlyList<string> ids,
+        CancellationToken ct)
+    {
+        var (at, changesThen) = (clock.GetTimestamp(), Volatile.Read(ref changes));
+        var found = await find([.. ids.Distinct(StringComparer.Ordinal)], ct);
+        return [.. ids.Select(id => new Read(found.GetValueOrDefault(id), at, changesThen))];
     }
 
     private void Keep(string id, Entry entry, long changesThen)
@@ -192,6 +202,11 @@ internal sealed partial class DatabaseCache<TValue> : IDisposable
     /// <param name="Value">The value that was read; null: the database had no such id.</param>
     /// <param name="ReadAt">The clock's timestamp just before the read.</param>
     private sealed record Entry(TValue? Value, long ReadAt);
+
+    /// <param name="Value">The value; null: the database has no such id.</param>
+    /// <param name="At">The clock's timestamp just before the query.</param>
+    /// <param name="ChangesThen">The number of notifications just before the query.</param>
+    private readonly record struct Read(TValue? Value, long At, long ChangesThen);
 
     private static partial class Log
     {

@@ -31,6 +31,17 @@ internal sealed record Client
     /// <summary>All its secrets, including dead ones.</summary>
     public required ImmutableArray<ClientSecret> Secrets { get; init; }
 
+    /// <summary>All its public keys, including dead ones.</summary>
+    public required ImmutableArray<ClientKey> Keys { get; init; }
+
+    /// <summary>True when its tokens must be bound to a key (RFC 9449 §5.2).</summary>
+    public required bool RequiresDpop { get; init; }
+
+    /// <summary>
+    /// Until this instant its assertions may have the address of the token endpoint as aud; null: they may not.
+    /// </summary>
+    public required DateTimeOffset? TokenEndpointAudienceUntil { get; init; }
+
     /// <summary>The scopes it may ask for.</summary>
     public required IReadOnlyList<HeldScope> Scopes { get; init; }
 
@@ -51,6 +62,18 @@ internal sealed record Client
 
         return false;
     }
+
+    /// <summary>The key of the client, dead or alive, that has this kid; null: there is none.</summary>
+    public ClientKey? FindKey(string kid)
+    {
+        foreach (var key in Keys)
+        {
+            if (key.Kid == kid)
+                return key;
+        }
+
+        return null;
+    }
 }
 
 /// <summary>A scope that a client holds. The client may hold a scope with the same name at another resource.</summary>
@@ -64,4 +87,6 @@ internal sealed record HeldScope(string Name, Resource Resource, bool IsDefault)
 /// <param name="SigningAlgorithm">The algorithm that signs its tokens; null: the server's default.</param>
 /// <param name="MaxTokenLifetime">The longest lifetime of a token for it; null: there is no such limit.</param>
 /// <param name="TokenType">The <c>typ</c> of its tokens: <c>at+jwt</c> or <c>JWT</c>.</param>
-internal sealed record Resource(string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime, string TokenType);
+/// <param name="RequiresDpop">True when tokens for it must be bound to a key.</param>
+internal sealed record Resource(
+    string Id, string? SigningAlgorithm, TimeSpan? MaxTokenLifetime, string TokenType, bool RequiresDpop);

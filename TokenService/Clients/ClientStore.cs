@@ -3,7 +3,9 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using Dapper;
 using Npgsql;
+using TokenService.Jose;
 using TokenService.Postgres;
+using TokenService.Protocol;
 using TokenService.Secrets;
 
 namespace TokenService.Clients;
@@ -22,6 +24,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                token_lifetime_seconds as "TokenLifetimeSeconds",
                tokens_per_minute as "TokensPerMinute",
                extra_claims::text as "ExtraClaims",
+               sender_constraint as "SenderConstraint",
+               token_endpoint_audience_until as "TokenEndpointAudienceUntil",
                n.not_before as "TokensNotBefore"
         from token_service.client
         left join lateral (select not_before from token_service.client_not_before where client_id = client.id) n on true
@@ -45,13 +49,30 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
           and token_service.is_representable(greatest(s.not_before, s.expires_at, s.revoked_at, s.created_at))
         order by s.created_at desc, s.id;
 
+        select client_id as "ClientId",
+               kid as "Kid",
+               alg as "Algorithm",
+               public_jwk::text as "PublicJwk",
+               not_before as "NotBefore",
+               expires_at as "ExpiresAt",
+               revoked_at as "RevokedAt",
+               not_before <= now() as "HasBegun",
+               least(revoked_at, expires_at) <= now() is true as "IsOver"
+        from token_service.client_key
+        where client_id = any (@ids)
+          -- As above.
+          and token_service.is_representable(least(not_before, expires_at, revoked_at))
+          and token_service.is_representable(greatest(not_before, expires_at, revoked_at))
+        order by created_at desc, kid;
+
         select cs.client_id as "ClientId",
                cs.scope as "Name",
                cs.is_default as "IsDefault",
                r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
-               r.typ as "TokenType"
+               r.typ as "TokenType",
+               r.sender_constraint as "SenderConstraint"
         from token_service.client_scope cs
         join token_service.resource r on r.id = cs.resource
         where cs.client_id = any (@ids)
@@ -61,7 +82,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
                r.id as "ResourceId",
                r.signing_alg as "SigningAlgorithm",
                r.max_token_lifetime_seconds as "MaxTokenLifetimeSeconds",
-               r.typ as "TokenType"
+               r.typ as "TokenType",
+               r.sender_constraint as "SenderConstraint"
         from token_service.resource_server rs
         join token_service.resource r on r.id = rs.resource
         where rs.client_id = any (@ids)
@@ -94,13 +116,15 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         var clients = await found.ReadRowsAsync(found.GetRowParser<ClientRow>(), ct);
         var secrets = (await found.ReadRowsAsync(found.GetRowParser<SecretRow>(), ct))
             .ToLookup(row => row.ClientId, StringComparer.Ordinal);
+        var keys = (await found.ReadRowsAsync(found.GetRowParser<KeyRow>(), ct))
+            .ToLookup(row => row.ClientId, StringComparer.Ordinal);
         var scopes = (await found.ReadRowsAsync(found.GetRowParser<ScopeRow>(), ct))
             .ToLookup(row => row.ClientId, StringComparer.Ordinal);
         var resources = (await found.ReadRowsAsync(found.GetRowParser<ResourceRow>(), ct))
             .ToLookup(row => row.ClientId, StringComparer.Ordinal);
         return clients.ToDictionary(
             client => client.Id,
-            client => ToClient(client, secrets[client.Id], scopes[client.Id], resources[client.Id]),
+            client => ToClient(client, secrets[client.Id], keys[client.Id], scopes[client.Id], resources[client.Id]),
             StringComparer.Ordinal);
     }
 
@@ -113,7 +137,11 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
     }
 
     private static Client ToClient(
-        ClientRow client, IEnumerable<SecretRow> secrets, IEnumerable<ScopeRow> scopes, IEnumerable<ResourceRow> resources) => new()
+        ClientRow client,
+        IEnumerable<SecretRow> secrets,
+        IEnumerable<KeyRow> keys,
+        IEnumerable<ScopeRow> scopes,
+        IEnumerable<ResourceRow> resources) => new()
         {
             Id = client.Id,
             IsEnabled = client.Enabled,
@@ -122,6 +150,9 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
             TokensPerMinute = client.TokensPerMinute,
             ExtraClaims = ToClaims(client.ExtraClaims),
             Secrets = [.. secrets.Select(ToSecret)],
+            Keys = [.. keys.Select(ToKey)],
+            RequiresDpop = RequiresDpop(client.SenderConstraint),
+            TokenEndpointAudienceUntil = client.TokenEndpointAudienceUntil,
             Scopes = [.. scopes.Select(row => new HeldScope(row.Name, row.ToResource(), row.IsDefault))],
             Resources = [.. resources.Select(row => row.ToResource())],
             TokensNotBefore = client.TokensNotBefore,
@@ -150,6 +181,27 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         Kept = row is { VerifiedMac: { } mac, VerifiedUnder: { } keyId } ? new KeptMac(keyId, SecretMac.Of(mac)) : null,
     };
 
+    private static ClientKey ToKey(KeyRow row) => new()
+    {
+        Kid = row.Kid,
+        Id = CredentialId.OfKey(row.ClientId, row.Kid),
+        Algorithm = row.Algorithm,
+        Jwk = PublicJwk.TryRead(JsonElement.Parse(row.PublicJwk), out var jwk, out _) ? jwk : null,
+        NotBefore = row.NotBefore,
+        ExpiresAt = row.ExpiresAt,
+        RevokedAt = row.RevokedAt,
+        HasBegun = row.HasBegun,
+        IsOver = row.IsOver,
+    };
+
+    private static bool RequiresDpop(string? constraint) => constraint switch
+    {
+        null => false,
+        "dpop" => true,
+        // The function is_sender_constraint refuses anything else.
+        _ => throw new InvalidOperationException("The sender constraint is not one the database should accept."),
+    };
+
     // Properties and no constructor: Dapper does not find a constructor that takes an array.
     internal sealed record ClientRow
     {
@@ -159,6 +211,8 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required int? TokenLifetimeSeconds { get; init; }
         public required int? TokensPerMinute { get; init; }
         public required string ExtraClaims { get; init; }
+        public required string? SenderConstraint { get; init; }
+        public required DateTime? TokenEndpointAudienceUntil { get; init; }
         public required DateTime? TokensNotBefore { get; init; }
     }
 
@@ -169,15 +223,33 @@ internal sealed class ClientStore(NpgsqlDataSource postgres)
         public required string? SigningAlgorithm { get; init; }
         public required int? MaxTokenLifetimeSeconds { get; init; }
         public required string TokenType { get; init; }
+        public required string? SenderConstraint { get; init; }
 
         public Resource ToResource() => new(
-            ResourceId, SigningAlgorithm, MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null, TokenType);
+            ResourceId,
+            SigningAlgorithm,
+            MaxTokenLifetimeSeconds is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+            TokenType,
+            RequiresDpop(SenderConstraint));
     }
 
     internal sealed record ScopeRow : ResourceRow
     {
         public required string Name { get; init; }
         public required bool IsDefault { get; init; }
+    }
+
+    internal sealed record KeyRow
+    {
+        public required string ClientId { get; init; }
+        public required string Kid { get; init; }
+        public required string Algorithm { get; init; }
+        public required string PublicJwk { get; init; }
+        public required DateTime NotBefore { get; init; }
+        public required DateTime? ExpiresAt { get; init; }
+        public required DateTime? RevokedAt { get; init; }
+        public required bool HasBegun { get; init; }
+        public required bool IsOver { get; init; }
     }
 
     internal sealed record SecretRow

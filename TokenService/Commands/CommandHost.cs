@@ -14,6 +14,7 @@ internal static class CommandHost
         .AddSingleton<IConfiguration>(new ConfigurationBuilder().AddEnvironmentVariables().Build())
         .AddLogging()
         .AddSingleton(TimeProvider.System)
+        .AddProfile()
         .AddPostgres()
         .AddTelemetry()
         .AddSecrets()

@@ -13,11 +13,14 @@ using TokenService.Usage;
 namespace TokenService.Endpoints;
 
 /// <summary>A request of an authenticated client, as the pipeline passes it to an endpoint.</summary>
-/// <param name="Client">The authenticated client.</param>
+/// <param name="Caller">The authenticated client, whose credential the endpoint uses up before it grants anything.</param>
 /// <param name="Form">The request body.</param>
-/// <param name="Accept">The values of the Accept header; empty: the client accepts any media type.</param>
+/// <param name="Headers">The header, of which an endpoint may need Accept or DPoP.</param>
 /// <param name="Event">The request's event, to which the endpoint adds the token it issued or checked.</param>
-internal sealed record ClientRequest(Client Client, Form Form, StringValues Accept, RequestEvent Event);
+internal sealed record ClientRequest(AuthenticatedClient Caller, Form Form, IHeaderDictionary Headers, RequestEvent Event)
+{
+    public Client Client => Caller.Client;
+}
 
 /// <summary>The endpoint's own steps, which run for an authenticated client.</summary>
 internal delegate ValueTask<Result<IAnswer>> ClientRequestHandler(ClientRequest request, CancellationToken ct);
@@ -129,13 +132,13 @@ internal sealed partial class ClientRequestPipeline(
                 (requestEvent.ClientId, requestEvent.Detail) = (credentials.ClientId, null);
             if (!authentication.Result.TryGet(out var authenticated, out error))
                 return error;
-            requestEvent.Credential = authenticated.Credential;
-            usage.CredentialUsed(authenticated.Credential, requestEvent.Source);
-            connection?.SetKnown();
+            requestEvent.Credential = authenticated.Credential.Id;
+            requestEvent.Detail = authenticated.Remark;
+            if (authenticated.IsUsedUp)
+                SetProved(authenticated, requestEvent, connection);
 
             // 6. The endpoint's own steps.
-            var clientRequest = new ClientRequest(authenticated.Client, form, request.Headers.Accept, requestEvent);
-            return await handler(clientRequest, http.RequestAborted);
+            return await HandleAsync(handler, new ClientRequest(authenticated, form, request.Headers, requestEvent), connection, http.RequestAborted);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -159,6 +162,25 @@ internal sealed partial class ClientRequestPipeline(
             if (isInFlight)
                 concurrency.Leave();
         }
+    }
+
+    private async ValueTask<Result<IAnswer>> HandleAsync(
+        ClientRequestHandler handler, ClientRequest request, OpenConnection? connection, CancellationToken ct)
+    {
+        var wasUsedUp = request.Caller.IsUsedUp;
+        var result = await handler(request, ct);
+        if (!request.Caller.IsUsedUp && result.TryGet(out _, out _))
+            throw new InvalidOperationException("The endpoint has granted something before it used up the caller's credential.");
+        // An assertion that was captured and sent again is no use of the key, and makes no connection worth keeping.
+        if (!wasUsedUp && request.Caller.IsUsedUp)
+            SetProved(request.Caller, request.Event, connection);
+        return result;
+    }
+
+    private void SetProved(AuthenticatedClient caller, RequestEvent requestEvent, OpenConnection? connection)
+    {
+        usage.CredentialUsed(caller.Credential.Id, requestEvent.Source);
+        connection?.SetKnown();
     }
 
     // A request that is refused before its credentials are read is logged with the client that its header names, or else its

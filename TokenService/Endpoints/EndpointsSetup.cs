@@ -234,6 +234,7 @@ internal static partial class EndpointsSetup
     {
         kestrel.AddServerHeader = false;
         kestrel.ConfigureEndpointDefaults(LimitConnections);
+        kestrel.ConfigureHttpsDefaults(CipherSuites.Limit);
         // Latin-1 decodes every byte, so that this server refuses a malformed header with an OAuth error. With UTF-8,
         // Kestrel would refuse it without one.
         kestrel.RequestHeaderEncodingSelector = _ => Encoding.Latin1;

@@ -38,6 +38,8 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
                 "The id or the secret has a colon, a plus or a percent sign. In HTTP Basic each must be form-encoded (RFC 6749 "
                 + "§2.3.1); many libraries do not do that. Send it in the body then, or encode it: %3A, %2B, %25.",
                 "There are no credentials in the request: a redirect, a proxy or an empty variable may have removed them.",
+                "An assertion (private_key_jwt) has another aud than the issuer alone, is older than 5 minutes, was sent twice, has a "
+                + "kid that is not registered, or another alg than its key.",
             ]),
         new(
             "unauthorized_client",
@@ -71,6 +73,19 @@ internal sealed class ErrorPages(DocumentThrottle throttle)
                 "A resource is an absolute URI without a fragment. An audience may also be a plain name.",
                 "A token is for one resource.",
             ]),
+        new(
+            "invalid_dpop_proof",
+            "The DPoP proof is malformed or was made for another request, or it is missing where the token must be bound to a key.",
+            [
+                "The error_description says which check failed.",
+                "Each request needs a new proof, with a new jti and the present time as iat.",
+                "The htm is POST. The htu is the token_endpoint of the metadata, character by character, even behind a proxy.",
+                "The alg is one of dpop_signing_alg_values_supported of the metadata, and fits the key in the header's jwk.",
+            ]),
+        new(
+            "use_dpop_nonce",
+            "The DPoP proof must have a nonce of this server. This is no failure: the answer brings the nonce.",
+            ["Make a new proof with the value of the header DPoP-Nonce as its claim nonce, and send the request again."]),
         new(
             "temporarily_unavailable",
             "The server cannot or will not answer now: too many requests, too many failed attempts, or its database is unavailable.",

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
+using TokenService.Authentication;
 using TokenService.Protocol;
 using TokenService.Revocation;
 using TokenService.Tokens;
@@ -11,7 +12,7 @@ namespace TokenService.Endpoints;
 /// <c>POST /introspect</c>: an API asks whether a token is valid (RFC 7662). The response is signed (RFC 9701) if the
 /// API asks for that.
 /// </summary>
-internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSigner signer)
+internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSigner signer, ClientAuthenticator authenticator)
 {
     public const string Path = "/introspect";
 
@@ -37,18 +38,24 @@ internal sealed class IntrospectionEndpoint(TokenStatus tokens, IntrospectionSig
         // 6d. The response: JSON (RFC 7662 §2.2) or a JWT (RFC 9701 §5).
         var isActive = validation.Failure is null;
         var answer = new IntrospectionResponse(isActive ? validation.Token : null);
-        if (!WantsSigned(request.Accept))
-        {
-            request.Event.IsActive = isActive;
-            return answer;
-        }
+        var response = await SignIfWantedAsync(answer, request, ct);
+        if (!response.TryGet(out _, out _))
+            return response;
 
+        // 6e. RFC 7523 §3: an assertion works once.
+        if (await authenticator.UseUpAsync(request.Caller, request.Event, ct) is { } refusal)
+            return refusal;
+        request.Event.IsActive = isActive;
+        return response;
+    }
+
+    private async ValueTask<Result<IAnswer>> SignIfWantedAsync(IntrospectionResponse answer, ClientRequest request, CancellationToken ct)
+    {
+        if (!WantsSigned(request.Headers.Accept))
+            return answer;
         var signing = await signer.SignAsync<JsonAnswer>(
             answer, static (answer, json) => answer.WriteTo(json), request.Client, ct);
-        if (!signing.TryGet(out var signed, out var error))
-            return error;
-        request.Event.IsActive = isActive;
-        return new JwtAnswer(signed, IntrospectionSigner.Type);
+        return signing.TryGet(out var signed, out var error) ? new JwtAnswer(signed, IntrospectionSigner.Type) : error;
     }
 
     // RFC 9701 §4 and RFC 9110 §12.5.1: the caller gets a JWT if its Accept header names that type, unless it prefers
@@ -78,7 +85,7 @@ internal sealed record IntrospectionResponse(ValidatedToken? Token) : JsonAnswer
         json.WriteBoolean("active"u8, Token is not null);
         if (Token is not null)
         {
-            json.WriteString("token_type"u8, "Bearer"u8);
+            json.WriteString("token_type"u8, Token.Confirmation.TokenType);
             foreach (var claim in Token.Claims.EnumerateObject())
             {
                 // The extra claims of a client may have these names, which have another meaning in this response.

@@ -2,9 +2,11 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Options;
 using TokenService.Authentication;
+using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Limits;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Revocation;
 
@@ -22,12 +24,16 @@ internal sealed record Metadata(
     IReadOnlyList<string> GrantTypesSupported,
     IReadOnlyList<string> ResponseTypesSupported,
     IReadOnlyList<string> TokenEndpointAuthMethodsSupported,
+    IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported,
     string IntrospectionEndpoint,
     IReadOnlyList<string> IntrospectionEndpointAuthMethodsSupported,
+    IReadOnlyList<string> IntrospectionEndpointAuthSigningAlgValuesSupported,
     IReadOnlyList<string> IntrospectionSigningAlgValuesSupported,
     string RevocationEndpoint,
     IReadOnlyList<string> RevocationEndpointAuthMethodsSupported,
-    string RevokedTokensUri)
+    IReadOnlyList<string> RevocationEndpointAuthSigningAlgValuesSupported,
+    IReadOnlyList<string> DpopSigningAlgValuesSupported,
+    string? RevokedTokensUri)
 {
     /// <summary>OpenID Connect Discovery §3.</summary>
     public IReadOnlyList<string>? SubjectTypesSupported { get; init; }
@@ -45,14 +51,20 @@ internal sealed record Metadata(
 /// Connect Discovery §3 requires; they are there and not in the first.
 /// </summary>
 internal sealed class MetadataEndpoint(
-    Issuer issuer, SigningKeys keys, IOptions<MetadataOptions> options, DocumentThrottle throttle)
+    Issuer issuer,
+    SigningKeys keys,
+    AssertionAuthentication assertions,
+    DpopProofs proofs,
+    ServerProfile profile,
+    IOptions<MetadataOptions> options,
+    DocumentThrottle throttle)
 {
     // The first document changes only with the settings. An algorithm is in the second one for at least 12 minutes before
     // it signs (KeyPlan.PublicationTime).
     private static readonly TimeSpan MaxAge = TimeSpan.FromMinutes(5);
 
     private readonly CacheableDocument document = new(
-        Serialize(MetadataOf(issuer, options.Value)), "application/json", MaxAge, throttle);
+        Serialize(MetadataOf(issuer, assertions, proofs, profile, options.Value)), "application/json", MaxAge, throttle);
 
     // Replaced when the algorithms change. If two requests replace it at the same time, both make the same document.
     private volatile Published? published;
@@ -68,10 +80,10 @@ internal sealed class MetadataEndpoint(
         var algorithms = keys.Algorithms;
         if (published is not { } current || !ReferenceEquals(current.Algorithms, algorithms))
         {
-            var metadata = MetadataOf(issuer, options.Value) with
+            var metadata = MetadataOf(issuer, assertions, proofs, profile, options.Value) with
             {
                 SubjectTypesSupported = ["public"],
-                IdTokenSigningAlgValuesSupported = algorithms,
+                IdTokenSigningAlgValuesSupported = [.. algorithms.Where(profile.AllowsAlgorithm)],
             };
             var made = new CacheableDocument(Serialize(metadata), "application/json", MaxAge, throttle);
             published = current = new Published(algorithms, made);
@@ -80,7 +92,8 @@ internal sealed class MetadataEndpoint(
         return current.Document.AnswerAsync(http);
     }
 
-    private static Metadata MetadataOf(Issuer issuer, MetadataOptions options) => new(
+    private static Metadata MetadataOf(
+        Issuer issuer, AssertionAuthentication assertions, DpopProofs proofs, ServerProfile profile, MetadataOptions options) => new(
         Issuer: issuer.Value,
         AuthorizationEndpoint:
             options.AdvertiseAuthorizationEndpoint ? issuer.Endpoint(Endpoints.AuthorizationEndpoint.Path) : null,
@@ -90,15 +103,20 @@ internal sealed class MetadataEndpoint(
         GrantTypesSupported: ["client_credentials"],
         // RFC 8414 §2 requires this member. It is empty because no authorization endpoint grants anything.
         ResponseTypesSupported: [],
-        TokenEndpointAuthMethodsSupported: ClientCredentials.Methods,
+        TokenEndpointAuthMethodsSupported: ClientCredentials.Methods(profile),
+        TokenEndpointAuthSigningAlgValuesSupported: assertions.Algorithms,
         IntrospectionEndpoint: issuer.Endpoint(Endpoints.IntrospectionEndpoint.Path),
-        IntrospectionEndpointAuthMethodsSupported: ClientCredentials.Methods,
+        IntrospectionEndpointAuthMethodsSupported: ClientCredentials.Methods(profile),
+        IntrospectionEndpointAuthSigningAlgValuesSupported: assertions.Algorithms,
         // RFC 9701 §7.
-        IntrospectionSigningAlgValuesSupported: [.. SignatureAlgorithm.Names],
+        IntrospectionSigningAlgValuesSupported: [.. SignatureAlgorithm.Names.Where(profile.AllowsAlgorithm)],
         RevocationEndpoint: issuer.Endpoint(Endpoints.RevocationEndpoint.Path),
-        RevocationEndpointAuthMethodsSupported: ClientCredentials.Methods,
+        RevocationEndpointAuthMethodsSupported: ClientCredentials.Methods(profile),
+        RevocationEndpointAuthSigningAlgValuesSupported: assertions.Algorithms,
+        // RFC 9449 §5.1.
+        DpopSigningAlgValuesSupported: proofs.Algorithms,
         // The name of this member is not registered, because the list is an extension of this server.
-        RevokedTokensUri: RevokedTokensList.AddressAt(issuer));
+        RevokedTokensUri: options.OmitUnregistered ? null : RevokedTokensList.AddressAt(issuer));
 
     private static byte[] Serialize(Metadata metadata) =>
         JsonSerializer.SerializeToUtf8Bytes(metadata, MetadataJson.Default.Metadata);

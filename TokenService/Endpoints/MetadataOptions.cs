@@ -10,4 +10,10 @@ internal sealed class MetadataOptions
     /// those made with the SDKs of the Model Context Protocol. It refuses every request. Default false.
     /// </summary>
     public bool AdvertiseAuthorizationEndpoint { get; set; }
+
+    /// <summary>
+    /// True: the metadata has no member that is not registered, for conformance tests that count one as a defect. APIs then
+    /// have to be told the address of the list of revoked tokens. Default false.
+    /// </summary>
+    public bool OmitUnregistered { get; set; }
 }

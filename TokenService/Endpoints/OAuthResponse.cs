@@ -13,7 +13,15 @@ internal sealed class OAuthResponse(Issuer issuer)
     // the charset tells clients that ids and secrets are UTF-8.
     private const string Challenge = "Basic realm=\"TokenService\", charset=\"UTF-8\"";
 
-    public static Task GrantAsync(HttpContext http, IAnswer answer) => WriteAsync(http, StatusCodes.Status200OK, answer);
+    private const string DpopNonce = "DPoP-Nonce";
+
+    public static Task GrantAsync(HttpContext http, IAnswer answer)
+    {
+        // RFC 9449 §8.2: the client's next request then needs no second try.
+        if (answer is TokenResponse { DpopNonce: { } nonce })
+            http.Response.Headers[DpopNonce] = nonce;
+        return WriteAsync(http, StatusCodes.Status200OK, answer);
+    }
 
     public Task RefuseAsync(HttpContext http, OAuthError error)
     {
@@ -24,6 +32,8 @@ internal sealed class OAuthResponse(Issuer issuer)
             headers.Allow = HttpMethods.Post;
         if (error.RetryAfter is { } wait)
             headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+        if (error.DpopNonce is { } nonce)
+            headers[DpopNonce] = nonce;
         // The server does not read the rest of the body, so the connection cannot be used again.
         if (error.Status is StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge)
             headers.Connection = "close";

@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
@@ -31,6 +30,9 @@ internal sealed class Jws
     /// <summary><c>kid</c>; null: there is none, or it is not a string.</summary>
     public string? KeyId => Text(header, "kid");
 
+    /// <summary><c>jwk</c> (RFC 7515 §4.1.3), which only a DPoP proof may have; undefined: there is none.</summary>
+    public JsonElement Key => header.TryGetProperty("jwk", out var jwk) ? jwk : default;
+
     /// <summary>
     /// RFC 7515 §4.1.11: a verifier that does not understand the extensions in <c>crit</c> refuses the JWS.
     /// </summary>
@@ -42,6 +44,21 @@ internal sealed class Jws
     public byte[] Signature { get; }
 
     /// <summary>
+    /// True when <c>typ</c> is this media type: without case, and with or without "application/" (RFC 7515 §4.1.9).
+    /// </summary>
+    public bool IsOfType(string type)
+    {
+        const string prefix = "application/";
+        var own = Type.AsSpan();
+        return own.Equals(type, StringComparison.OrdinalIgnoreCase)
+            || (own.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)
+                && own[prefix.Length..].Equals(type, StringComparison.OrdinalIgnoreCase));
+    }
+
+    /// <summary>True when there is a <c>typ</c>, of any JSON type.</summary>
+    public bool HasType => header.TryGetProperty("typ", out _);
+
+    /// <summary>
     /// Parses all but the payload. False: it is not a compact JWS, or its header is not a JSON object.
     /// </summary>
     public static bool TryParse(string compact, [NotNullWhen(true)] out Jws? jws)
@@ -49,7 +66,7 @@ internal sealed class Jws
         jws = null;
         if (compact.Split('.') is not [var header, var payload, var signature]
             || !TryParseObject(header, out var head)
-            || !TryDecode(signature, out var signatureBytes))
+            || !CanonicalBase64Url.TryDecode(signature, out var signatureBytes))
             return false;
 
         var signingInput = Encoding.ASCII.GetBytes(compact, 0, header.Length + 1 + payload.Length);
@@ -67,7 +84,7 @@ internal sealed class Jws
     private static bool TryParseObject(string part, out JsonElement json)
     {
         json = default;
-        if (!TryDecode(part, out var utf8) || !Utf8.IsValid(utf8))
+        if (!CanonicalBase64Url.TryDecode(part, out var utf8) || !Utf8.IsValid(utf8))
             return false;
         try
         {
@@ -91,21 +108,6 @@ internal sealed class Jws
         {
             if (json.ValueIsEscaped)
                 json.GetString();
-        }
-    }
-
-    // The decoder accepts several spellings of the same bytes; only the canonical one is accepted here.
-    private static bool TryDecode(string part, [NotNullWhen(true)] out byte[]? bytes)
-    {
-        try
-        {
-            bytes = Base64Url.DecodeFromChars(part);
-            return Base64Url.EncodeToString(bytes) == part;
-        }
-        catch (FormatException)
-        {
-            bytes = null;
-            return false;
         }
     }
 }

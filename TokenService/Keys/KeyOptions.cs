@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 
 namespace TokenService.Keys;
@@ -92,4 +93,13 @@ internal sealed class KeyOptions : IValidatableObject
             return false;
         }
     }
+}
+
+/// <summary>Validates <see cref="KeyOptions.Algorithm"/> against the profile.</summary>
+internal sealed class KeyProfileValidation(ServerProfile profile) : IValidateOptions<KeyOptions>
+{
+    public ValidateOptionsResult Validate(string? name, KeyOptions options) =>
+        profile.AllowsAlgorithm(options.Algorithm)
+            ? ValidateOptionsResult.Success
+            : ValidateOptionsResult.Fail($"Keys:Algorithm must be ES256 or PS256 under Profile={profile.Name}.");
 }

@@ -13,6 +13,7 @@ internal static class KeysSetup
     public static IServiceCollection AddKeys(this IServiceCollection services)
     {
         services.AddSettings<KeyOptions>(KeyOptions.Section, (options, section) => section.Bind(options));
+        services.AddSingleton<IValidateOptions<KeyOptions>, KeyProfileValidation>();
         services.AddSingleton<SealingKeys>();
         services.AddSingleton(provider => provider.GetRequiredService<SealingKeys>().ForVerifiedSecrets());
         services.AddSingleton<SigningKeyStore>();

@@ -65,9 +65,17 @@ internal sealed record SealingKey(string Id, byte[] Key)
         }
     }
 
+    /// <summary>A key of 32 bytes for another purpose (RFC 5869).</summary>
+    public byte[] Derive(byte[] purpose) => HKDF.DeriveKey(HashAlgorithmName.SHA256, Key, KeyLength, info: purpose);
+
     // A record's own ToString would print the key into any log that is handed one of these.
     public override string ToString() => Id;
 }
+
+/// <summary>Keys for one purpose, one from each configured sealing key.</summary>
+/// <param name="Current">From the sealing key for new seals.</param>
+/// <param name="All">From each sealing key.</param>
+internal sealed record DerivedKeys(byte[] Current, IReadOnlyList<byte[]> All);
 
 /// <summary>A seal binds a private key to these properties of its row.</summary>
 /// <param name="Kid">A private key that was copied into another row does not open.</param>
@@ -106,6 +114,10 @@ internal sealed class SealingKeys(IOptions<KeyOptions> options)
         var derived = keys.Value.Values.ToDictionary(key => key.Id, key => VerifiedSecretKey.Derive(key.Id, key.Key));
         return new VerifiedSecretKeys(derived[Current.Id], derived.Values);
     }
+
+    /// <summary>Keys for another purpose, which follow from the sealing keys.</summary>
+    public DerivedKeys Derive(byte[] purpose) =>
+        new(Current.Derive(purpose), [.. keys.Value.Values.Select(key => key.Derive(purpose))]);
 
     /// <summary>Decrypts a private key, in PKCS #8. The caller overwrites it with zeros after use.</summary>
     /// <exception cref="OperatorException">

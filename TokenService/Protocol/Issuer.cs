@@ -9,6 +9,9 @@ namespace TokenService.Protocol;
 /// </summary>
 internal sealed partial class Issuer
 {
+    /// <summary>The path of the token endpoint, without the issuer's.</summary>
+    public const string TokenPath = "/token";
+
     private readonly Uri uri;
 
     private Issuer(string value, Uri uri) => (Value, this.uri) = (value, uri);
@@ -24,6 +27,9 @@ internal sealed partial class Issuer
 
     /// <summary>True when it names this machine only.</summary>
     public bool IsLoopback => uri.IsLoopback;
+
+    /// <summary>The address of the token endpoint, as the metadata has it.</summary>
+    public string TokenEndpoint => Endpoint(TokenPath);
 
     /// <param name="path">Begins with a slash.</param>
     public string Endpoint(string path) => Value.TrimEnd('/') + path;

@@ -2,8 +2,8 @@ namespace TokenService.Protocol;
 
 /// <summary>
 /// The error responses of RFC 6749 §5.2 in the order that section lists them (invalid_grant cannot occur, because a
-/// client presents no code or assertion as its grant), then that of RFC 8707 §2, then those of this server's limits and
-/// failures.
+/// client presents no code or assertion as its grant), then that of RFC 8707 §2, those of RFC 9449 §12.2, and those of
+/// this server's limits and failures.
 /// </summary>
 /// <param name="Code">The <c>error</c> member.</param>
 /// <param name="Status">The HTTP status.</param>
@@ -21,6 +21,12 @@ namespace TokenService.Protocol;
 internal sealed record OAuthError(
     string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null, string? ClientId = null)
 {
+    /// <summary>RFC 9449 §8. It asks the client to try again, so the event log has it as a challenge and not as a refusal.</summary>
+    public const string UseDpopNonceCode = "use_dpop_nonce";
+
+    /// <summary>The value of the header DPoP-Nonce (RFC 9449 §8); null: the answer has none.</summary>
+    public string? DpopNonce { get; private init; }
+
     /// <summary>The same error, with a sentence about a line break at the end of the value that is refused.</summary>
     public OAuthError HintingAtLineBreak(string value) => LineBreak.Ends(value)
         ? this with { Description = $"{Description} The value ends in a line break." }
@@ -71,6 +77,18 @@ internal sealed record OAuthError(
 
     public static OAuthError InvalidTarget(string reason, string description) =>
         new("invalid_target", 400, description, reason);
+
+    /// <summary>RFC 9449 §5: the DPoP proof is bad, or required and missing.</summary>
+    /// <param name="description">Says which check failed: the client is authenticated by then.</param>
+    public static OAuthError InvalidDpopProof(string reason, string description, string? detail = null) =>
+        new("invalid_dpop_proof", 400, description, reason, detail);
+
+    /// <summary>RFC 9449 §8: the DPoP proof must have the nonce that comes with this answer.</summary>
+    public static OAuthError UseDpopNonce(string reason, string nonce) =>
+        new(UseDpopNonceCode, 400, "The DPoP proof must have the nonce of the header DPoP-Nonce of this answer.", reason)
+        {
+            DpopNonce = nonce,
+        };
 
     /// <summary>
     /// The server has too much work, or the database is unavailable. RFC 6749 §4.1.2.1 defines the code for this case.

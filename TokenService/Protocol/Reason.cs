@@ -2,7 +2,7 @@ namespace TokenService.Protocol;
 
 /// <summary>
 /// Why a request was refused, or why a presented token is not valid: fixed codes for the event log, so that they can be
-/// counted. The caller never sees them. scripts/OPERATIONS.md lists them; a code that is in use is not renamed.
+/// counted. The caller never sees them. scripts/EVENTS.md lists them; a code that is in use is not renamed.
 /// </summary>
 internal static class Reason
 {
@@ -38,6 +38,40 @@ internal static class Reason
     public const string SecretExpired = "secret_expired";
     public const string SecretRevoked = "secret_revoked";
 
+    public const string SecretsOffByProfile = "secrets_off_by_profile";
+    public const string AssertionTypeUnknown = "assertion_type_unknown";
+    public const string AssertionTooLong = "assertion_too_long";
+    public const string AssertionMalformed = "assertion_malformed";
+    public const string AssertionHasExtensions = "assertion_has_extensions";
+    public const string AssertionOfAnotherType = "assertion_of_another_type";
+    public const string AssertionSubjectWrong = "assertion_subject_wrong";
+    public const string AssertionKeyUnknown = "assertion_key_unknown";
+    public const string AssertionAlgorithmWrong = "assertion_algorithm_wrong";
+    public const string AssertionSignatureWrong = "assertion_signature_wrong";
+    public const string AssertionAudienceWrong = "assertion_audience_wrong";
+    public const string AssertionClaimsMalformed = "assertion_claims_malformed";
+    public const string AssertionExpired = "assertion_expired";
+    public const string AssertionTooOld = "assertion_too_old";
+    public const string AssertionLivesTooLong = "assertion_lives_too_long";
+    public const string AssertionNotYetValid = "assertion_not_yet_valid";
+    public const string AssertionReplayed = "assertion_replayed";
+    public const string KeyNotYetValid = "key_not_yet_valid";
+    public const string KeyExpired = "key_expired";
+    public const string KeyRevoked = "key_revoked";
+    public const string KeyUnusable = "key_unusable";
+
+    // The DPoP proof.
+    public const string DpopProofMissing = "dpop_proof_missing";
+    public const string DpopProofMalformed = "dpop_proof_malformed";
+    public const string DpopProofAlgorithm = "dpop_proof_algorithm";
+    public const string DpopProofKey = "dpop_proof_key";
+    public const string DpopProofSignature = "dpop_proof_signature";
+    public const string DpopProofRequest = "dpop_proof_for_another_request";
+    public const string DpopProofTime = "dpop_proof_time";
+    public const string DpopProofReplayed = "dpop_proof_replayed";
+    public const string DpopNonceMissing = "dpop_nonce_missing";
+    public const string DpopNonceStale = "dpop_nonce_stale";
+
     // Limits, and parts of the server that are unavailable.
     public const string TooManyFailuresOfTarget = "too_many_failures_of_client";
     public const string TooManyFailuresFromSource = "too_many_failures_from_source";
@@ -68,6 +102,7 @@ internal static class Reason
     public const string SeveralResources = "several_resources";
     public const string ResourceNotHeld = "resource_not_held";
     public const string NoResourceServer = "no_resource_server";
+    public const string ResourceOutsideProfile = "resource_outside_profile";
 
     // A token presented to introspection or revocation.
     public const string TokenTooLong = "token_too_long";

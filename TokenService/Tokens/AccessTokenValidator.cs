@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Protocol;
@@ -10,7 +11,7 @@ namespace TokenService.Tokens;
 /// Validates access tokens that a caller presents, as RFC 9068 §4 and RFC 8725 require of a verifier. Nothing in a
 /// token is trusted before its signature is verified with one of this server's keys and that key's algorithm.
 /// </summary>
-internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, TimeProvider clock)
+internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, ServerProfile profile, TimeProvider clock)
 {
     /// <summary>Characters a token may have at most. A token with the most scopes and extra claims has fewer.</summary>
     public const int MaxLength = 13 * 1024;
@@ -34,7 +35,8 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
             return Reason.TokenMalformed;
         // RFC 8725 §3.11 and RFC 9068 §4. Every other kind of JWT that this server signs has a type of its own. An admin
         // may change the type of a resource while older tokens live, so both are accepted for all resources.
-        if (jws.Type is not (AccessTokenIssuer.Type or AccessTokenIssuer.PlainType))
+        if (jws.Type is not (AccessTokenIssuer.Type or AccessTokenIssuer.PlainType)
+            || (jws.Type == AccessTokenIssuer.PlainType && !profile.AllowsPlainTokenType))
             return Reason.TokenOfAnotherType;
         // RFC 7515 §4.1.11: this server's tokens have no extensions, and it understands none.
         if (jws.HasCriticalExtensions)
@@ -43,7 +45,7 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
         if (jws.KeyId is not { } kid || await keys.FindAsync(kid, ct) is not { } key)
             return Reason.TokenKeyUnknown;
         // RFC 8725 §3.1.
-        if (jws.Algorithm != key.Algorithm)
+        if (jws.Algorithm != key.Algorithm || !profile.AllowsAlgorithm(key.Algorithm))
             return Reason.TokenAlgorithmWrong;
         if (!key.Verifies(jws.SigningInput, jws.Signature))
             return Reason.TokenSignatureWrong;
@@ -88,6 +90,8 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Time
             ClientId = clientId,
             Audience = audience,
             Scope = scopes,
+            Confirmation = new Confirmation(
+                claims.TryGetProperty("cnf", out var cnf) && cnf.ValueKind == JsonValueKind.Object ? Jws.Text(cnf, "jkt") : null),
             IssuedAt = issuedAt,
             ExpiresAt = expiresAt,
             Claims = claims,

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Protocol;
@@ -11,7 +12,7 @@ namespace TokenService.Tokens;
 /// the API that introspects. The JWT has neither <c>sub</c> nor <c>exp</c>, and a type of its own, so that no verifier
 /// takes it for an access token (RFC 9701 §5, §8.1).
 /// </summary>
-internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeProvider clock)
+internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, ServerProfile profile, TimeProvider clock)
 {
     /// <summary>
     /// The value of <c>typ</c> (RFC 9701 §5). The media type of the response is <c>application/</c> followed by it.
@@ -53,7 +54,11 @@ internal sealed class IntrospectionSigner(Issuer issuer, SigningKeys keys, TimeP
     private async ValueTask<Result<Signer>> SignerAsync(Client api, CancellationToken ct)
     {
         OAuthError? refusal = null;
-        foreach (var algorithm in api.Resources.Select(resource => resource.SigningAlgorithm).Distinct().OrderBy(own => own is null))
+        var algorithms = api.Resources.Select(resource => resource.SigningAlgorithm).Distinct()
+            .Where(own => own is null || profile.AllowsAlgorithm(own))
+            .DefaultIfEmpty() // the server's own, which the profile allows
+            .OrderBy(own => own is null);
+        foreach (var algorithm in algorithms)
         {
             if ((await keys.SignerAsync(algorithm, lifetime: TimeSpan.Zero, ct)).TryGet(out var signer, out var error))
                 return signer;

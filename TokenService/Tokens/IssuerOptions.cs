@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using TokenService.Configuration;
 using TokenService.Protocol;
 
 namespace TokenService.Tokens;
@@ -13,8 +14,8 @@ internal sealed class IssuerOptions
     public string Issuer { get; set; } = "";
 }
 
-/// <summary>Validates <see cref="IssuerOptions.Issuer"/>. The rule depends on the environment.</summary>
-internal sealed class IssuerValidation(IHostEnvironment environment) : IValidateOptions<IssuerOptions>
+/// <summary>Validates <see cref="IssuerOptions.Issuer"/>. The rule depends on the environment and the profile.</summary>
+internal sealed class IssuerValidation(IHostEnvironment environment, ServerProfile profile) : IValidateOptions<IssuerOptions>
 {
     public ValidateOptionsResult Validate(string? name, IssuerOptions options)
     {
@@ -34,6 +35,8 @@ internal sealed class IssuerValidation(IHostEnvironment environment) : IValidate
                         + "no user, query, fragment or escapes (RFC 8414 §2).");
         }
 
+        if (!issuer.RequiresTls && !profile.AllowsPlainHttp)
+            return ValidateOptionsResult.Fail($"Issuer must be https under Profile={profile.Name}.");
         if (!issuer.RequiresTls && !issuer.IsLoopback && !environment.IsDevelopment())
             return ValidateOptionsResult.Fail("Issuer must be https: plain http is for Development and for loopback addresses.");
         return ValidateOptionsResult.Success;

@@ -17,6 +17,9 @@ internal sealed record ValidatedToken
 
     public required ScopeSet Scope { get; init; }
 
+    /// <summary>The cnf claim: what the token is bound to.</summary>
+    public required Confirmation Confirmation { get; init; }
+
     public required DateTimeOffset IssuedAt { get; init; }
 
     public required DateTimeOffset ExpiresAt { get; init; }

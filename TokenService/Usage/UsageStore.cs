@@ -4,8 +4,8 @@ using TokenService.Protocol;
 
 namespace TokenService.Usage;
 
-/// <summary>A secret that is used and will end.</summary>
-internal sealed record EndingSecret(string SecretId, string ClientId, DateTimeOffset EndsAt);
+/// <summary>A secret or key that is used and will end.</summary>
+internal sealed record EndingCredential(CredentialId Credential, string ClientId, DateTimeOffset EndsAt);
 
 /// <summary>Writes how much credentials and scopes are used.</summary>
 internal sealed class UsageStore(NpgsqlDataSource postgres)
@@ -19,19 +19,30 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
         """;
 
     private const string Ending = """
-        select s.id as "SecretId",
+        select 'secret' as "Kind",
+               s.id as "Id",
                s.client_id as "ClientId",
                token_service.secret_ends_at(s.created_at, s.expires_at) as "EndsAt"
         from token_service.client_secret s
         where s.id = any (@secretIds)
           and s.revoked_at is null
           and token_service.secret_ends_at(s.created_at, s.expires_at) <= @endingBy
-        order by s.client_id, s.id
+        union all
+        select 'key',
+               used.id,
+               k.client_id,
+               k.expires_at
+        from unnest(@keyIds) as used (id)
+        join token_service.client_key k
+            on k.client_id = split_part(used.id, ' ', 1) and k.kid = split_part(used.id, ' ', 2)
+        where k.revoked_at is null
+          and k.expires_at <= @endingBy
+        order by 3, 1 desc, 2
         """;
 
     /// <summary>Adds counts to those of the database, all or none.</summary>
-    /// <returns>The used secrets that end at <paramref name="endingBy"/> or earlier.</returns>
-    public async Task<IReadOnlyList<EndingSecret>> WriteAsync(UnwrittenUsage usage, DateTimeOffset endingBy, CancellationToken ct)
+    /// <returns>The used secrets and keys that end at <paramref name="endingBy"/> or earlier.</returns>
+    public async Task<IReadOnlyList<EndingCredential>> WriteAsync(UnwrittenUsage usage, DateTimeOffset endingBy, CancellationToken ct)
     {
         var (credentials, scopes) = (usage.Credentials, usage.Scopes);
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -58,15 +69,19 @@ internal sealed class UsageStore(NpgsqlDataSource postgres)
         }, commandTimeout: connection.CommandTimeout);
         var ending = await connection.QueryAsync<Row>(Ending, new
         {
-            secretIds = Column([.. credentials.Where(count => count.Key.Kind == CredentialId.Secret)], count => count.Key.Id),
+            secretIds = IdsOf(credentials, CredentialId.Secret),
+            keyIds = IdsOf(credentials, CredentialId.Key),
             endingBy = endingBy.UtcDateTime,
             ct,
         }, commandTimeout: connection.CommandTimeout);
         await transaction.CommitAsync(ct);
-        return [.. ending.Select(row => new EndingSecret(row.SecretId, row.ClientId, row.EndsAt))];
+        return [.. ending.Select(row => new EndingCredential(new CredentialId(row.Kind, row.Id), row.ClientId, row.EndsAt))];
     }
+
+    private static string[] IdsOf(IEnumerable<UsageCount<CredentialId>> credentials, string kind) =>
+        [.. credentials.Where(count => count.Key.Kind == kind).Select(count => count.Key.Id)];
 
     private static TValue[] Column<TCount, TValue>(IReadOnlyList<TCount> counts, Func<TCount, TValue> value) => [.. counts.Select(value)];
 
-    internal sealed record Row(string SecretId, string ClientId, DateTime EndsAt);
+    internal sealed record Row(string Kind, string Id, string ClientId, DateTime EndsAt);
 }

@@ -1,11 +1,12 @@
 using TokenService.Postgres;
+using TokenService.Protocol;
 using TokenService.Telemetry;
 
 namespace TokenService.Usage;
 
 /// <summary>
 /// Writes how much credentials and scopes were used, every 30 seconds and when the server stops, and warns of used
-/// secrets that will end. While the database is unavailable, the counts wait for the next write.
+/// secrets and keys that will end. While the database is unavailable, the counts wait for the next write.
 /// </summary>
 internal sealed partial class UsageWriter(
     UsageCounters counters, UsageStore store, Metrics metrics, TimeProvider clock, ILogger<UsageWriter> logger) : BackgroundService
@@ -20,12 +21,13 @@ internal sealed partial class UsageWriter(
     // The last write must not keep the server from stopping.
     private static readonly TimeSpan LastWriteTimeout = TimeSpan.FromSeconds(2);
 
-    // When the last warning about each secret was logged.
-    private readonly Dictionary<string, DateTimeOffset> warned = [];
+    // When the last warning about each credential was logged.
+    private readonly Dictionary<CredentialId, DateTimeOffset> warned = [];
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        metrics.ObserveEndingSecrets(() => warned.Count);
+        metrics.ObserveEndingCredentials(
+            secrets: () => Count(CredentialId.Secret), keys: () => Count(CredentialId.Key));
         using var stop = new QuietCancellation(stoppingToken);
         using var timer = new PeriodicTimer(Interval, clock);
         try
@@ -62,20 +64,38 @@ internal sealed partial class UsageWriter(
         }
     }
 
-    private void Warn(IReadOnlyList<EndingSecret> ending)
+    private void Warn(IReadOnlyList<EndingCredential> ending)
     {
-        foreach (var secret in ending)
+        foreach (var (credential, clientId, endsAt) in ending)
         {
-            if (warned.TryAdd(secret.SecretId, clock.GetUtcNow()))
-                Log.Ending(logger, secret.ClientId, secret.SecretId, secret.EndsAt);
+            lock (warned)
+            {
+                if (!warned.TryAdd(credential, clock.GetUtcNow()))
+                    continue;
+            }
+
+            if (credential.Kind == CredentialId.Key)
+                Log.EndingKey(logger, clientId, credential.Id[(clientId.Length + 1)..], endsAt);
+            else
+                Log.Ending(logger, clientId, credential.Id, endsAt);
         }
+    }
+
+    // The metrics are read by another thread.
+    private int Count(string kind)
+    {
+        lock (warned)
+            return warned.Keys.Count(credential => credential.Kind == kind);
     }
 
     private void ForgetWarnings()
     {
         var now = clock.GetUtcNow();
-        foreach (var (secretId, _) in warned.Where(entry => now - entry.Value >= WarnAgain).ToList())
-            warned.Remove(secretId);
+        lock (warned)
+        {
+            foreach (var (credential, _) in warned.Where(entry => now - entry.Value >= WarnAgain).ToList())
+                warned.Remove(credential);
+        }
     }
 
     private static partial class Log
@@ -83,6 +103,9 @@ internal sealed partial class UsageWriter(
         [LoggerMessage(1, LogLevel.Warning,
             "Client {ClientId} still uses secret {SecretId}, which ends at {EndsAt:u}: rotate it before then")]
         public static partial void Ending(ILogger logger, string clientId, string secretId, DateTimeOffset endsAt);
+
+        [LoggerMessage(3, LogLevel.Warning, "Client {ClientId} still uses key {Kid}, which ends at {EndsAt:u}: rotate it before then")]
+        public static partial void EndingKey(ILogger logger, string clientId, string kid, DateTimeOffset endsAt);
 
         [LoggerMessage(2, LogLevel.Warning,
             "The usage of credentials and scopes could not be written. The counts are kept, and written with the next ones")]

@@ -1,0 +1,147 @@
+using Microsoft.Extensions.Options;
+using TokenService.Clients;
+using TokenService.Configuration;
+using TokenService.Postgres;
+using TokenService.Protocol;
+using TokenService.Telemetry;
+
+namespace TokenService.Proofs;
+
+/// <summary>How an id was used up.</summary>
+internal enum IdUse
+{
+    /// <summary>The database has recorded it, so no replica accepts it again.</summary>
+    Recorded,
+
+    /// <summary>The database does not answer. This replica does not accept it again.</summary>
+    OnMemoryAlone,
+}
+
+/// <summary>
+/// Uses up the ids of assertions, so that each assertion works once (RFC 7523 §3, jti). This replica's memory refuses most
+/// repetitions at no cost. Then a unique key in the database decides, which all replicas share. While the database does
+/// not answer, an assertion that is at most a minute old is accepted on this replica's memory alone: somebody who captured
+/// it could then use it once at each other replica, within that minute.
+/// </summary>
+internal sealed partial class UsedIds
+{
+    private const int MaxRemembered = 200_000; // about 12 MB
+
+    private static readonly TimeSpan MaxAgeOnMemoryAlone = TimeSpan.FromMinutes(1);
+
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
+
+    private readonly ReplayMemory memory;
+    private readonly DatabaseGate gate;
+    private readonly StatementBatches<UnrecordedId, bool> batches;
+    private readonly Metrics metrics;
+    private readonly TimeProvider clock;
+    private readonly bool isMemoryEnough;
+    private readonly TimeSpan serveWhileAway;
+
+    // The clock's timestamp when the database stopped answering.
+    private long lostAt;
+
+    public UsedIds(
+        UsedIdStore store,
+        ChangeNotifications notifications,
+        IOptions<AssertionOptions> options,
+        IOptions<ClientCacheOptions> clients,
+        ServerProfile profile,
+        Metrics metrics,
+        TimeProvider clock,
+        ILogger<UsedIds> logger)
+    {
+        (this.metrics, this.clock) = (metrics, clock);
+        serveWhileAway = clients.Value.ServeWhileAway;
+        isMemoryEnough = profile.AllowsAssertionsOnMemoryAlone && options.Value.WhileAway == AssertionsWhileAway.Memory;
+        // An id is remembered until its assertion is too old: the age after an iat that may be ahead, and the skew after it.
+        memory = new ReplayMemory(MaxRemembered, options.Value.Age + (2 * ClientAssertion.Skew), clock);
+        gate = new DatabaseGate(
+            notifications,
+            clock,
+            lost: e =>
+            {
+                Volatile.Write(ref lostAt, clock.GetTimestamp());
+                Log.Lost(logger, e, isMemoryEnough ? MaxAgeOnMemoryAlone : TimeSpan.Zero, serveWhileAway);
+            },
+            restored: () => Log.Restored(logger));
+        batches = new StatementBatches<UnrecordedId, bool>((ids, ct) => InsertAsync(store, ids, ct), gate, clock);
+    }
+
+    /// <summary>Uses up an id. Its assertion was verified, and nothing else can refuse the request.</summary>
+    /// <returns>
+    /// Refused with invalid_client when the id was used before, and with 503 when that cannot be known. After a 503 the
+    /// same assertion may be sent again, unless the database may have recorded it.
+    /// </returns>
+    public async ValueTask<Result<IdUse>> UseAsync(OneTimeId id)
+    {
+        var remembered = memory.TryAdd(id.Hash);
+        if (remembered == Remembered.Used)
+            return Replayed();
+
+        var (isLost, pending) = (gate.IsLost, new UnrecordedId(id));
+        try
+        {
+            if (!gate.TryEnter())
+                return OnMemoryAlone(pending, remembered);
+            var recording = batches.RunAsync(pending, isProbe: isLost);
+            if (isLost)
+            {
+                // This is a probe, which probably fails. The caller does not wait for it.
+                _ = recording.ContinueWith(probe => probe.Exception, TaskScheduler.Default);
+                return OnMemoryAlone(pending, remembered);
+            }
+
+            return await recording ? IdUse.Recorded : Replayed();
+        }
+        catch (DatabaseSlowException)
+        {
+            return Refuse(pending, Reason.DatabaseSlow);
+        }
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
+        {
+            return OnMemoryAlone(pending, remembered);
+        }
+    }
+
+    private async Task<IReadOnlyList<bool>> InsertAsync(UsedIdStore store, IReadOnlyList<UnrecordedId> ids, CancellationToken ct)
+    {
+        var began = clock.GetTimestamp();
+        var isFirst = await store.InsertAsync(ids, ct);
+        metrics.UsedIdsRecorded(ids.Count, clock.GetElapsedTime(began));
+        return isFirst;
+    }
+
+    private OAuthError Replayed()
+    {
+        metrics.Replayed("assertion");
+        return OAuthError.InvalidClient(Reason.AssertionReplayed);
+    }
+
+    private Result<IdUse> OnMemoryAlone(UnrecordedId id, Remembered remembered) =>
+        isMemoryEnough
+        && remembered == Remembered.New
+        && clock.GetUtcNow() - id.Id.IssuedAt <= MaxAgeOnMemoryAlone
+        && clock.GetElapsedTime(Volatile.Read(ref lostAt)) < serveWhileAway
+            ? IdUse.OnMemoryAlone
+            : Refuse(id, Reason.DatabaseUnavailable);
+
+    private OAuthError Refuse(UnrecordedId id, string reason)
+    {
+        if (!id.IsSent)
+            memory.Remove(id.Id.Hash);
+        return OAuthError.TemporarilyUnavailable(reason, RetryAfter);
+    }
+
+    private static partial class Log
+    {
+        [LoggerMessage(1, LogLevel.Warning,
+            "The database does not record used assertions. Assertions that are at most {MaxAge} old are accepted, once at each "
+            + "replica, for {ServeWhileAway}; others get 503. Check the database; this server recovers without a restart")]
+        public static partial void Lost(ILogger logger, Exception e, TimeSpan maxAge, TimeSpan serveWhileAway);
+
+        [LoggerMessage(2, LogLevel.Information, "The database records used assertions again")]
+        public static partial void Restored(ILogger logger);
+    }
+}
