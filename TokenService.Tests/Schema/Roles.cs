@@ -1,5 +1,6 @@
 using Npgsql;
 using TokenService.Postgres;
+using TokenService.Tests.Admin;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
@@ -33,8 +34,15 @@ public sealed class Roles : AdminFixture
             "update client_secret set digest = digest",
             "update client_secret set revoked_at = null",
             "delete from client_secret",
+            $"insert into client_key (client_id, kid, alg, public_jwk) values ('billing', 'a', 'ES256', '{PublicJwk.P256}')",
+            "update client_key set revoked_at = null",
+            "delete from client_key",
+            "update client set sender_constraint = null, token_endpoint_audience_until = null",
+            "update used_jti set expires_at = now()",
+            "delete from used_jti",
+            "truncate used_jti",
             "insert into resource (id) values ('https://a')",
-            "update resource set signing_alg = null",
+            "update resource set signing_alg = null, sender_constraint = null",
             "delete from resource",
             "insert into scope (resource, name) values ('https://api.example.com', 'a')",
             "update scope set resource = resource",
@@ -94,6 +102,14 @@ public sealed class Roles : AdminFixture
             "delete from client",
             "truncate client cascade",
             "update client_secret set revoked_at = null",
+            $"insert into client_key (client_id, kid, alg, public_jwk) values ('billing', 'a', 'ES256', '{PublicJwk.P256}')",
+            "update client_key set revoked_at = null",
+            "delete from client_key",
+            "update client set sender_constraint = null, token_endpoint_audience_until = null",
+            "update resource set sender_constraint = null",
+            "select from used_jti",
+            "insert into used_jti values (sha256(''), now())",
+            "select delete_expired_jti(1)",
             "insert into audit_log (id) values (0)",
             "update audit_log set at = now()",
             "delete from audit_log",
@@ -129,7 +145,9 @@ public sealed class Roles : AdminFixture
             "select digest from client_secret",
             "select sealed_private_key from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, resource_server, "
-                + "revoked_token, client_not_before",
+                + "revoked_token, client_not_before, client_key, used_jti",
+            "insert into used_jti values (sha256('a'), now()) on conflict do nothing returning key",
+            "select delete_expired_jti(100)",
             "select revoke_token('a', 'billing', now(), now())",
             // The previous build runs these while it is being replaced.
             "select * from tokens_not_before",
@@ -148,7 +166,7 @@ public sealed class Roles : AdminFixture
             "select id, client_id, label, not_before, expires_at, revoked_at, created_at from client_secret",
             "select kid, withdrawn_at from signing_key",
             "select * from client, resource, scope, client_scope, policy, migration, credential_use, scope_use, audit_log, "
-                + "resource_server, revoked_token, tokens_not_before, self_revocation, client_not_before, audit_pending",
+                + "resource_server, revoked_token, tokens_not_before, self_revocation, client_not_before, audit_pending, client_key",
             "select append_pending_changes()",
             "select create_resource('https://api.example.com', p_max_token_lifetime => '5 minutes')",
             "select register_resource_server('billing', 'https://api.example.com'), "
@@ -200,6 +218,7 @@ public sealed class Roles : AdminFixture
                 $"{Admin} | audit_log | select",
                 $"{Admin} | audit_pending | select",
                 $"{Admin} | client | select",
+                $"{Admin} | client_key | select",
                 $"{Admin} | client_not_before | select",
                 $"{Admin} | client_scope | select",
                 $"{Admin} | credential_use | select",
@@ -214,6 +233,7 @@ public sealed class Roles : AdminFixture
                 $"{Admin} | self_revocation | select",
                 $"{Admin} | tokens_not_before | select",
                 $"{App} | client | select",
+                $"{App} | client_key | select",
                 $"{App} | client_not_before | select",
                 $"{App} | client_scope | select",
                 $"{App} | client_secret | select",
@@ -227,6 +247,7 @@ public sealed class Roles : AdminFixture
                 $"{App} | scope_use | insert select update",
                 $"{App} | signing_key | insert select",
                 $"{App} | tokens_not_before | select",
+                $"{App} | used_jti | insert select",
                 $"{App} | verified_secret | select",
             ]));
 
@@ -286,6 +307,7 @@ public sealed class Roles : AdminFixture
                 "create_resource | admin as owner",
                 "delete_client | admin as owner",
                 "delete_expired | app as owner",
+                "delete_expired_jti | app as owner",
                 "end_tokens_of | -",
                 "end_tokens_of_withdrawn_client | -",
                 "ensure_trigger | -",
@@ -296,14 +318,18 @@ public sealed class Roles : AdminFixture
                 "instant | -",
                 "is_access_token_typ | -",
                 "is_argon2id_digest | -",
+                "is_assertion_algorithm | -",
                 "is_client_id | -",
+                "is_client_kid | -",
                 "is_digest_cost | -",
                 "is_max_overlap | -",
                 "is_max_secret_age | -",
+                "is_public_jwk | -",
                 "is_representable | app",
                 "is_resource_id | -",
                 "is_scope_token | -",
                 "is_secret_id | -",
+                "is_sender_constraint | -",
                 "is_shallow | app",
                 "is_short_text | -",
                 "is_signing_algorithm | app",
@@ -311,6 +337,7 @@ public sealed class Roles : AdminFixture
                 "is_small_object | -",
                 "is_token_lifetime | -",
                 "is_tokens_per_minute | -",
+                "jwk_thumbprint | -",
                 "keep_last_use | -",
                 "keep_verified_secrets | app as owner",
                 "lock_signing_keys | app as owner",

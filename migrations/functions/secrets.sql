@@ -450,27 +450,6 @@ comment on function token_service.forget_verified_secret() is
 revoke all on function token_service.forget_verified_secret() from public;
 
 
--- credential_use has credentials of every kind, so no foreign key can do this.
-create or replace function token_service.forget_usage() returns trigger
-    language plpgsql
-    set search_path = pg_catalog, token_service, pg_temp
-as $$
-begin
-    if tg_op = 'TRUNCATE' then
-        delete from credential_use where kind = tg_argv[0];
-    else
-        delete from credential_use where kind = tg_argv[0] and credential_id = old.id;
-    end if;
-    return null;
-end
-$$;
-
-comment on function token_service.forget_usage() is
-    'Deletes the usage of a credential that is deleted. The argument of the trigger is the kind of credential.';
-
-revoke all on function token_service.forget_usage() from public;
-
-
 select token_service.attach_triggers('client_secret', 'client', 'client_id', array['id']);
 select token_service.ensure_trigger('client_secret', 'client_secret_usage',
     'AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION token_service.forget_usage(''secret'')');
