@@ -96,3 +96,9 @@ alter table token_service.credential_use
 comment on column token_service.credential_use.kind is 'The kind of credential: secret or key.';
 comment on column token_service.credential_use.credential_id is
     'Its id within its kind: client_secret.id, or client_key.client_id and kid with a space between.';
+
+
+-- The files of functions make a report of all credentials in place of the first, and the second again with more columns.
+drop function if exists
+    token_service.secrets_report(text, interval, interval),
+    token_service.clients_report(text);

@@ -215,6 +215,14 @@ public sealed class AuditLog : AdminFixture
         Change("select revoke_secret('other', 'OtherOther11')",
             "UPDATE | client_secret | OtherOther11 | other | {\"revoked_at\": null} | {\"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
 
+        Change($"select add_key('billing', '{PublicJwk.P256}', 'new')", $"INSERT | client_key | billing new | billing | - | {NewKey}"),
+        Change("select require_sender_constraint('other', null, 'dpop'), allow_token_endpoint_audience('other', '2040-02-01Z')",
+            "UPDATE | client | other | other | {\"sender_constraint\": null} | {\"sender_constraint\": \"dpop\"}",
+            "UPDATE | client | other | other | {\"token_endpoint_audience_until\": null} "
+            + "| {\"token_endpoint_audience_until\": \"2040-02-01T00:00:00+00:00\"}"),
+        Change("select require_sender_constraint(null, 'https://unused.example.com', 'dpop')",
+            "UPDATE | resource | https://unused.example.com | - | {\"sender_constraint\": null} | {\"sender_constraint\": \"dpop\"}"),
+
         Change("select set_client_enabled('other', false)",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
             "UPDATE | client | other | other | {\"enabled\": true} | {\"enabled\": false}"),
