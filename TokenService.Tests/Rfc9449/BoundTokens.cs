@@ -1,10 +1,11 @@
 using System.Text.Json;
+using Microsoft.IdentityModel.JsonWebTokens;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Rfc9449;
 
-/// <summary>What is bound, and what must be.</summary>
+/// <summary>The tokens that are bound to a key, and those that must be.</summary>
 [TestFixture, Rfc(9449, "5")]
 public sealed class BoundTokens : ProofFixture
 {
@@ -68,7 +69,8 @@ public sealed class BoundTokens : ProofFixture
     public async Task A_resource_whose_tokens_must_be_bound_gets_no_others()
     {
         var client = await Database.CreateClientAsync("payer", "pay", "pay", "https://payments.example.com");
-        await Database.ExecuteAsync("update token_service.resource set sender_constraint = 'dpop' where id = 'https://payments.example.com'");
+        await Database.ExecuteAsync(
+            "update token_service.resource set sender_constraint = 'dpop' where id = 'https://payments.example.com'");
 
         await IsRefusedAsync(await TokenRequestBuilder.For(client).SendAsync(Server), Reason.DpopProofMissing, ResourceMust);
         (await TokenRequestBuilder.For(client).WithHeader("DPoP", Proof().Signed()).SendAsync(Server)).IsGrant("pay", tokenType: "DPoP");
@@ -97,8 +99,9 @@ public sealed class BoundTokens : ProofFixture
         var bound = (await SendAsync(Proof())).Token.EncodedToken;
 
         (await TokenRequestBuilder.Introspect(api, bound).SendAsync(Server)).IsActive(bound, "DPoP");
-        var signed = await TokenRequestBuilder.Introspect(api, bound).WithHeader("Accept", "application/token-introspection+jwt").SendAsync(Server);
-        var inside = new Microsoft.IdentityModel.JsonWebTokens.JsonWebToken(signed.Body).GetPayloadValue<JsonElement>("token_introspection");
+        var signed = await TokenRequestBuilder.Introspect(api, bound)
+            .WithHeader("Accept", "application/token-introspection+jwt").SendAsync(Server);
+        var inside = new JsonWebToken(signed.Body).GetPayloadValue<JsonElement>("token_introspection");
         Assert.That(inside.GetProperty("token_type").GetString(), Is.EqualTo("DPoP"));
         Assert.That(inside.GetProperty("cnf").GetRawText(), Is.EqualTo($$"""{"jkt":"{{Key.Thumbprint}}"}"""));
     }
@@ -114,7 +117,8 @@ public sealed class BoundTokens : ProofFixture
             update token_service.client set extra_claims = '{"cnf": {"jkt": "x"}}' where id = 'pretender'
             """);
 
-        Assert.That((await TokenRequestBuilder.For(client).SendAsync(Server)).Token.TryGetPayloadValue<JsonElement>("cnf", out _), Is.False);
+        var unbound = await TokenRequestBuilder.For(client).SendAsync(Server);
+        Assert.That(unbound.Token.TryGetPayloadValue<JsonElement>("cnf", out _), Is.False);
         var bound = await TokenRequestBuilder.For(client).WithHeader("DPoP", Proof().Signed()).SendAsync(Server);
         Assert.That(bound.Token.GetPayloadValue<JsonElement>("cnf").GetRawText(), Is.EqualTo($$"""{"jkt":"{{Key.Thumbprint}}"}"""));
     }

@@ -21,7 +21,8 @@ public sealed class Nonces : ProofFixture
         var answer = await SendAsync(Proof().WithClaim("nonce", nonce));
 
         answer.IsGrant(tokenType: "DPoP", headers: ("DPoP-Nonce", nonce));
-        (await SendAsync(Proof().WithClaim("nonce", answer.Headers["DPoP-Nonce"]))).IsGrant(tokenType: "DPoP", headers: ("DPoP-Nonce", nonce));
+        (await SendAsync(Proof().WithClaim("nonce", answer.Headers["DPoP-Nonce"])))
+            .IsGrant(tokenType: "DPoP", headers: ("DPoP-Nonce", nonce));
     }
 
     [Test, Rfc(9449, "8f")]
@@ -29,7 +30,8 @@ public sealed class Nonces : ProofFixture
     {
         var nonce = await ChallengeAsync(Proof(), Reason.DpopNonceMissing);
         await using var other = await TestServer.StartAsync(
-            Database.ConnectionString, Server.Clock, "Dpop:Nonce=Required", $"Keys:SealingKeys:newer={OtherKey}", "Keys:SealingKeyId=newer");
+            Database.ConnectionString, Server.Clock, "Dpop:Nonce=Required", $"Keys:SealingKeys:newer={OtherKey}",
+            "Keys:SealingKeyId=newer");
 
         var answer = await TokenRequestBuilder.For(Client).WithHeader("DPoP", Proof().WithClaim("nonce", nonce).Signed()).SendAsync(other);
 
@@ -84,7 +86,9 @@ public sealed class Nonces : ProofFixture
         var nonce = await ChallengeAsync(Proof(), Reason.DpopNonceMissing);
         var bytes = Base64Url.DecodeFromChars(nonce);
 
-        foreach (var forged in new[] { "", "x", "nonce", nonce + "A", nonce[..^1], nonce + "=", Flipped(0), Flipped(3), Flipped(4), Flipped(19) })
+        string[] forgeries =
+            ["", "x", "nonce", nonce + "A", nonce[..^1], nonce + "=", Flipped(0), Flipped(3), Flipped(4), Flipped(19)];
+        foreach (var forged in forgeries)
             await ChallengeAsync(Proof().WithClaim("nonce", forged), Reason.DpopNonceStale);
         await ChallengeAsync(Proof().WithClaim("nonce", 7), Reason.DpopNonceMissing);
 
