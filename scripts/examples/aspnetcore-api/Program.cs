@@ -31,6 +31,7 @@ builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationSc
 builder.Services.AddAuthorizationBuilder()
     .SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAuthenticatedUser().Build());
 
+builder.WebHost.ConfigureKestrel(Tls.Restrict); // Tls.cs
 
 var app = builder.Build();
 app.MapGet("/invoices", (ClaimsPrincipal caller) => $"The invoices, for {caller.FindFirstValue("client_id")}")
