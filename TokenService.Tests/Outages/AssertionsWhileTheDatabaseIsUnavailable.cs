@@ -85,6 +85,17 @@ public sealed class AssertionsWhileTheDatabaseIsUnavailable
         }
     }
 
+    // This replica cannot know whether it has accepted the assertion before it was started again.
+    [Test]
+    public async Task An_assertion_from_before_the_start_is_refused_in_an_outage()
+    {
+        await server.DisposeAsync();
+        await StartYoungServerAsync();
+        await StartOutageAsync(Outage.Cut);
+
+        IsUnavailable(await SendAsync(Assertion().Signed()));
+    }
+
     [Test]
     public async Task An_assertion_without_iat_may_be_old_and_is_refused()
     {
@@ -203,7 +214,18 @@ public sealed class AssertionsWhileTheDatabaseIsUnavailable
         return holder;
     }
 
+    // The memory of a replica must reach back further than any assertion that it accepts on memory alone.
     private async Task StartServerAsync(params string[] settings)
+    {
+        await StartYoungServerAsync(settings);
+        for (var i = 0; i < 3; i++)
+        {
+            server.Clock.Advance(TimeSpan.FromMinutes(1));
+            await server.HasReceivedNotificationsAsync();
+        }
+    }
+
+    private async Task StartYoungServerAsync(params string[] settings)
     {
         server = await TestServer.StartAsync($"{wire.ConnectionString};Command Timeout=60", new FakeClock(), settings);
         await server.IsListeningAsync();

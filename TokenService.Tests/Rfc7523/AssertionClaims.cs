@@ -5,7 +5,7 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Rfc7523;
 
 /// <summary>The claims of an assertion: who, for whom, from when to when, and its id.</summary>
-[TestFixture, Rfc(7523, "3")]
+[TestFixture, Rfc(7523, "3"), Rfc(7523, "3.2"), Rfc(7521, "4.2.1")]
 public sealed class AssertionClaims : AssertionFixture
 {
     private static readonly string[] Dates = ["exp", "iat", "nbf"];

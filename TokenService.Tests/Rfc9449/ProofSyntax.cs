@@ -9,7 +9,7 @@ using TokenService.Tests.Harness;
 namespace TokenService.Tests.Rfc9449;
 
 /// <summary>The form of a DPoP proof: one header, one JWT, a key that the caller chooses.</summary>
-[TestFixture, Rfc(9449, "4.2")]
+[TestFixture, Rfc(9449, "4.2"), Rfc(9449, "5a")]
 public sealed class ProofSyntax : ProofFixture
 {
     private const string OneHeader = "There must be one DPoP header with one proof.";
@@ -170,6 +170,38 @@ public sealed class ProofSyntax : ProofFixture
         await IsRefusedAsync(Proof().WithHeader("jwk", jwk), Reason.DpopProofKey, DoesNotFit);
     }
 
+    // With the neutral element as key, R = that element and S = 0 is a signature over everything, for a lax verifier.
+    [Test, Rfc(9864, "2.2"), Rfc(8725, "3.4")]
+    public async Task An_Ed25519_key_of_small_order_verifies_nothing()
+    {
+        Assume.That(Libsodium.IsAvailable, "Ed25519 needs libsodium");
+        byte[] neutral = [1, .. new byte[31]];
+        var jwk = new JsonObject { ["kty"] = "OKP", ["crv"] = "Ed25519", ["x"] = Base64Url.EncodeToString(neutral) };
+
+        await IsRefusedAsync(
+            Proof().WithHeader("alg", "Ed25519").WithHeader("jwk", jwk).WithSignature(_ => [.. neutral, .. new byte[32]]),
+            Reason.DpopProofSignature, WrongSignature);
+    }
+
+    // RFC 8032 §5.1.7: S is below the order of the group, so a signature has no twin.
+    [Test, Rfc(9864, "2.2")]
+    public async Task An_Ed25519_signature_has_one_form()
+    {
+        Assume.That(Libsodium.IsAvailable, "Ed25519 needs libsodium");
+        var key = TestKey.Create("Ed25519");
+        var order = System.Numerics.BigInteger.Pow(2, 252)
+            + System.Numerics.BigInteger.Parse("27742317777372353535851937790883648493", System.Globalization.CultureInfo.InvariantCulture);
+
+        await IsRefusedAsync(
+            Proof(key).WithSignature(input =>
+            {
+                var signature = key.Sign(input);
+                var twin = (new System.Numerics.BigInteger(signature.AsSpan(32), isUnsigned: true) + order).ToByteArray(isUnsigned: true);
+                return [.. signature[..32], .. twin, .. new byte[32 - twin.Length]];
+            }),
+            Reason.DpopProofSignature, WrongSignature);
+    }
+
     // A verification with such a key takes from a hundred times as long to minutes.
     [Rfc(9449, "4.3g")]
     [TestCase(1024, 3, BadModulus)]
@@ -263,7 +295,7 @@ public sealed class ProofSyntax : ProofFixture
     [Test, Rfc(9449, "4.2b")]
     public async Task Iat_must_be_there() => await IsRefusedAsync(Proof().WithoutClaim("iat"), Reason.DpopProofMalformed, WrongDate);
 
-    [Test, Rfc(9449, "4.2c")]
+    [Test, Rfc(9449, "4.2c"), Rfc(9449, "4.3l")]
     public async Task More_members_do_no_harm()
     {
         var now = Server.Clock.GetUtcNow().ToUnixTimeSeconds();

@@ -96,7 +96,7 @@ public sealed class ProofsOfRequests : ProofFixture
             await IsRefusedAsync(proof, Reason.DpopProofTime, Over);
     }
 
-    [Test, Rfc(9449, "11.1")]
+    [Test, Rfc(9449, "11.1"), Rfc(9449, "11.1b")]
     public async Task A_proof_works_once_for_as_long_as_it_is_acceptable()
     {
         var proof = Proof().WithClaim("iat", Server.Clock.GetUtcNow().ToUnixTimeSeconds() + 30).Signed();

@@ -54,8 +54,8 @@ internal sealed class DpopProofs(
 
         if (proof.CheckTimes(clock.GetUtcNow(), hasFreshNonce: isNonceRequired) is { } early)
             return early;
-        // A full memory refuses nobody: see above how little a repetition wins.
-        if (memory.TryAdd(IdHash.Of("dpop", proof.Key.Thumbprint, proof.Id)) == Remembered.Used)
+        // With very many proofs the memory forgets some of them early: see above how little a repetition wins.
+        if (!memory.TryAdd(IdHash.Of("dpop", proof.Key.Thumbprint, proof.Id)))
         {
             metrics.Replayed("dpop_proof");
             return OAuthError.InvalidDpopProof(Reason.DpopProofReplayed, "The DPoP proof was used before: each request needs a new jti.");

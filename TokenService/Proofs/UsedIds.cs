@@ -20,12 +20,15 @@ internal enum IdUse
 /// <summary>
 /// Uses up the ids of assertions, so that each assertion works once (RFC 7523 §3, jti). This replica's memory refuses most
 /// repetitions at no cost. Then a unique key in the database decides, which all replicas share. While the database does
-/// not answer, an assertion that is at most a minute old is accepted on this replica's memory alone: somebody who captured
-/// it could then use it once at each other replica, within that minute.
+/// not answer, an assertion that is at most a minute old is accepted on this replica's memory alone, if that reaches back
+/// to when the assertion could first have been used: somebody who captured it could then use it once at each other replica,
+/// within that minute.
 /// </summary>
 internal sealed partial class UsedIds
 {
     private const int MaxRemembered = 200_000; // about 12 MB
+
+    private const int MaxUnrecorded = 100_000; // about 6 MB
 
     private static readonly TimeSpan MaxAgeOnMemoryAlone = TimeSpan.FromMinutes(1);
 
@@ -38,6 +41,9 @@ internal sealed partial class UsedIds
     private readonly TimeProvider clock;
     private readonly bool isMemoryEnough;
     private readonly TimeSpan serveWhileAway;
+
+    // The ids that were accepted on memory alone, with the end of acceptance of their assertions.
+    private readonly Dictionary<IdHash, DateTimeOffset> unrecorded = [];
 
     // The clock's timestamp when the database stopped answering.
     private long lostAt;
@@ -55,7 +61,7 @@ internal sealed partial class UsedIds
         (this.metrics, this.clock) = (metrics, clock);
         serveWhileAway = clients.Value.ServeWhileAway;
         isMemoryEnough = profile.AllowsAssertionsOnMemoryAlone && options.Value.WhileAway == AssertionsWhileAway.Memory;
-        // An id is remembered until its assertion is too old: the age after an iat that may be ahead, and the skew after it.
+        // While the database answers, this only spares it repetitions: the age after an iat that may be ahead, and the skew.
         memory = new ReplayMemory(MaxRemembered, options.Value.Age + (2 * ClientAssertion.Skew), clock);
         gate = new DatabaseGate(
             notifications,
@@ -76,21 +82,20 @@ internal sealed partial class UsedIds
     /// </returns>
     public async ValueTask<Result<IdUse>> UseAsync(OneTimeId id)
     {
-        var remembered = memory.TryAdd(id.Hash);
-        if (remembered == Remembered.Used)
+        if (IsUnrecorded(id) || !memory.TryAdd(id.Hash))
             return Replayed();
 
         var (isLost, pending) = (gate.IsLost, new UnrecordedId(id));
         try
         {
             if (!gate.TryEnter())
-                return OnMemoryAlone(pending, remembered);
+                return OnMemoryAlone(pending);
             var recording = batches.RunAsync(pending, isProbe: isLost);
             if (isLost)
             {
                 // This is a probe, which probably fails. The caller does not wait for it.
                 _ = recording.ContinueWith(probe => probe.Exception, TaskScheduler.Default);
-                return OnMemoryAlone(pending, remembered);
+                return OnMemoryAlone(pending);
             }
 
             return await recording ? IdUse.Recorded : Replayed();
@@ -101,7 +106,7 @@ internal sealed partial class UsedIds
         }
         catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
         {
-            return OnMemoryAlone(pending, remembered);
+            return OnMemoryAlone(pending);
         }
     }
 
@@ -119,13 +124,37 @@ internal sealed partial class UsedIds
         return OAuthError.InvalidClient(Reason.AssertionReplayed);
     }
 
-    private Result<IdUse> OnMemoryAlone(UnrecordedId id, Remembered remembered) =>
-        isMemoryEnough
-        && remembered == Remembered.New
-        && clock.GetUtcNow() - id.Id.IssuedAt <= MaxAgeOnMemoryAlone
-        && clock.GetElapsedTime(Volatile.Read(ref lostAt)) < serveWhileAway
-            ? IdUse.OnMemoryAlone
-            : Refuse(id, Reason.DatabaseUnavailable);
+    private Result<IdUse> OnMemoryAlone(UnrecordedId id)
+    {
+        var isFreshEnough = isMemoryEnough
+            && clock.GetUtcNow() - id.Id.IssuedAt <= MaxAgeOnMemoryAlone
+            // An assertion is accepted up to a minute before its iat, by a client's clock that is ahead.
+            && id.Id.IssuedAt - ClientAssertion.Skew >= memory.IsCompleteSince
+            && clock.GetElapsedTime(Volatile.Read(ref lostAt)) < serveWhileAway;
+        return isFreshEnough && TryKeep(id.Id) ? IdUse.OnMemoryAlone : Refuse(id, Reason.DatabaseUnavailable);
+    }
+
+    // When the database answers again it does not know these ids, and the memory forgets some of them too early.
+    private bool TryKeep(OneTimeId id)
+    {
+        lock (unrecorded)
+        {
+            if (unrecorded.Count >= MaxUnrecorded)
+            {
+                var now = clock.GetUtcNow();
+                foreach (var (over, _) in unrecorded.Where(entry => entry.Value <= now).ToList())
+                    unrecorded.Remove(over);
+            }
+
+            return unrecorded.Count < MaxUnrecorded && unrecorded.TryAdd(id.Hash, id.Until);
+        }
+    }
+
+    private bool IsUnrecorded(OneTimeId id)
+    {
+        lock (unrecorded)
+            return unrecorded.ContainsKey(id.Hash);
+    }
 
     private OAuthError Refuse(UnrecordedId id, string reason)
     {
