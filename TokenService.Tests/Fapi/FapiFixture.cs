@@ -21,7 +21,7 @@ internal sealed record FapiClient(string Id, string KeyId, TestKey Key, TestKey 
 /// </summary>
 public abstract class FapiFixture
 {
-    private protected const string Scope = "fapi.read";
+    private protected const string Scope = "invoices:read";
 
     private protected const string Resource = "https://api.example.com";
 
@@ -71,7 +71,7 @@ public abstract class FapiFixture
     private protected async Task<FapiClient> CreateClientAsync(string id, string algorithm = "PS256", string resource = Resource)
     {
         var client = new FapiClient(id, $"{id}-key", TestKey.Create(algorithm), TestKey.Create("PS256"));
-        var scope = resource == Resource ? Scope : $"{id}.read";
+        var scope = resource == Resource ? Scope : $"{id}:read";
         await Database.CreateClientAsync(id, scope, scope, resource, "private_key_jwt");
         await Database.AddKeyAsync(id, client.Key, client.KeyId);
         return client;
