@@ -14,11 +14,11 @@ internal sealed class ExampleApi : IAsyncDisposable
     private readonly HttpClient client;
     private readonly Task<string> output;
 
-    private ExampleApi(Process process, Uri address)
+    private ExampleApi(Process process, Uri address, TestCertificate? certificate)
     {
         this.process = process;
         Address = address;
-        client = new HttpClient { BaseAddress = address };
+        client = new HttpClient(certificate?.NewHandler() ?? new SocketsHttpHandler()) { BaseAddress = address };
         // Without a reader the program would block once its output fills the pipe.
         output = process.StandardOutput.ReadToEndAsync();
     }
@@ -28,22 +28,37 @@ internal sealed class ExampleApi : IAsyncDisposable
     /// <param name="authority">The issuer of its tokens.</param>
     /// <param name="audience">Its own id.</param>
     /// <param name="settings">Further settings, as <c>--Name=value</c>.</param>
-    public static async Task<ExampleApi> StartAsync(
-        string authority, string audience = "https://api.example.com", params string[] settings)
-    {
-        string[] args =
+    public static Task<ExampleApi> StartAsync(
+        string authority, string audience = "https://api.example.com", params string[] settings) =>
+        StartAsync(certificate: null, ["--urls", "http://127.0.0.1:0", "--Authority", authority, "--Audience", audience, .. settings]);
+
+    /// <summary>The same over TLS.</summary>
+    /// <param name="authority">The issuer of its tokens, which has the same certificate.</param>
+    /// <param name="certificate">Its own certificate. It trusts no other.</param>
+    public static Task<ExampleApi> StartAsync(string authority, TestCertificate certificate) => StartAsync(
+        certificate,
         [
-            Path.Combine(AppContext.BaseDirectory, "Examples.Api.dll"),
-            "--urls", "http://127.0.0.1:0", "--Authority", authority, "--Audience", audience, .. settings,
-        ];
-        var process = Process.Start(new ProcessStartInfo("dotnet", args) { RedirectStandardOutput = true })!;
+            "--urls", "https://127.0.0.1:0", "--Kestrel:Certificates:Default:Path", certificate.Path,
+            "--Authority", authority, "--Audience", "https://api.example.com",
+        ]);
+
+    private static async Task<ExampleApi> StartAsync(TestCertificate? certificate, string[] args)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Examples.Api.dll"), .. args])
+        {
+            RedirectStandardOutput = true,
+        };
+        // .NET on Linux takes the certificates that it trusts from this file.
+        if (certificate is not null)
+            start.Environment["SSL_CERT_FILE"] = certificate.PublicPath;
+        var process = Process.Start(start)!;
         try
         {
             using var limit = new CancellationTokenSource(Limit);
             while (await process.StandardOutput.ReadLineAsync(limit.Token) is { } line)
             {
                 if (line.Contains(Listening, StringComparison.Ordinal))
-                    return new ExampleApi(process, new Uri(line.Split(Listening)[1]));
+                    return new ExampleApi(process, new Uri(line.Split(Listening)[1]), certificate);
             }
 
             throw new InvalidOperationException("The example ended before it listened.");

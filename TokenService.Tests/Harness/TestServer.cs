@@ -97,14 +97,27 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>
     /// Starts a server that listens at the address of its issuer, for programs that know only the issuer.
     /// </summary>
-    public static async Task<TestServer> StartAtItsIssuerAsync(Database database, params string[] settings)
+    public static Task<TestServer> StartAtItsIssuerAsync(Database database, params string[] settings) =>
+        StartAtItsIssuerAsync(database, "http", address => [.. settings, $"urls={address}"]);
+
+    /// <summary>The same with TLS, on a listener of its own that the settings name, as an operator names it.</summary>
+    public static Task<TestServer> StartAtItsIssuerAsync(Database database, TestCertificate certificate, params string[] settings) =>
+        StartAtItsIssuerAsync(
+            database,
+            "https",
+            address =>
+            [
+                .. settings, "urls=", $"Kestrel:Endpoints:Tls:Url={address}", $"Kestrel:Endpoints:Tls:Certificate:Path={certificate.Path}",
+            ]);
+
+    private static async Task<TestServer> StartAtItsIssuerAsync(Database database, string scheme, Func<string, string[]> settingsFor)
     {
         for (var attempt = 1; ; attempt++)
         {
-            var address = $"http://127.0.0.1:{FreePort()}";
+            var address = $"{scheme}://127.0.0.1:{FreePort()}";
             try
             {
-                return await StartAsync(database, [.. settings, $"urls={address}", $"Issuer={address}"]);
+                return await StartAsync(database, [.. settingsFor(address), $"Issuer={address}"]);
             }
             catch (IOException) when (attempt < 10)
             {

@@ -152,6 +152,32 @@ public sealed class SettingsAtStart
             IsRefused($"{setting} must be {choices}.", $"{setting}={value}");
     }
 
+    [TestCase("Baseline")]
+    [TestCase("Fapi2")]
+    [TestCase("fapi2")]
+    public void A_profile_is_accepted(string profile) => IsAccepted($"Profile={profile}");
+
+    [Test]
+    public void An_unknown_profile_is_refused([Values("", "Fapi", "Fapi1", "FAPI 2.0", "7", "1", "Baseline,Fapi2", " Fapi2")] string profile) =>
+        IsRefused("Profile must be Baseline or Fapi2.", $"Profile={profile}");
+
+    [Test]
+    public void An_algorithm_that_the_profile_rules_out_is_refused(
+        [Values("RS256", "ES384")] string ruledOut, [Values("ES256", "PS256")] string allowed)
+    {
+        IsAccepted($"Keys:Algorithm={ruledOut}", "Profile=Baseline");
+        IsAccepted($"Keys:Algorithm={allowed}", "Profile=Fapi2");
+        IsRefused("Keys:Algorithm must be ES256 or PS256 under Profile=Fapi2.", $"Keys:Algorithm={ruledOut}", "Profile=Fapi2");
+    }
+
+    [TestCase("http://127.0.0.1:8080")]
+    [TestCase("http://as.example.com", "environment=Development")]
+    public void The_issuer_must_be_https_under_the_profile(string issuer, params string[] settings)
+    {
+        IsAccepted([$"Issuer={issuer}", .. settings]);
+        IsRefused("Issuer must be https under Profile=Fapi2.", [$"Issuer={issuer}", "Profile=Fapi2", .. settings]);
+    }
+
     [TestCase("a", "")]
     [TestCase("a", "hunter2-hunter2")]
     [TestCase("a", "aHVudGVyMi1odW50ZXIy")] // 15 bytes

@@ -59,9 +59,9 @@ internal sealed record ServerProfile(ProfileName Name)
     /// <param name="profile">The profile; null: there is none of that name.</param>
     public static bool TryParse(string? setting, [NotNullWhen(true)] out ServerProfile? profile)
     {
-        profile = setting is null ? Baseline
-            : Enum.TryParse<ProfileName>(setting, ignoreCase: true, out var name) && Enum.IsDefined(name) ? new ServerProfile(name)
-            : null;
+        // Enum.TryParse would also take a number, a list of names, and white space.
+        var known = Enum.GetNames<ProfileName>().FirstOrDefault(name => name.Equals(setting, StringComparison.OrdinalIgnoreCase));
+        profile = setting is null ? Baseline : known is null ? null : new ServerProfile(Enum.Parse<ProfileName>(known));
         return profile is not null;
     }
 }
