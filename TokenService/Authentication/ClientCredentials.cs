@@ -56,26 +56,22 @@ internal abstract record ClientCredentials(string ClientId)
     {
         // RFC 6749 §2.3: only one method in a request, even if each of them would authenticate the client.
         var (header, headers) = NotEmpty(authorization);
-        var methods = headers
-            + (form["client_secret"] is null ? 0 : 1)
-            + (form["client_assertion"] is null ? 0 : 1);
-        if (methods > 1)
+        var (secret, assertion, type) = (form["client_secret"], form["client_assertion"], form["client_assertion_type"]);
+        if (headers + (secret is null ? 0 : 1) + (assertion is null ? 0 : 1) > 1)
         {
             return OAuthError.InvalidRequest(
                 Reason.SeveralAuthMethods,
                 "The client authenticates in more than one way. Send the credentials either in the header or in the body.");
         }
 
-        var (assertion, type) = (form["client_assertion"], form["client_assertion_type"]);
+        // RFC 7521 §4.2: the one without the other means nothing, and nothing else is then believed.
         if (assertion is null != type is null)
             return OAuthError.ParameterMissing(assertion is null ? "client_assertion" : "client_assertion_type");
         if (assertion is not null)
             return ReadAssertion(assertion, type!, form);
         if (header is not null)
             return ReadBasic(header, form);
-        if (form["client_secret"] is { } secret)
-            return ReadPost(secret, form);
-        return OAuthError.InvalidClient(Reason.NoCredentials);
+        return secret is null ? OAuthError.InvalidClient(Reason.NoCredentials) : ReadPost(secret, form);
     }
 
     // Some libraries send an Authorization header without a value when they have no credentials for it.

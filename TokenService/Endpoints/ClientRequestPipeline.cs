@@ -134,12 +134,13 @@ internal sealed partial class ClientRequestPipeline(
                 return error;
             requestEvent.Credential = authenticated.Credential.Id;
             requestEvent.Detail = authenticated.Remark;
-            if (authenticated.IsUsedUp)
+            var wasUsedUp = authenticated.IsUsedUp;
+            if (wasUsedUp)
                 SetProved(authenticated, requestEvent, connection);
 
             // 6. The endpoint's own steps.
-            var clientRequest = new ClientRequest(authenticated, form, request.Headers, requestEvent);
-            return await HandleAsync(handler, clientRequest, connection, http.RequestAborted);
+            var result = await handler(new ClientRequest(authenticated, form, request.Headers, requestEvent), http.RequestAborted);
+            return wasUsedUp ? result : CheckUse(result, authenticated, requestEvent, connection);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -165,16 +166,14 @@ internal sealed partial class ClientRequestPipeline(
         }
     }
 
-    private async ValueTask<Result<IAnswer>> HandleAsync(
-        ClientRequestHandler handler, ClientRequest request, OpenConnection? connection, CancellationToken ct)
+    // An assertion that was captured and sent again is no use of the key, and makes no connection worth keeping.
+    private Result<IAnswer> CheckUse(
+        Result<IAnswer> result, AuthenticatedClient caller, RequestEvent requestEvent, OpenConnection? connection)
     {
-        var wasUsedUp = request.Caller.IsUsedUp;
-        var result = await handler(request, ct);
-        if (!request.Caller.IsUsedUp && result.TryGet(out _, out _))
+        if (caller.IsUsedUp)
+            SetProved(caller, requestEvent, connection);
+        else if (result.TryGet(out _, out _))
             throw new InvalidOperationException("The endpoint has granted something before it used up the caller's credential.");
-        // An assertion that was captured and sent again is no use of the key, and makes no connection worth keeping.
-        if (!wasUsedUp && request.Caller.IsUsedUp)
-            SetProved(request.Caller, request.Event, connection);
         return result;
     }
 

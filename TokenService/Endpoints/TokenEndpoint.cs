@@ -29,9 +29,11 @@ internal sealed class TokenEndpoint(
         var (client, requestEvent) = (request.Client, request.Event);
 
         // 6a. RFC 9449 §5: the key that the token will be bound to. The server's own address counts, not the Host header.
-        if (!proofs.Verify(request.Headers["DPoP"], HttpMethods.Post, address).TryGet(out var confirmation, out var error))
+        var proof = request.Headers["DPoP"];
+        var isBound = proof.Count > 0;
+        var confirmation = default(Confirmation);
+        if (isBound && !proofs.Verify(proof, HttpMethods.Post, address).TryGet(out confirmation, out var error))
             return error;
-        var isBound = confirmation.KeyThumbprint is not null;
         if (!isBound && (client.RequiresDpop || !profile.AllowsUnboundTokens))
             return ProofMissing("This client's tokens must be bound to a key.");
 

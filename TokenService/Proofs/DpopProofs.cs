@@ -33,14 +33,12 @@ internal sealed class DpopProofs(
     public string? NextNonce => isNonceRequired ? nonces.Current() : null;
 
     /// <summary>Verifies the proof of a request of an authenticated client (RFC 9449 §4.3).</summary>
-    /// <param name="headers">The values of the DPoP header; empty: the token will not be bound.</param>
+    /// <param name="headers">The values of the DPoP header, of which there must be one.</param>
     /// <param name="method">The method of the request.</param>
     /// <param name="url">The address of the endpoint as the metadata has it.</param>
     /// <returns>The key that the token is bound to. Refused with invalid_dpop_proof, or with use_dpop_nonce.</returns>
     public Result<Confirmation> Verify(IReadOnlyList<string?> headers, string method, string url)
     {
-        if (headers.Count == 0)
-            return default(Confirmation);
         if (!DpopProof.Read(headers, Algorithms).TryGet(out var proof, out var error))
             return error;
         if ((VerifySignature(proof) ?? proof.Check(method, url)) is { } refusal)
