@@ -49,6 +49,7 @@ public sealed class KeyFunctions : AdminFixture
                 $$"""'{"kty": "oct", "k": "{{Plaintext}}"}'""",
                 $$"""'{"keys": [{"kty": "OKP", "d": "{{Plaintext}}"}]}'""",
                 $$"""'[{"kty": "OKP", "d": "{{Plaintext}}"}]'""",
+                $$"""'"{\"kty\": \"OKP\", \"d\": \"{{Plaintext}}\"}"'""",
             ],
             PostgresErrorCodes.CheckViolation, "The JWK for client \"billing\" has a private member, so this key is leaked now.",
             "Do not use it anywhere. Make a new key with \"TokenService client-key new\", and pass its public half only."),

@@ -224,6 +224,23 @@ public sealed class AspNetCoreApiDpop : BoundTokenFixture
         IsRefused(await connection.ReadAnswerAsync(), "invalid_dpop_proof", "The request must have one DPoP header.");
     }
 
+    // Kestrel routes the last segments: /harmless#/../invoices is /invoices for it, and /harmless for a reader of fragments.
+    [TestCase("/harmless#/../invoices")]
+    [TestCase("http://api/harmless#/../invoices")]
+    [TestCase("/invoices#x")]
+    [Rfc(9449, "4.3j")]
+    public async Task The_API_refuses_a_request_with_a_fragment(string target)
+    {
+        await using var connection = await RawConnection.OpenAsync(api.Address);
+        // The proof is for what stands before the fragment.
+        var url = new Uri(new Uri(Url), target.Split('#')[0].Replace("http://api", "", StringComparison.Ordinal)).OriginalString;
+        var proof = new ApiDpopProof(Key, url, Token, DateTimeOffset.UtcNow).Signed();
+        await connection.SendAsync($"GET {target} HTTP/1.1\nHost: api\nAuthorization: DPoP {Token}\nDPoP: {proof}\n\n");
+
+        IsRefused(
+            await connection.ReadAnswerAsync(), "invalid_dpop_proof", "htu of the DPoP proof is not the address of the request.");
+    }
+
     // giantswarm/mcp-oauth#384 compared ath alone.
     [Test, Rfc(9449, "7.1c"), Rfc(9449, "4.3e")]
     public async Task The_API_refuses_a_proof_by_another_key()

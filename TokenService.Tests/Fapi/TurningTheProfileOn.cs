@@ -99,15 +99,28 @@ public sealed class TurningTheProfileOn
         Assert.That((await server.Events.OfAsync(answer.RequestId)).GetProperty("reason").GetString(), Is.EqualTo(reason));
     }
 
-    // An API learns from token_type whether a token is bound. Unbound ones live for minutes after the profile is turned on.
     [TestCase("plain")]
     [TestCase("ps256")]
-    public async Task Other_tokens_stay_active(string resource)
+    public async Task A_token_that_is_not_bound_is_inactive_and_other_tokens_stay_active(string resource)
     {
         var (unbound, bound) = (await RequestAsync(before, resource, isBound: false), await RequestAsync(before, resource));
 
-        (await IntrospectAsync(server, unbound.Token.EncodedToken)).IsActive(unbound.Token.EncodedToken);
+        var answer = await IntrospectAsync(server, unbound.Token.EncodedToken);
+        answer.IsInactive();
+        Assert.That((await server.Events.OfAsync(answer.RequestId)).GetProperty("reason").GetString(), Is.EqualTo(Reason.TokenNotBound));
         (await IntrospectAsync(server, bound.Token.EncodedToken)).IsActive(bound.Token.EncodedToken, "DPoP");
+    }
+
+    [Test, Rfc(7009, "2.1")]
+    public async Task A_client_can_revoke_a_token_that_the_profile_rules_out([Values("plain", "rs256", "jwt")] string resource)
+    {
+        var token = (await RequestAsync(before, resource, isBound: false)).Token.EncodedToken;
+
+        var revocation = TokenRequestBuilder.ByAssertion(AssertionOf($"client-{resource}", clients[resource])).About(token, "/revoke");
+        (await revocation.SendAsync(server)).IsDone(contentType: null);
+
+        await before.HasReceivedNotificationsAsync();
+        (await IntrospectAsync(before, token)).IsInactive();
     }
 
     // RFC 9701 §6.1. The API speaks for resources with RS256, ES384 and PS256, in this order.

@@ -68,6 +68,23 @@ public sealed class RefusalsInTurn
         await second;
     }
 
+    // Somebody has captured it. The client itself never sends an assertion twice.
+    [Test]
+    public async Task The_refusal_of_a_used_assertion_waits_for_its_turn_too()
+    {
+        var key = await database.CreateKeyClientAsync("signer");
+        var jwt = SignedJwt.Assertion(server, "signer", key).Signed();
+        (await TokenRequestBuilder.ByAssertion(jwt).SendAsync(server)).IsGrant();
+
+        var waiting = TokenRequestBuilder.ByAssertion(jwt).SendAsync(server);
+        await Soon.IsAsync("the refusal waits", () => clock.Timers == 1);
+        (await TokenRequestBuilder.ByAssertion(SignedJwt.Assertion(server, "signer", key).Signed()).WithScope("unheld").SendAsync(server))
+            .IsError(400, "invalid_scope", "A scope is unknown or not held by this client.");
+
+        Advance(Turn, leaving: 0);
+        (await waiting).IsInvalidClient();
+    }
+
     // A flood that keeps the hashing queue full gets 503, and would otherwise get it as fast as it likes.
     [Test]
     public async Task A_503_of_a_caller_that_is_not_authenticated_waits_for_its_turn_too()

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.DependencyInjection;
 using TokenService.Postgres;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
@@ -108,12 +109,34 @@ public sealed class AssertionsWhileTheDatabaseIsUnavailable
     public async Task An_assertion_that_was_accepted_in_the_outage_is_refused_after_it()
     {
         await StartOutageAsync(Outage.Cut);
-        var jwt = Assertion().WithClaim("exp", server.Clock.GetUtcNow().ToUnixTimeSeconds() + 3600).Signed();
+        var jwt = Assertion().WithClaim("jti", "kept").WithClaim("exp", server.Clock.GetUtcNow().ToUnixTimeSeconds() + 3600).Signed();
         (await SendAsync(jwt)).IsGrant();
 
         await EndOutageAsync();
 
         (await SendAsync(jwt)).IsInvalidClient();
+        // It is recorded by then, so that no other replica accepts it either.
+        await Soon.IsAsync("the use is recorded", async () =>
+            await database.ReadAsync<bool>("select exists (select from token_service.used_jti where key = @key)", new { key = HashOf("kept") }));
+        await using var other = await TestServer.StartAsync(database.ConnectionString, server.Clock);
+        (await TokenRequestBuilder.ByAssertion(jwt).SendAsync(other)).IsInvalidClient();
+
+        static byte[] HashOf(string jti) => IdHash.Of("assertion", "signer", jti).ToBytes();
+    }
+
+    [TestCase(10)]
+    [TestCase(11)]
+    public async Task An_assertion_may_be_ten_seconds_ahead(int seconds)
+    {
+        await StartOutageAsync(Outage.Cut);
+        var at = Math.Floor(server.Clock.GetUtcNow().ToUnixTimeMilliseconds() / 1000.0) + seconds;
+
+        var answer = await SendAsync(Assertion().WithClaim("iat", seconds == 10 ? at : at + 1).Signed());
+
+        if (seconds == 10)
+            answer.IsGrant();
+        else
+            IsUnavailable(answer);
     }
 
     [Test]
@@ -185,6 +208,7 @@ public sealed class AssertionsWhileTheDatabaseIsUnavailable
     [TestCase("select token_service.set_client_enabled('signer', false)", "client_disabled")]
     [TestCase("update token_service.client_key set revoked_at = now()", Reason.KeyRevoked)]
     [TestCase("delete from token_service.client_key", Reason.AssertionKeyUnknown)]
+    [TestCase("update token_service.client set authentication_methods = '{client_secret_basic}'", Reason.AuthMethodNotAllowed)]
     public async Task A_client_that_is_withdrawn_while_its_assertion_is_recorded_gets_nothing(string withdrawal, string reason)
     {
         await using var holder = await HoldAsync();

@@ -119,6 +119,26 @@ public sealed class AssertionParameters : ServerFixture
                 .WithHeader("pad", new string('x', inHeader)).WithClaim("pad", new string('x', inClaims)).Signed()).First();
     }
 
+    // 8 KiB of brackets or members would take a stranger's request a millisecond.
+    [Rfc(7523, "3y")]
+    [TestCase("arrays", 62, true)]
+    [TestCase("arrays", 63, false)]
+    [TestCase("members", 250, true)]
+    [TestCase("members", 251, false)]
+    public async Task The_JSON_of_an_assertion_is_small(string kind, int count, bool isAccepted)
+    {
+        var assertion = SignedJwt.Assertion(Server, "signer", key);
+        var more = kind == "arrays"
+            ? $"\"pad\":[{string.Join(',', Enumerable.Repeat("[]", count))}]"
+            : string.Join(',', Enumerable.Range(0, count).Select(n => $"\"m{n}\":0"));
+        var request = TokenRequestBuilder.ByAssertion(assertion.WithRawClaims($$"""{{{more}},{{assertion.Claims[1..]}}""").Signed());
+
+        if (isAccepted)
+            (await request.SendAsync(Server)).IsGrant();
+        else
+            await IsRefusedAsync(request, Reason.AssertionMalformed);
+    }
+
     private TokenRequestBuilder Request() => TokenRequestBuilder.ByAssertion(Jwt());
 
     private string Jwt() => SignedJwt.Assertion(Server, "signer", key).Signed();

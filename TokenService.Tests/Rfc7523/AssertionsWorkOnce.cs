@@ -1,6 +1,8 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Extensions.DependencyInjection;
+using TokenService.Proofs;
 using TokenService.Protocol;
 using TokenService.Tests.Harness;
 
@@ -102,6 +104,7 @@ public sealed class AssertionsWorkOnce : AssertionFixture
         Assert.That((await first.Events.OfAsync(late.RequestId)).GetProperty("reason").GetString(), Is.EqualTo(Reason.AssertionTooOld));
     }
 
+    // A replica with another Assertions:Age, as after a change of the setting, may accept it for up to an hour.
     [Test, Rfc(7523, "3o")]
     public async Task The_database_keeps_the_end_of_acceptance_from_the_signed_claims()
     {
@@ -112,7 +115,7 @@ public sealed class AssertionsWorkOnce : AssertionFixture
 
         var end = await Database.ReadAsync<DateTime>(
             "select expires_at from token_service.used_jti where key = @key::bytea", new { key });
-        Assert.That(end, Is.EqualTo((now + TimeSpan.FromMinutes(6)).UtcDateTime));
+        Assert.That(end, Is.EqualTo((now + TimeSpan.FromMinutes(61)).UtcDateTime));
     }
 
     // vouch-sh/vouch#407: the client corrects its request, and may send the same assertion.
@@ -146,6 +149,60 @@ public sealed class AssertionsWorkOnce : AssertionFixture
             var request = TokenRequestBuilder.ByAssertion(jwt);
             return (to == "/token" ? request : request.About(token, to)).SendAsync(Server);
         }
+    }
+
+    [Test, Rfc(7523, "3o")]
+    public async Task A_replica_that_accepts_older_assertions_refuses_one_that_was_used_at_another()
+    {
+        var clock = new FakeClock();
+        await using var strict = await TestServer.StartAsync(Database.ConnectionString, clock, "Assertions:Age=00:01:00");
+        await using var lenient = await TestServer.StartAsync(Database.ConnectionString, clock, "Assertions:Age=01:00:00");
+        var jwt = SignedJwt.Assertion(strict, "signer", Key).WithClaim("exp", clock.GetUtcNow().ToUnixTimeSeconds() + 3600).Signed();
+        (await TokenRequestBuilder.ByAssertion(jwt).SendAsync(strict)).IsGrant();
+
+        clock.Advance(TimeSpan.FromMinutes(30));
+
+        var answer = await TokenRequestBuilder.ByAssertion(jwt).SendAsync(lenient);
+        answer.IsInvalidClient();
+        Assert.That((await lenient.Events.OfAsync(answer.RequestId)).GetProperty("reason").GetString(), Is.EqualTo(Reason.AssertionReplayed));
+    }
+
+    // The memory of the replica keeps both out of one statement, unless it has just forgotten many ids.
+    [Test, Rfc(7523, "3r")]
+    public async Task An_id_that_is_in_a_statement_twice_was_not_used_before_once()
+    {
+        var store = Server.Services.GetRequiredService<UsedIdStore>();
+        var now = Server.Clock.GetUtcNow();
+        var id = new OneTimeId(IdHash.Of("assertion", "signer", "twice"), now + TimeSpan.FromMinutes(5), now);
+
+        var isFirst = await store.InsertAsync([new UnrecordedId(id), new UnrecordedId(id)], CancellationToken.None);
+
+        Assert.That(isFirst, Is.EqualTo([true, false]));
+    }
+
+    [Test, Rfc(7523, "3s")]
+    public async Task An_assertion_that_is_sent_again_takes_no_token_from_the_limit_of_its_client()
+    {
+        var key = await Database.CreateKeyClientAsync("limited");
+        await Database.ExecuteAsync("update token_service.client set tokens_per_minute = 2 where id = 'limited'");
+        var jwt = SignedJwt.Assertion(Server, "limited", key).Signed();
+        (await SendAsync(jwt)).IsGrant();
+
+        for (var i = 0; i < 5; i++)
+            (await SendAsync(jwt)).IsInvalidClient();
+
+        (await SendAsync(SignedJwt.Assertion(Server, "limited", key))).IsGrant();
+    }
+
+    // Nobody can guess a signature. A limit of them would let a stranger keep the client out.
+    [Test, Rfc(7523, "3f")]
+    public async Task Wrong_signatures_do_not_lock_a_client_out([Values("k1", null)] string? kid)
+    {
+        var stranger = TestKey.Create();
+        for (var i = 0; i < 200; i++)
+            await SendAsync(Assertion(kid: kid).SignedBy(stranger));
+
+        await IsGrantedAsync(Assertion(kid: kid));
     }
 
     // The use that the admin sees is the client's own, and not that of somebody who sends its assertion again.

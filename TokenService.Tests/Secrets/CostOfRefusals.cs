@@ -60,8 +60,7 @@ public sealed class CostOfRefusals
             TimeProvider.System);
         var issuer = Issuer.TryParse(TestServer.Issuer, out var parsed) ? parsed : throw new InvalidOperationException();
         var assertions = new AssertionAuthentication(
-            issuer, Options.Create(new AssertionOptions()), ServerProfile.Baseline,
-            new BadSignatureLimiter(Options.Create(new LimitOptions()), TimeProvider.System), TimeProvider.System);
+            issuer, Options.Create(new AssertionOptions()), ServerProfile.Baseline, TimeProvider.System);
         var usedIds = new UsedIds(
             new UsedIdStore(database.Source), notifications, Options.Create(new AssertionOptions()),
             Options.Create(new ClientCacheOptions()), ServerProfile.Baseline,

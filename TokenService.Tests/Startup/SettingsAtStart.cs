@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using TokenService.Configuration;
+using TokenService.Jose;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Startup;
@@ -169,6 +170,25 @@ public sealed class SettingsAtStart
         IsAccepted($"Keys:Algorithm={allowed}", "Profile=Fapi2");
         IsRefused("Keys:Algorithm must be ES256 or PS256 under Profile=Fapi2.", $"Keys:Algorithm={ruledOut}", "Profile=Fapi2");
     }
+
+    // The server would serve nobody.
+    [TestCase("Assertions:Algorithms", "RS256 ES384")]
+    [TestCase("Dpop:Algorithms", "ES384")]
+    public void A_profile_that_leaves_no_algorithm_is_refused(string setting, string algorithms)
+    {
+        IsAccepted($"{setting}={algorithms}");
+        IsAccepted($"{setting}={algorithms} PS256", "Issuer=https://as.example.com", "Profile=Fapi2");
+        IsRefused(
+            $"{setting} names no algorithm that Profile=Fapi2 allows.", $"{setting}={algorithms}", "Issuer=https://as.example.com",
+            "Profile=Fapi2");
+    }
+
+    [Test]
+    public void Algorithms_of_assertions_and_proofs_must_be_known(
+        [Values("Assertions:Algorithms", "Dpop:Algorithms")] string setting,
+        [Values("", "HS256", "es256", "ES256,PS256", "ES256 none")] string value) =>
+        IsRefused(
+            $"{setting} must be one or more of {string.Join(' ', VerificationKey.Algorithms)}, separated by spaces.", $"{setting}={value}");
 
     [TestCase("http://127.0.0.1:8080")]
     [TestCase("http://as.example.com", "environment=Development")]

@@ -1,8 +1,6 @@
-using System.Net;
 using Microsoft.Extensions.Options;
 using TokenService.Clients;
 using TokenService.Configuration;
-using TokenService.Limits;
 using TokenService.Proofs;
 using TokenService.Protocol;
 
@@ -10,11 +8,12 @@ namespace TokenService.Authentication;
 
 /// <summary>
 /// Verifies an assertion with the keys of its client (RFC 7523 §3). Nothing is believed of the assertion before a key has
-/// verified it; what comes after the signature is checked in the order in which it is cheap. That the assertion works once
-/// is not decided here: see <see cref="ClientAuthenticator.UseUpAsync"/>.
+/// verified it. That the assertion works once is not decided here: see <see cref="ClientAuthenticator.UseUpAsync"/>. Wrong
+/// signatures are not counted, because nobody can guess one and a verification costs a tenth of a millisecond: a count would
+/// only let a stranger lock a client out. Their refusals wait for their turn like all others.
 /// </summary>
 internal sealed class AssertionAuthentication(
-    Issuer issuer, IOptions<AssertionOptions> options, ServerProfile profile, BadSignatureLimiter badSignatures, TimeProvider clock)
+    Issuer issuer, IOptions<AssertionOptions> options, ServerProfile profile, TimeProvider clock)
 {
     // Keys that an assertion without kid is tried with. Each costs a verification.
     private const int MaxTried = 4;
@@ -24,8 +23,7 @@ internal sealed class AssertionAuthentication(
 
     /// <param name="assertion">The assertion, of which only the form was checked.</param>
     /// <param name="client">The client that it names; null: there is none that may authenticate so.</param>
-    /// <param name="source">The caller's address.</param>
-    public Result<VerifiedCredential> Verify(ClientAssertion assertion, Client? client, IPAddress? source)
+    public Result<VerifiedCredential> Verify(ClientAssertion assertion, Client? client)
     {
         // The time of the answer tells whether such a client exists. That is no secret (RFC 6749 §2.2).
         if (client is null)
@@ -37,15 +35,8 @@ internal sealed class AssertionAuthentication(
         var now = clock.GetUtcNow();
         if (!Candidates(client, assertion.KeyId, algorithm, now).TryGet(out var keys, out var error))
             return error;
-        if (badSignatures.IsRefused(client.Id, source, out var wait))
-            return OAuthError.TooManyRequests(Reason.TooManyFailuresOfTarget, wait);
         if (keys.FirstOrDefault(key => key.VerificationKey is { } usable && assertion.IsSignedBy(usable)) is not { } signer)
-        {
-            badSignatures.Failed(client.Id, source);
             return OAuthError.InvalidClient(Reason.AssertionSignatureWrong);
-        }
-
-        badSignatures.Succeeded(client.Id, source);
         return assertion.Check(RulesFor(client, now)).TryGet(out var once, out error)
             ? new VerifiedCredential.Key(signer, once)
             : error;

@@ -75,21 +75,21 @@ internal sealed class ClientAuthenticator(
     /// The error that refuses the caller: the credential was used before, or the client was withdrawn meanwhile; null: go on.
     /// </returns>
     public ValueTask<OAuthError?> UseUpAsync(AuthenticatedClient authenticated, RequestEvent requestEvent, CancellationToken ct) =>
-        authenticated is { IsUsedUp: false, Credential: VerifiedCredential.Key { Once: { } once } }
-            ? UseUpAsync(authenticated, once, requestEvent, ct)
+        authenticated is { IsUsedUp: false, Credential: VerifiedCredential.Key key }
+            ? UseUpAsync(authenticated, key, requestEvent, ct)
             : default;
 
     private async ValueTask<OAuthError?> UseUpAsync(
-        AuthenticatedClient authenticated, OneTimeId once, RequestEvent requestEvent, CancellationToken ct)
+        AuthenticatedClient authenticated, VerifiedCredential.Key key, RequestEvent requestEvent, CancellationToken ct)
     {
-        if (!(await usedIds.UseAsync(once)).TryGet(out var use, out var error))
+        if (!(await usedIds.UseAsync(key.Once)).TryGet(out var use, out var error))
             return error;
         if (use == IdUse.OnMemoryAlone)
             requestEvent.ReplayCheck = RequestEvent.OnMemoryAlone;
         authenticated.IsUsedUp = true;
         // The client or the key may have been withdrawn meanwhile.
         var client = await clients.FindAsync(authenticated.Client.Id, ct);
-        return !ReferenceEquals(client, authenticated.Client) && FailureOf(client, authenticated.Credential) is { } failure
+        return !ReferenceEquals(client, authenticated.Client) && FailureOf(client, key) is { } failure
             ? OAuthError.InvalidClient(failure)
             : null;
     }
@@ -187,7 +187,7 @@ internal sealed class ClientAuthenticator(
         {
             ClientCredentials.WithSecret when !profile.AllowsSecrets => new(OAuthError.InvalidClient(Reason.SecretsOffByProfile)),
             ClientCredentials.WithSecret secret => secrets.VerifyAsync(secret, client, source, ct),
-            ClientCredentials.Assertion assertion => new(assertions.Verify(assertion.Jwt, client, source)),
+            ClientCredentials.Assertion assertion => new(assertions.Verify(assertion.Jwt, client)),
             _ => throw new InvalidOperationException($"No verifier handles the method {credentials.Method}."),
         };
 
@@ -203,15 +203,15 @@ internal sealed class ClientAuthenticator(
         return isKnown ? "the client must send the colon in its id as %3A" : null;
     }
 
-    private string? FailureOf(Client? client, VerifiedCredential credential) =>
-        client is { IsEnabled: true } ? credential.FailureOf(client, clock.GetUtcNow()) : FailureOf(client, method: null);
+    private string? FailureOf(Client? client, VerifiedCredential.Key credential) =>
+        FailureOf(client, ClientCredentials.Assertion.Name) ?? credential.FailureOf(client!, clock.GetUtcNow());
 
     // Why every credential of this method is refused; null: a credential of this method is allowed.
-    private static string? FailureOf(Client? client, string? method) => client switch
+    private static string? FailureOf(Client? client, string method) => client switch
     {
         null => Reason.UnknownClient,
         { IsEnabled: false } => Reason.ClientDisabled,
-        _ when method is not null && !client.AuthenticationMethods.Contains(method) => Reason.AuthMethodNotAllowed,
+        _ when !client.AuthenticationMethods.Contains(method) => Reason.AuthMethodNotAllowed,
         _ => null,
     };
 }

@@ -80,9 +80,9 @@ internal sealed partial class ClientRequestPipeline(
         if (!events.TryAdd(requestEvent) && !await WaitForEventAsync(http, requestEvent))
             return;
 
-        // A refusal of a caller that was not authenticated waits for its turn. The request is no longer in flight, so
-        // requests that wait here do not use up the limit of step 4.
-        if (!isGranted && requestEvent.Credential is null)
+        // A refusal of a caller that was not authenticated, or that sent a used assertion, waits for its turn. The request is
+        // no longer in flight, so requests that wait here do not use up the limit of step 4.
+        if (!isGranted && (requestEvent.Credential is null || error!.Status == StatusCodes.Status401Unauthorized))
             await throttle.WaitAsync(http.RequestAborted);
         if (http.RequestAborted.IsCancellationRequested)
             return;

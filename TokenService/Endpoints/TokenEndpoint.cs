@@ -55,9 +55,12 @@ internal sealed class TokenEndpoint(
         if (!(await tokens.PrepareAsync(client, grant, ct)).TryGet(out var prepared, out error))
             return error;
 
-        // 6f. RFC 7523 §3: an assertion works once.
+        // 6f. RFC 7523 §3: an assertion works once. Somebody who sends it again takes no token from the client's limit.
         if (await authenticator.UseUpAsync(request.Caller, requestEvent, ct) is { } refusal)
+        {
+            tokenLimit.GiveBack(client);
             return refusal;
+        }
 
         // 6g. RFC 9068 §2: the token.
         var token = tokens.Issue(prepared, confirmation);

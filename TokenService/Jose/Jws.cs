@@ -15,11 +15,17 @@ internal sealed class Jws
     // RFC 8725 §3.7 and RFC 7515 §4: a member that repeats makes the object invalid.
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 32 };
 
+    // Far more than an assertion or a DPoP proof has. A caller that is not authenticated yet may send 8 KiB of JSON, and each
+    // object, array and member costs a fraction of a microsecond.
+    private const int MaxBracketsOfCaller = 64;
+    private const int MaxCommasOfCaller = 256;
+
     private readonly JsonElement header;
     private readonly string payload;
+    private readonly bool isOfCaller;
 
-    private Jws(JsonElement header, string payload, byte[] signingInput, byte[] signature) =>
-        (this.header, this.payload, SigningInput, Signature) = (header, payload, signingInput, signature);
+    private Jws(JsonElement header, string payload, byte[] signingInput, byte[] signature, bool isOfCaller) =>
+        (this.header, this.payload, SigningInput, Signature, this.isOfCaller) = (header, payload, signingInput, signature, isOfCaller);
 
     /// <summary><c>typ</c>; null: there is none, or it is not a string.</summary>
     public string? Type => Text(header, "typ");
@@ -61,30 +67,33 @@ internal sealed class Jws
     /// <summary>
     /// Parses all but the payload. False: it is not a compact JWS, or its header is not a JSON object.
     /// </summary>
-    public static bool TryParse(string compact, [NotNullWhen(true)] out Jws? jws)
+    /// <param name="compact">Any string.</param>
+    /// <param name="jws">The JWS.</param>
+    /// <param name="isOfCaller">True: a caller has made it, so its JSON must be small.</param>
+    public static bool TryParse(string compact, [NotNullWhen(true)] out Jws? jws, bool isOfCaller = false)
     {
         jws = null;
         if (compact.Split('.') is not [var header, var payload, var signature]
-            || !TryParseObject(header, out var head)
+            || !TryParseObject(header, isOfCaller, out var head)
             || !CanonicalBase64Url.TryDecode(signature, out var signatureBytes))
             return false;
 
         var signingInput = Encoding.ASCII.GetBytes(compact, 0, header.Length + 1 + payload.Length);
-        jws = new Jws(head, payload, signingInput, signatureBytes);
+        jws = new Jws(head, payload, signingInput, signatureBytes, isOfCaller);
         return true;
     }
 
     /// <summary>The payload; call this only after the signature was verified. False: it is not a JSON object.</summary>
-    public bool TryReadClaims(out JsonElement claims) => TryParseObject(payload, out claims);
+    public bool TryReadClaims(out JsonElement claims) => TryParseObject(payload, isOfCaller, out claims);
 
     /// <summary>The value of a member; null: there is none, or it is not a string.</summary>
     public static string? Text(JsonElement json, string member) =>
         json.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
-    private static bool TryParseObject(string part, out JsonElement json)
+    private static bool TryParseObject(string part, bool isOfCaller, out JsonElement json)
     {
         json = default;
-        if (!CanonicalBase64Url.TryDecode(part, out var utf8) || !Utf8.IsValid(utf8))
+        if (!CanonicalBase64Url.TryDecode(part, out var utf8) || !Utf8.IsValid(utf8) || (isOfCaller && IsLarge(utf8)))
             return false;
         try
         {
@@ -98,6 +107,9 @@ internal sealed class Jws
             return false;
         }
     }
+
+    private static bool IsLarge(ReadOnlySpan<byte> utf8) =>
+        utf8.Count((byte)'[') + utf8.Count((byte)'{') > MaxBracketsOfCaller || utf8.Count((byte)',') > MaxCommasOfCaller;
 
     // RFC 8725 §3.7: the parser accepts an escape that is not valid text, such as "\ud800", and throws only when the
     // string is read. Every escaped string is read here, so that later code meets none.

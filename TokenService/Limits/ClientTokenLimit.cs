@@ -23,4 +23,11 @@ internal sealed class ClientTokenLimit(TimeProvider clock)
         error = OAuthError.TooManyTokens(wait, $"more than {max} a minute");
         return false;
     }
+
+    /// <summary>Takes back one token that was counted, because the client gets none after all.</summary>
+    public void GiveBack(Client client)
+    {
+        if (client.TokensPerMinute is { } max)
+            limiter.GiveBack((client.Id, max), Rate.PerMinute(max));
+    }
 }

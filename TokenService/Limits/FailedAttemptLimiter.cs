@@ -116,11 +116,8 @@ internal sealed class FailedAttemptLimiter(IOptions<LimitOptions> options, TimeP
     private bool HasFailedLately(IPAddress network) =>
         failures.TryGetValue(network, out var at) && clock.GetElapsedTime(at) < Lately;
 
-    /// <summary>
-    /// The source that an address counts as. An IPv6 caller usually has a whole /64 network, so all addresses of a /64 count
-    /// as one.
-    /// </summary>
-    public static IPAddress Network(IPAddress source)
+    // An IPv6 caller usually has a whole /64 network, so all addresses of a /64 count as one source.
+    private static IPAddress Network(IPAddress source)
     {
         if (source.AddressFamily != AddressFamily.InterNetworkV6)
             return source;

@@ -18,8 +18,7 @@ internal sealed class LimitOptions
     /// <summary>
     /// Wrong secrets that are hashed per minute, and in one burst, for one client or for one generated secret from one
     /// source address, 1 to 10000. Default 10: a burst of 10, then one every 6 seconds. All addresses together may
-    /// present ten times as many, and addresses that have not failed in the last 10 minutes as many again as one. Also the
-    /// assertions with a wrong signature for one client from one address.
+    /// present ten times as many, and addresses that have not failed in the last 10 minutes as many again as one.
     /// </summary>
     [Range(1, 10_000, ErrorMessage = "Limits:FailuresPerClient must be 1 to 10000.")]
     public int FailuresPerClient { get; set; } = 10;

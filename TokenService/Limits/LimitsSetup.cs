@@ -11,7 +11,6 @@ internal static class LimitsSetup
     public static IServiceCollection AddLimits(this IServiceCollection services) => services
         .AddSettings<LimitOptions>(LimitOptions.Section, (options, section) => section.Bind(options))
         .AddSingleton<FailedAttemptLimiter>()
-        .AddSingleton<BadSignatureLimiter>()
         .AddSingleton<ClientTokenLimit>()
         .AddSingleton<ConcurrencyLimit>()
         .AddSingleton<ConnectionLimit>()

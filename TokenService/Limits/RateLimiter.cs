@@ -59,16 +59,6 @@ internal sealed class RateLimiter<TKey>
         }
     }
 
-    /// <summary>True when one may be taken now. Takes none.</summary>
-    /// <param name="key">The key that the limit applies to.</param>
-    /// <param name="rate">The limit.</param>
-    /// <param name="wait">The time until one is allowed.</param>
-    public bool IsAvailable(TKey key, Rate rate, out TimeSpan wait)
-    {
-        wait = wholeAt.TryGetValue(key, out var at) ? Wait(at, Now, rate) : TimeSpan.Zero;
-        return wait == TimeSpan.Zero;
-    }
-
     /// <summary>Gives back one that was taken, so that it does not count.</summary>
     public void GiveBack(TKey key, Rate rate)
     {

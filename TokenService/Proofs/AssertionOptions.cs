@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 using TokenService.Jose;
 
@@ -22,6 +23,9 @@ internal sealed class AssertionOptions : IValidatableObject
 {
     public const string Section = "Assertions";
 
+    /// <summary>The greatest <see cref="Age"/>. The database keeps ids for as long, since replicas may have different ones.</summary>
+    public static readonly TimeSpan MaxAge = TimeSpan.FromHours(1);
+
     /// <summary>
     /// How long after its iat an assertion is accepted, 1 minute to 1 hour, if its exp is not earlier. Default 5 minutes.
     /// </summary>
@@ -36,4 +40,11 @@ internal sealed class AssertionOptions : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext) =>
         ProofAlgorithms.Errors($"{Section}:{nameof(Algorithms)}", Algorithms);
+}
+
+/// <summary>Validates <see cref="AssertionOptions.Algorithms"/> against the profile.</summary>
+internal sealed class AssertionProfileValidation(ServerProfile profile) : IValidateOptions<AssertionOptions>
+{
+    public ValidateOptionsResult Validate(string? name, AssertionOptions options) =>
+        ProofAlgorithms.Validate("Assertions:Algorithms", options.Algorithms, profile);
 }

@@ -53,7 +53,7 @@ internal sealed class ClientAssertion
     {
         if (jwt.Length > MaxLength)
             return OAuthError.InvalidClient(Reason.AssertionTooLong);
-        if (!Jws.TryParse(jwt, out var jws) || !jws.TryReadClaims(out var claims))
+        if (!Jws.TryParse(jwt, out var jws, isOfCaller: true) || !jws.TryReadClaims(out var claims))
             return OAuthError.InvalidClient(Reason.AssertionMalformed);
         // RFC 7515 §4.1.11. The other members that could lead a reader astray, such as jku and jwk, are not looked at.
         if (jws.HasCriticalExtensions)
@@ -89,7 +89,7 @@ internal sealed class ClientAssertion
 
         return CheckTimes(rules, expiresAt, issuedAt, notBefore) is { } error
             ? error
-            : new OneTimeId(IdHash.Of("assertion", ClientId, id), EndOf(rules, expiresAt, issuedAt), issuedAt);
+            : new OneTimeId(IdHash.Of("assertion", ClientId, id), EndOf(expiresAt, issuedAt), issuedAt);
     }
 
     /// <summary>True when its one aud is this, character by character.</summary>
@@ -117,10 +117,11 @@ internal sealed class ClientAssertion
             : null;
     }
 
-    // The end of acceptance, from signed claims only: the id must be remembered for as long.
-    private static DateTimeOffset EndOf(AssertionRules rules, DateTimeOffset expiresAt, DateTimeOffset? issuedAt)
+    // The end of acceptance at any replica, from signed claims only: the id must be remembered for as long. Another replica,
+    // or this one after a restart, may have another age.
+    private static DateTimeOffset EndOf(DateTimeOffset expiresAt, DateTimeOffset? issuedAt)
     {
-        var end = issuedAt is { } at && at + rules.Age < expiresAt ? at + rules.Age : expiresAt;
+        var end = issuedAt is { } at && at + AssertionOptions.MaxAge < expiresAt ? at + AssertionOptions.MaxAge : expiresAt;
         return end + Skew;
     }
 

@@ -1,4 +1,6 @@
 using System.ComponentModel.DataAnnotations;
+using Microsoft.Extensions.Options;
+using TokenService.Configuration;
 using TokenService.Jose;
 
 namespace TokenService.Proofs;
@@ -32,4 +34,11 @@ internal sealed class DpopOptions : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext) =>
         ProofAlgorithms.Errors($"{Section}:{nameof(Algorithms)}", Algorithms);
+}
+
+/// <summary>Validates <see cref="DpopOptions.Algorithms"/> against the profile.</summary>
+internal sealed class DpopProfileValidation(ServerProfile profile) : IValidateOptions<DpopOptions>
+{
+    public ValidateOptionsResult Validate(string? name, DpopOptions options) =>
+        ProofAlgorithms.Validate("Dpop:Algorithms", options.Algorithms, profile);
 }

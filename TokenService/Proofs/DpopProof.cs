@@ -54,7 +54,7 @@ internal sealed class DpopProof
             return Bad(Reason.DpopProofMalformed, "There must be one DPoP header with one proof.");
         if (jwt.Length > MaxLength)
             return Bad(Reason.DpopProofMalformed, "The DPoP proof is longer than 4096 characters.");
-        if (!Jws.TryParse(jwt, out var jws) || jws.HasCriticalExtensions)
+        if (!Jws.TryParse(jwt, out var jws, isOfCaller: true) || jws.HasCriticalExtensions)
             return Bad(Reason.DpopProofMalformed, "The DPoP proof is not a JWT in compact form, or has critical extensions.");
         if (!jws.IsOfType(Type))
             return Bad(Reason.DpopProofMalformed, "The typ of the DPoP proof is not dpop+jwt.");

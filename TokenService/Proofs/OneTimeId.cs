@@ -32,6 +32,6 @@ internal readonly record struct IdHash(UInt128 High, UInt128 Low)
 
 /// <summary>The id of an assertion that was verified, and that must be used up before anything is granted.</summary>
 /// <param name="Hash">The hash of the client and its jti.</param>
-/// <param name="Until">The assertion is refused for its age at and after this instant.</param>
+/// <param name="Until">Every replica refuses the assertion for its age at and after this instant.</param>
 /// <param name="IssuedAt">Its iat; null: it has none.</param>
 internal sealed record OneTimeId(IdHash Hash, DateTimeOffset Until, DateTimeOffset? IssuedAt);

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 using TokenService.Jose;
 
@@ -17,6 +18,12 @@ internal static class ProofAlgorithms
         if (Names(setting) is not { Length: > 0 } names || names.Except(VerificationKey.Algorithms, StringComparer.Ordinal).Any())
             yield return new($"{path} must be one or more of {string.Join(' ', VerificationKey.Algorithms)}, separated by spaces.");
     }
+
+    /// <summary>A line for a setting of which the profile allows nothing: no client could then be served.</summary>
+    public static ValidateOptionsResult Validate(string path, string setting, ServerProfile profile) =>
+        Names(setting).Length == 0 || Allowed(setting, profile).Count > 0
+            ? ValidateOptionsResult.Success
+            : ValidateOptionsResult.Fail($"{path} names no algorithm that Profile={profile.Name} allows.");
 
     private static string[] Names(string setting) => setting.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 }

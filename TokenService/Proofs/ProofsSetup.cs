@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Options;
 using TokenService.Configuration;
 
 namespace TokenService.Proofs;
@@ -11,6 +12,8 @@ internal static class ProofsSetup
     public static IServiceCollection AddProofs(this IServiceCollection services) => services
         .AddSettings<AssertionOptions>(AssertionOptions.Section, (options, section) => section.Bind(options))
         .AddSettings<DpopOptions>(DpopOptions.Section, (options, section) => section.Bind(options))
+        .AddSingleton<IValidateOptions<AssertionOptions>, AssertionProfileValidation>()
+        .AddSingleton<IValidateOptions<DpopOptions>, DpopProfileValidation>()
         .AddSingleton<UsedIdStore>()
         .AddSingleton<UsedIds>()
         .AddHostedService<UsedIdCleanup>()

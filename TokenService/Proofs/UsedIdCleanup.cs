@@ -3,10 +3,11 @@ using TokenService.Postgres;
 namespace TokenService.Proofs;
 
 /// <summary>
-/// Deletes the ids of used assertions that have expired. Every replica does this; a replica skips the rows that another
-/// one is deleting.
+/// Records the ids of assertions that were accepted in an outage, and deletes those of assertions that have expired. Every
+/// replica does this; a replica skips the rows that another one is deleting.
 /// </summary>
-internal sealed partial class UsedIdCleanup(UsedIdStore store, TimeProvider clock, ILogger<UsedIdCleanup> logger) : BackgroundService
+internal sealed partial class UsedIdCleanup(UsedIds ids, UsedIdStore store, TimeProvider clock, ILogger<UsedIdCleanup> logger)
+    : BackgroundService
 {
     private const int BatchSize = 10_000; // the most that the SQL function delete_expired_jti accepts
 
@@ -23,6 +24,7 @@ internal sealed partial class UsedIdCleanup(UsedIdStore store, TimeProvider cloc
         {
             try
             {
+                await ids.RecordLateAsync();
                 for (var batch = 0; batch < MaxBatches && await store.DeleteExpiredAsync(BatchSize, stop.Token) == BatchSize; batch++)
                 {
                 }

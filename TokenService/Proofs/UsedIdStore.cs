@@ -38,8 +38,8 @@ internal sealed class UsedIdStore(NpgsqlDataSource postgres)
         select token_service.delete_expired_jti(@limit)
         """;
 
-    /// <summary>Records ids, each of them different.</summary>
-    /// <returns>For each id, in the same order: true if it was not used before.</returns>
+    /// <summary>Records ids.</summary>
+    /// <returns>For each id, in the same order: true if it was not used before, also not by an earlier one of these.</returns>
     public async Task<IReadOnlyList<bool>> InsertAsync(IReadOnlyList<UnrecordedId> ids, CancellationToken ct)
     {
         await using var connection = await postgres.OpenConnectionAsync(ct);
@@ -51,7 +51,8 @@ internal sealed class UsedIdStore(NpgsqlDataSource postgres)
         await using var inserted = await command.ExecuteReaderAsync(ct);
         var keys = await inserted.ReadRowsAsync(row => row.GetFieldValue<byte[]>(0), ct);
         var first = keys.Select(key => Convert.ToHexString(key)).ToHashSet(StringComparer.Ordinal);
-        return [.. ids.Select(id => first.Contains(Convert.ToHexString(id.Id.Hash.ToBytes())))];
+        // An id that is there twice was first once.
+        return [.. ids.Select(id => first.Remove(Convert.ToHexString(id.Id.Hash.ToBytes())))];
     }
 
     /// <summary>Deletes up to <paramref name="limit"/> ids whose assertions have expired.</summary>

@@ -21,19 +21,25 @@ internal enum IdUse
 /// Uses up the ids of assertions, so that each assertion works once (RFC 7523 §3, jti). This replica's memory refuses most
 /// repetitions at no cost. Then a unique key in the database decides, which all replicas share. While the database does
 /// not answer, an assertion that is at most a minute old is accepted on this replica's memory alone, if that reaches back
-/// to when the assertion could first have been used: somebody who captured it could then use it once at each other replica,
-/// within that minute.
+/// to when the assertion could first have been used. The replica records it when the database answers again. Until then
+/// somebody who captured it could use it once at each other replica; if this replica ends before that, until it is too old.
 /// </summary>
 internal sealed partial class UsedIds
 {
     private const int MaxRemembered = 200_000; // about 12 MB
 
-    private const int MaxUnrecorded = 100_000; // about 6 MB
+    private const int MaxUnrecorded = 100_000; // about 15 MB
+
+    private const int MaxLateBatchSize = 1000;
 
     private static readonly TimeSpan MaxAgeOnMemoryAlone = TimeSpan.FromMinutes(1);
 
+    // A clock that is further ahead would make "a minute old" two minutes.
+    private static readonly TimeSpan MaxAheadOnMemoryAlone = TimeSpan.FromSeconds(10);
+
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(5);
 
+    private readonly UsedIdStore store;
     private readonly ReplayMemory memory;
     private readonly DatabaseGate gate;
     private readonly StatementBatches<UnrecordedId, bool> batches;
@@ -42,8 +48,8 @@ internal sealed partial class UsedIds
     private readonly bool isMemoryEnough;
     private readonly TimeSpan serveWhileAway;
 
-    // The ids that were accepted on memory alone, with the end of acceptance of their assertions.
-    private readonly Dictionary<IdHash, DateTimeOffset> unrecorded = [];
+    // The ids that were accepted on memory alone and are not recorded yet.
+    private readonly Dictionary<IdHash, OneTimeId> unrecorded = [];
 
     // The clock's timestamp when the database stopped answering.
     private long lostAt;
@@ -71,8 +77,13 @@ internal sealed partial class UsedIds
                 Volatile.Write(ref lostAt, clock.GetTimestamp());
                 Log.Lost(logger, e, isMemoryEnough ? MaxAgeOnMemoryAlone : TimeSpan.Zero, serveWhileAway);
             },
-            restored: () => Log.Restored(logger));
-        batches = new StatementBatches<UnrecordedId, bool>((ids, ct) => InsertAsync(store, ids, ct), gate, clock);
+            restored: () =>
+            {
+                Log.Restored(logger);
+                _ = RecordLateAsync();
+            });
+        this.store = store;
+        batches = new StatementBatches<UnrecordedId, bool>(InsertAsync, gate, clock);
     }
 
     /// <summary>Uses up an id. Its assertion was verified, and nothing else can refuse the request.</summary>
@@ -110,7 +121,34 @@ internal sealed partial class UsedIds
         }
     }
 
-    private async Task<IReadOnlyList<bool>> InsertAsync(UsedIdStore store, IReadOnlyList<UnrecordedId> ids, CancellationToken ct)
+    /// <summary>
+    /// Records the ids that were accepted on memory alone, so that the other replicas refuse them too. Runs when the database
+    /// answers again, and again each minute until it has succeeded.
+    /// </summary>
+    public async Task RecordLateAsync()
+    {
+        OneTimeId[] late;
+        lock (unrecorded)
+            late = [.. unrecorded.Values];
+        try
+        {
+            foreach (var batch in late.Chunk(MaxLateBatchSize))
+            {
+                await gate.AskAsync(ct => store.InsertAsync([.. batch.Select(id => new UnrecordedId(id))], ct));
+                lock (unrecorded)
+                {
+                    foreach (var id in batch)
+                        unrecorded.Remove(id.Hash);
+                }
+            }
+        }
+        catch (Exception e) when (DatabaseUnavailable.IsTheCauseOf(e))
+        {
+            // The gate has logged that the database does not answer.
+        }
+    }
+
+    private async Task<IReadOnlyList<bool>> InsertAsync(IReadOnlyList<UnrecordedId> ids, CancellationToken ct)
     {
         var began = clock.GetTimestamp();
         var isFirst = await store.InsertAsync(ids, ct);
@@ -128,13 +166,14 @@ internal sealed partial class UsedIds
     {
         var isFreshEnough = isMemoryEnough
             && clock.GetUtcNow() - id.Id.IssuedAt <= MaxAgeOnMemoryAlone
+            && id.Id.IssuedAt - clock.GetUtcNow() <= MaxAheadOnMemoryAlone
             // An assertion is accepted up to a minute before its iat, by a client's clock that is ahead.
             && id.Id.IssuedAt - ClientAssertion.Skew >= memory.IsCompleteSince
             && clock.GetElapsedTime(Volatile.Read(ref lostAt)) < serveWhileAway;
         return isFreshEnough && TryKeep(id.Id) ? IdUse.OnMemoryAlone : Refuse(id, Reason.DatabaseUnavailable);
     }
 
-    // When the database answers again it does not know these ids, and the memory forgets some of them too early.
+    // The memory may forget an id before the database has it.
     private bool TryKeep(OneTimeId id)
     {
         lock (unrecorded)
@@ -142,11 +181,11 @@ internal sealed partial class UsedIds
             if (unrecorded.Count >= MaxUnrecorded)
             {
                 var now = clock.GetUtcNow();
-                foreach (var (over, _) in unrecorded.Where(entry => entry.Value <= now).ToList())
+                foreach (var (over, _) in unrecorded.Where(entry => entry.Value.Until <= now).ToList())
                     unrecorded.Remove(over);
             }
 
-            return unrecorded.Count < MaxUnrecorded && unrecorded.TryAdd(id.Hash, id.Until);
+            return unrecorded.Count < MaxUnrecorded && unrecorded.TryAdd(id.Hash, id);
         }
     }
 

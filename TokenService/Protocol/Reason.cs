@@ -120,6 +120,7 @@ internal static class Reason
     public const string TokenOfAnotherClient = "token_of_another_client";
     public const string TokenClientUnavailable = "token_client_gone_or_disabled";
     public const string TokenScopeWithdrawn = "token_scope_withdrawn";
+    public const string TokenNotBound = "token_not_bound";
     public const string TokenRevoked = "token_revoked";
     public const string TokensOfClientRevoked = "tokens_of_client_revoked";
 }

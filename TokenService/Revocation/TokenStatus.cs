@@ -2,6 +2,7 @@ using Microsoft.Extensions.Options;
 using Npgsql;
 using TokenService.Caching;
 using TokenService.Clients;
+using TokenService.Configuration;
 using TokenService.Postgres;
 using TokenService.Protocol;
 using TokenService.Tokens;
@@ -25,6 +26,7 @@ internal sealed class TokenStatus : IDisposable
 
     private readonly AccessTokenValidator validator;
     private readonly ClientCache clients;
+    private readonly ServerProfile profile;
     private readonly RevocationStore store;
     private readonly TimeProvider clock;
     private readonly DatabaseCache<TokenState> states;
@@ -33,13 +35,14 @@ internal sealed class TokenStatus : IDisposable
     public TokenStatus(
         AccessTokenValidator validator,
         ClientCache clients,
+        ServerProfile profile,
         RevocationStore store,
         ChangeNotifications notifications,
         IOptions<ClientCacheOptions> options,
         TimeProvider clock,
         ILogger<TokenStatus> logger)
     {
-        (this.validator, this.clients, this.store, this.clock) = (validator, clients, store, clock);
+        (this.validator, this.clients, this.profile, this.store, this.clock) = (validator, clients, profile, store, clock);
         var cacheOptions = new CacheOptions("token", options.Value.ServeWhileAway, MaxTokens, MaxUnknown: 0);
         states = new DatabaseCache<TokenState>(cacheOptions, store.FindAsync, notifications, clock, logger);
     }
@@ -95,9 +98,22 @@ internal sealed class TokenStatus : IDisposable
     {
         if (!api.Resources.Any(resource => resource.Id == token.Audience))
             return Reason.TokenForAnotherResource;
+        if (FailureByProfile(token) is { } outside)
+            return outside;
         if (Failure(token, await clients.FindAsync(token.ClientId, ct)) is { } failure)
             return failure;
         return await states.FindAsync(token.Id, ct) is { IsRevoked: false } ? null : Reason.TokenRevoked;
+    }
+
+    // Why the profile rules the token out, which may be older than the profile, or of a replica without it; null: it allows
+    // the token. Its client can revoke it all the same.
+    private string? FailureByProfile(ValidatedToken token)
+    {
+        if (token.Type == AccessTokenIssuer.PlainType && !profile.AllowsPlainTokenType)
+            return Reason.TokenOfAnotherType;
+        if (!profile.AllowsAlgorithm(token.Algorithm))
+            return Reason.TokenAlgorithmWrong;
+        return token.Confirmation.KeyThumbprint is null && !profile.AllowsUnboundTokens ? Reason.TokenNotBound : null;
     }
 
     // Why the token is not valid because of a change of its client; null: it is valid in this respect.

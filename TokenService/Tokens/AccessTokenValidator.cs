@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Text.Json;
-using TokenService.Configuration;
 using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Protocol;
@@ -11,7 +10,7 @@ namespace TokenService.Tokens;
 /// Validates access tokens that a caller presents, as RFC 9068 §4 and RFC 8725 require of a verifier. Nothing in a
 /// token is trusted before its signature is verified with one of this server's keys and that key's algorithm.
 /// </summary>
-internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, ServerProfile profile, TimeProvider clock)
+internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, TimeProvider clock)
 {
     /// <summary>Characters a token may have at most. A token with the most scopes and extra claims has fewer.</summary>
     public const int MaxLength = 13 * 1024;
@@ -35,8 +34,7 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Serv
             return Reason.TokenMalformed;
         // RFC 8725 §3.11 and RFC 9068 §4. Every other kind of JWT that this server signs has a type of its own. An admin
         // may change the type of a resource while older tokens live, so both are accepted for all resources.
-        if (jws.Type is not (AccessTokenIssuer.Type or AccessTokenIssuer.PlainType)
-            || (jws.Type == AccessTokenIssuer.PlainType && !profile.AllowsPlainTokenType))
+        if (jws.Type is not (AccessTokenIssuer.Type or AccessTokenIssuer.PlainType))
             return Reason.TokenOfAnotherType;
         // RFC 7515 §4.1.11: this server's tokens have no extensions, and it understands none.
         if (jws.HasCriticalExtensions)
@@ -45,19 +43,19 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Serv
         if (jws.KeyId is not { } kid || await keys.FindAsync(kid, ct) is not { } key)
             return Reason.TokenKeyUnknown;
         // RFC 8725 §3.1.
-        if (jws.Algorithm != key.Algorithm || !profile.AllowsAlgorithm(key.Algorithm))
+        if (jws.Algorithm != key.Algorithm)
             return Reason.TokenAlgorithmWrong;
         if (!key.Verifies(jws.SigningInput, jws.Signature))
             return Reason.TokenSignatureWrong;
-        return jws.TryReadClaims(out var claims) ? Validate(claims) : Reason.TokenMalformed;
+        return jws.TryReadClaims(out var claims) ? Validate(claims, jws.Type, key.Algorithm) : Reason.TokenMalformed;
     }
 
-    private TokenValidation Validate(JsonElement claims)
+    private TokenValidation Validate(JsonElement claims, string type, string algorithm)
     {
         // RFC 8725 §3.8.
         if (Jws.Text(claims, "iss") != issuer.Value)
             return Reason.TokenOfAnotherIssuer;
-        if (Read(claims) is not { } token)
+        if (Read(claims, type, algorithm) is not { } token)
             return Reason.TokenClaimsMalformed;
 
         var now = clock.GetUtcNow();
@@ -70,7 +68,7 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Serv
 
     // Null when a claim is missing or malformed. A value that the database's constraints would refuse never reaches a
     // query.
-    private static ValidatedToken? Read(JsonElement claims)
+    private static ValidatedToken? Read(JsonElement claims, string type, string algorithm)
     {
         if (Jws.Text(claims, "jti") is not { Length: > 0 and <= MaxIdLength } id
             || id.AsSpan().ContainsAnyExcept(Base64UrlCharacters))
@@ -90,6 +88,8 @@ internal sealed class AccessTokenValidator(Issuer issuer, SigningKeys keys, Serv
             ClientId = clientId,
             Audience = audience,
             Scope = scopes,
+            Type = type,
+            Algorithm = algorithm,
             Confirmation = new Confirmation(
                 claims.TryGetProperty("cnf", out var cnf) && cnf.ValueKind == JsonValueKind.Object ? Jws.Text(cnf, "jkt") : null),
             IssuedAt = issuedAt,

@@ -17,7 +17,13 @@ internal sealed record ValidatedToken
 
     public required ScopeSet Scope { get; init; }
 
-    /// <summary>The cnf claim: what the token is bound to.</summary>
+    /// <summary>The typ in its header.</summary>
+    public required string Type { get; init; }
+
+    /// <summary>The algorithm of its signature.</summary>
+    public required string Algorithm { get; init; }
+
+    /// <summary>The cnf claim: the key that the token is bound to.</summary>
     public required Confirmation Confirmation { get; init; }
 
     public required DateTimeOffset IssuedAt { get; init; }

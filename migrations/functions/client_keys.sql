@@ -13,7 +13,7 @@ exception
         raise exception 'The public_jwk is not JSON.'
             using errcode = 'check_violation',
             hint = case
-                when p_text like '%PRIVATE KEY%'
+                when token_service.looks_private(p_text)
                     then 'It looks like a private key, which is leaked now. Make a new key with "TokenService client-key new", '
                          'and pass its public half only.'
                 else 'Pass the public half as a JWK, one JSON object, as "TokenService client-key new" prints it.'
@@ -78,8 +78,8 @@ declare
     v_alg text := token_service.jwk_algorithm(p_jwk, p_alg);
 begin
     -- The first check, because what follows is not worth knowing about a key that is leaked. It finds the members of a
-    -- key inside a set, too: the text of jsonb has ": " after the name of a member, and nowhere else.
-    if p_jwk::text ~ '"(d|p|q|dp|dq|qi|oth|k)": ' then
+    -- key inside a set or a string, too.
+    if token_service.looks_private(p_jwk::text) then
         raise exception 'The JWK for client "%" has a private member, so this key is leaked now.', p_client_id
             using errcode = 'check_violation',
             hint = 'Do not use it anywhere. Make a new key with "TokenService client-key new", and pass its public half only.';
@@ -196,6 +196,12 @@ begin
     perform token_service.require_public_jwk(p_client_id, p_public_jwk, p_alg);
     perform token_service.require_new_kid(p_client_id, p_public_jwk, p_kid);
 
+    if token_service.looks_private(p_label) then
+        raise exception 'The label of the key is a private key, which is leaked now.'
+            using errcode = 'check_violation',
+            hint = 'Do not use it anywhere. Make a new key with "TokenService client-key new".';
+    end if;
+
     if not token_service.is_short_text(p_label) then
         raise exception 'The label of the key is empty or longer than 200 characters.'
             using errcode = 'check_violation',
@@ -234,6 +240,15 @@ begin
     insert into client_key (client_id, kid, alg, public_jwk, label, not_before, expires_at, created_at)
     values (p_client_id, v_kid, token_service.jwk_algorithm(p_public_jwk, p_alg), v_jwk, p_label, v_not_before, p_expires_at,
         clock_timestamp());
+
+    if exists (
+        select from client_key
+        where thumbprint = token_service.jwk_thumbprint(v_jwk)
+          and client_id <> p_client_id
+    ) then
+        raise warning 'Another client has the same key as client "%".', p_client_id
+            using hint = 'The holder of its private half can authenticate as both. Give each client a key of its own.';
+    end if;
 
     if not exists (select from client where id = p_client_id and 'private_key_jwt' = any (authentication_methods)) then
         raise warning 'Client "%" may not authenticate with a key yet.', p_client_id

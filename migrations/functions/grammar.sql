@@ -407,14 +407,33 @@ comment on function token_service.is_digest_cost(integer) is
 revoke all on function token_service.is_digest_cost(integer) from public;
 
 
+create or replace function token_service.looks_private(p_text text) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog
+as $$
+    -- A JWK with a private member, whole, cut off or quoted once more; or PEM.
+    select p_text ~ '"(d|p|q|dp|dq|qi|oth|k)\\?" *:' or p_text like '%PRIVATE KEY%'
+$$;
+
+comment on function token_service.looks_private(text) is
+    'True for a text that has a private key in it, as a JWK or as PEM, even if it is cut off.';
+
+revoke all on function token_service.looks_private(text) from public;
+-- The function read_jwk, which calls this, runs with the rights of its caller.
+grant execute on function token_service.looks_private(text) to token_service_admin;
+
+
 create or replace function token_service.without_secret(p_text text) returns text
     language sql immutable parallel safe
     set search_path = pg_catalog
 as $$
-    select regexp_replace(coalesce(p_text, ''), '^tsvc_.*', 'tsvc_…')
+    select case
+        when token_service.looks_private(p_text) then '…'
+        else regexp_replace(coalesce(p_text, ''), '^tsvc_.*', 'tsvc_…')
+    end
 $$;
 
 comment on function token_service.without_secret(text) is
-    'The text as an error message may repeat it: without a secret that was pasted in its place.';
+    'The text as an error message may repeat it: without a secret or private key that was pasted in its place.';
 
 revoke all on function token_service.without_secret(text) from public;

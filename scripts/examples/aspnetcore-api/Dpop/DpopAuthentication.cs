@@ -167,8 +167,9 @@ public sealed class DpopAuthentication(IOptions<DpopOptions> options, DpopNonces
     private IEnumerable<DpopTarget> Targets(HttpContext context)
     {
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
-        // RFC 9112 §3.2.2: a client may send the whole address.
-        var path = target.StartsWith('/') ? target.Split('?')[0] : DpopTarget.Parse(target)?.Path;
+        // RFC 9112 §3.2.2: a client may send the whole address. No client sends a fragment (RFC 9110 §7.1), and Kestrel would
+        // take it for a part of the path.
+        var path = target.Contains('#') ? null : target.StartsWith('/') ? target.Split('?')[0] : DpopTarget.Parse(target)?.Path;
         if (path is null)
             return [];
         var addresses = publicAddresses is [] ? [$"{context.Request.Scheme}://{context.Request.Host}"] : publicAddresses;

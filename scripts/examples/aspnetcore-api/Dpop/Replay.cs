@@ -21,7 +21,7 @@ public sealed partial class ProofMemory(IOptions<DpopOptions> options, TimeProvi
     private readonly Lock gate = new();
     private HashSet<UInt128> older = [];
     private HashSet<UInt128> newer = [];
-    private DateTimeOffset turned = clock.GetUtcNow();
+    private long turned = clock.GetTimestamp(); // a clock that is set must not make it forget
 
     /// <summary>True the first time a key's proof with this jti is seen.</summary>
     /// <param name="thumbprint">The thumbprint of the key. Two keys may use the same jti.</param>
@@ -32,22 +32,23 @@ public sealed partial class ProofMemory(IOptions<DpopOptions> options, TimeProvi
         var hash = BinaryPrimitives.ReadUInt128BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(thumbprint + id)));
         lock (gate)
         {
-            Turn(clock.GetUtcNow());
+            Turn();
             return !older.Contains(hash) && newer.Add(hash);
         }
     }
 
     // Once the memory is full, the older half is forgotten early. Refusing instead would let one caller stop all
     // others.
-    private void Turn(DateTimeOffset now)
+    private void Turn()
     {
+        var age = clock.GetElapsedTime(turned);
         var isFull = newer.Count >= options.Value.MaxRememberedProofs / 2;
-        if (!isFull && now - turned < span)
+        if (!isFull && age < span)
             return;
-        if (isFull && now - turned < span)
-            LogFull((now - turned).TotalSeconds);
-        (older, newer) = (now - turned < 2 * span ? newer : [], []);
-        turned = now;
+        if (isFull && age < span)
+            LogFull(age.TotalSeconds);
+        (older, newer) = (age < 2 * span ? newer : [], []);
+        turned = clock.GetTimestamp();
     }
 
     [LoggerMessage(LogLevel.Warning, "The memory of DPoP proofs was full after {Seconds:F0} seconds, so older proofs could be used again. "
