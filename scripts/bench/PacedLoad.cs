@@ -42,7 +42,8 @@ internal static class PacedLoad
         int port, IReadOnlyList<byte[]> requests, double perSecond, int connections, TimeSpan time, CancellationToken ct,
         bool mustRest = false) =>
         Task.Factory.StartNew(
-            () => Run(port, requests, perSecond, connections, time, mustRest, ct), ct, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            () => Run(port, requests, perSecond, connections, time, mustRest, ct), ct, TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
 
     private static Latencies Run(
         int port, IReadOnlyList<byte[]> requests, double perSecond, int connections, TimeSpan time, bool mustRest, CancellationToken ct)

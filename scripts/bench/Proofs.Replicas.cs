@@ -40,23 +40,25 @@ internal sealed partial class Proofs
         }
 
         await ServeKnownAsync(one, known, 1, ct);
+        var serversUsed = ProcessorSeconds(replicas);
         var calm = await ServeKnownAsync(one, known, arguments.Seconds, ct);
+        var calmShare = 100 * (ProcessorSeconds(replicas) - serversUsed) / arguments.Seconds;
         AddCalm("Two replicas, no assertions", calm);
         foreach (var rate in Rates)
-            await MeasureRateAsync(rate, replicas, usage, known, client, calm, ct);
+            await MeasureRateAsync(rate, replicas, usage, known, client, calm, calmShare, ct);
         await AddSizesAsync(database, ct);
     }
 
     private async Task MeasureRateAsync(
         int rate, ServerProcess[] replicas, PostgresUsage usage, IReadOnlyList<BenchClient> known, KeyClient client, Latencies calm,
-        CancellationToken ct)
+        double calmShare, CancellationToken ct)
     {
         var section = $"Two replicas, {rate:N0} assertions/s offered, half to each, beside {KnownPerSecond} requests/s of recognised "
             + "clients to one";
         Log(section);
         var requests = MakeOnAllCores(rate * arguments.Seconds, client.Request).Chunk(rate * arguments.Seconds / replicas.Length).ToArray();
         var (began, busy, used) = (Stopwatch.GetTimestamp(), CoreTimes.Read(), await usage.ReadAsync(ct));
-        var serversUsed = replicas.Sum(replica => replica.ProcessorTime.TotalSeconds);
+        var serversUsed = ProcessorSeconds(replicas);
         var loads = replicas.Zip(requests, (replica, own) => PacedLoad.RunAsync(
             replica.Port, own, rate / (double)replicas.Length, ReplicaConnections, TimeSpan.FromSeconds(arguments.Seconds), ct,
             mustRest: true)).ToArray();
@@ -64,7 +66,7 @@ internal sealed partial class Proofs
         var answered = await Task.WhenAll(loads);
         var seconds = Math.Max(arguments.Seconds, Stopwatch.GetElapsedTime(began).TotalSeconds);
         var (postgres, servers) = ((await usage.ReadAsync(ct)).ProcessorTimeSince(used).TotalSeconds,
-            replicas.Sum(replica => replica.ProcessorTime.TotalSeconds) - serversUsed);
+            ProcessorSeconds(replicas) - serversUsed);
         var all = new Latencies(
             answered.Sum(load => load.Sent), answered.Sum(load => load.Failed),
             [.. answered.SelectMany(load => load.Milliseconds).Order()]);
@@ -81,9 +83,11 @@ internal sealed partial class Proofs
             Note: $"without assertions {Row.Number(calm.P99)} ms; worst {Row.Number(served.P100)} ms"));
         Table.Add(new Row(
             section, "processor time of the replicas", 100 * servers / seconds, "%",
-            Note: $"of a core; PostgreSQL {Row.Number(100 * postgres / seconds)} %"));
+            Note: $"of a core, without assertions {Row.Number(calmShare)} %; PostgreSQL {Row.Number(100 * postgres / seconds)} %"));
         AddBusy(section, busy);
     }
+
+    private static double ProcessorSeconds(ServerProcess[] replicas) => replicas.Sum(replica => replica.ProcessorTime.TotalSeconds);
 
     // The busiest core limits what is achieved.
     private void AddBusy(string section, CoreTimes before)

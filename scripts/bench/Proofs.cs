@@ -8,7 +8,7 @@ namespace TokenService.Bench;
 internal sealed record ProofsArguments(bool IsQuick = false, string? Json = null, int? RoundsOption = null)
 {
     /// <summary>How often things that are compared are measured in turn, each for a second.</summary>
-    public int Rounds => RoundsOption ?? (IsQuick ? 3 : 8);
+    public int Rounds => RoundsOption ?? (IsQuick ? 3 : 6);
 
     /// <summary>The duration of a load that is not measured in rounds.</summary>
     public int Seconds => IsQuick ? 2 : 5;
@@ -56,6 +56,8 @@ internal sealed partial class Proofs(ProofsArguments arguments, Cores cores, str
             $"{arguments.Rounds} rounds, each of a second for each of what is compared, over {Connections} connections by wrk, after "
             + "warming up; medians, and the quartiles of the rounds in brackets. "
             + $"Floods of {arguments.FloodSeconds} s. JIT build.");
+        if (arguments.IsQuick)
+            Table.Circumstances.Add("Quick: no PS256, because so many RSA signatures take long to make.");
         Table.Circumstances.Add(
             "Assertions and proofs are signed before each load, on all cores. The event log goes to a file; with two replicas and "
             + "under floods to /dev/null. No limit is raised: Limits:, Assertions: and Dpop: have their defaults.");

@@ -49,9 +49,13 @@ internal sealed class SigningKey
     }
 
     /// <summary>A DPoP proof for a token request, with a new jti.</summary>
-    public string Proof() => Sign(
-        $$"""{"typ":"dpop+jwt","alg":"{{Algorithm}}","jwk":{{Jwk}}}""",
-        $$"""{"jti":"{{NewId()}}","htm":"POST","htu":"{{TokenServer.Issuer}}/token","iat":{{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}}}""");
+    public string Proof()
+    {
+        var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        return Sign(
+            $$"""{"typ":"dpop+jwt","alg":"{{Algorithm}}","jwk":{{Jwk}}}""",
+            $$"""{"jti":"{{NewId()}}","htm":"POST","htu":"{{TokenServer.Issuer}}/token","iat":{{now}}}""");
+    }
 
     public static string NewId() => Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(16));
 
@@ -71,9 +75,10 @@ internal sealed record KeyClient(string Id, SigningKey Key)
     public string Form(string kid = Kid)
     {
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        var (issuer, id, exp) = (TokenServer.Issuer, SigningKey.NewId(), now + (long)Lifetime.TotalSeconds);
         var assertion = Key.Sign(
             $$"""{"alg":"{{Key.Algorithm}}","kid":"{{kid}}"}""",
-            $$"""{"iss":"{{Id}}","sub":"{{Id}}","aud":"{{TokenServer.Issuer}}","jti":"{{SigningKey.NewId()}}","iat":{{now}},"exp":{{now + Lifetime.TotalSeconds}}}""");
+            $$"""{"iss":"{{Id}}","sub":"{{Id}}","aud":"{{issuer}}","jti":"{{id}}","iat":{{now}},"exp":{{exp}}}""");
         return "grant_type=client_credentials&scope=bench%3Aread"
             + "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
             + $"&client_assertion={assertion}";
