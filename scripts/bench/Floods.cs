@@ -104,13 +104,8 @@ internal sealed class Floods(
         Requests(name, credentials.Select(client => client.Basic), connections);
 
     // The lines are as load.lua says.
-    private Flood Requests(string name, IEnumerable<string> lines, int connections) => new(name, async (seconds, ct) =>
-    {
-        var file = await Wrk.FileAsync(folder, "flood", lines, ct);
-        var result = await Wrk.RunAsync(port, file, connections, seconds, ct, isFlood: true);
-        var statuses = result.Statuses.OrderByDescending(status => status.Value).Select(status => $"{status.Value} x {status.Key}");
-        return new Flooded(string.Join(", ", statuses) + (result.Broken > 0 ? $", {result.Broken} broken" : ""), result.PerSecond);
-    });
+    private Flood Requests(string name, IEnumerable<string> lines, int connections) =>
+        new(name, (seconds, ct) => Wrk.FloodAsync(port, folder, lines, connections, seconds, ct));
 
     private async Task FillListAsync(CancellationToken ct)
     {

@@ -5,9 +5,12 @@ return args switch
 {
     ["bounds", .. var rest] => await Bounds.RunAsync(rest),
     ["run", .. var rest] => await Run.RunAsync(rest),
-    // `run` starts these itself.
+    ["proofs", .. var rest] => await Proofs.RunAsync(rest),
+    // `run` and `proofs` start these themselves.
     ["empty", var length] => await EmptyServer.ServeAsync(int.Parse(length, CultureInfo.InvariantCulture)),
     ["signatures", var algorithm, var seconds] => RawCrypto.Sign(
+        algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
+    ["verifications", var algorithm, var seconds] => RawCrypto.Verify(
         algorithm, double.Parse(seconds, CultureInfo.InvariantCulture)),
     ["stalls", var seconds] => Stalls.Measure(double.Parse(seconds, CultureInfo.InvariantCulture)),
     ["hashes", var seconds] => RawCrypto.Hash(double.Parse(seconds, CultureInfo.InvariantCulture)),
@@ -20,6 +23,6 @@ return args switch
 
 static int Usage()
 {
-    Console.Error.WriteLine("Use scripts/bench/bounds or scripts/bench/run.");
+    Console.Error.WriteLine("Use scripts/bench/bounds, scripts/bench/proofs or scripts/bench/run.");
     return 2;
 }

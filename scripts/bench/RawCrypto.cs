@@ -30,6 +30,18 @@ internal static class RawCrypto
         return 0;
     }
 
+    /// <summary>Verifications of a client's signature, as an assertion or a DPoP proof needs one.</summary>
+    public static int Verify(string algorithm, double seconds)
+    {
+        var signatures = SignatureAlgorithm.Of(algorithm);
+        using var pair = signatures.CreatePair(SigningKey.RsaBits);
+        var message = RandomNumberGenerator.GetBytes(SignedBytes);
+        var signature = new byte[signatures.SignatureLength(pair)];
+        signatures.Sign(pair, message, signature);
+        Report(seconds, () => signatures.Verifies(pair, message, signature));
+        return 0;
+    }
+
     /// <summary>Hashes with the server's Argon2id library at its default cost.</summary>
     public static int Hash(double seconds)
     {

@@ -1,14 +1,10 @@
 using System.Globalization;
-using System.Text.RegularExpressions;
 using Npgsql;
 
 namespace TokenService.Bench;
 
 internal sealed partial class Run
 {
-    private const int KnownPerSecond = 500;
-    private const int KnownConnections = 16;
-
     // How many connections of half-sent bodies there are, and the files that a process needs for everything else.
     private const int HalfSentConnections = 8000;
     private const int OtherFiles = 600;
@@ -25,12 +21,12 @@ internal sealed partial class Run
     {
         Log($"Floods, {build.Name}.");
         await using var server = await ServeAsync(build, connection, one, ct, ("Events__File", "/dev/null"));
-        await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
+        await WarmUpAsync(server, await Wrk.FileAsync(Folder, "known", known, ct), ct);
         await ServeKnownAsync(server, known, 1, ct);
         var calm = await ServeKnownAsync(server, known, arguments.Seconds, ct);
         AddCalm($"{build.Name}, calm", calm);
         var newcomerLoad = new Newcomers(server.Port, newcomers);
-        var floods = new Floods(server.Port, folder, known, victim, database);
+        var floods = new Floods(server.Port, Folder, known, victim, database);
         var most = 0.0;
         foreach (var flood in floods.All.Where(flood => flood.IsQuick || !arguments.IsQuick))
         {
@@ -51,15 +47,15 @@ internal sealed partial class Run
             var flooded = await flooding;
             await over.CancelAsync();
             AddServed(section, flooded, served, calm);
-            table.Add(new Row(
+            Table.Add(new Row(
                 section, "newcomers: slowest token", durations.Max().TotalSeconds, "s", 2,
                 Note: $"of {durations.Count}"));
-            table.Add(new Row(
+            Table.Add(new Row(
                 section, "resident, maximum", peak, "MiB", MaxMiB(build),
                 Note: $"then {Row.Number(server.ResidentMiB)}"));
-            table.Add(new Row(section, "its connections to PostgreSQL, maximum", await connected, ""));
+            Table.Add(new Row(section, "its connections to PostgreSQL, maximum", await connected, ""));
             if (server.Lines > lines)
-                table.Add(new Row(
+                Table.Add(new Row(
                     section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
             await Task.Delay(TimeSpan.FromSeconds(arguments.IsQuick ? 0.3 : 1), ct);
         }
@@ -75,7 +71,7 @@ internal sealed partial class Run
     {
         await using var server = await ServeAsync(Build.Jit, connection, one, ct, ("Events__File", "/dev/null"));
         var idle = server.ResidentMiB;
-        await WarmUpAsync(server, await Wrk.FileAsync(folder, "known", known, ct), ct);
+        await WarmUpAsync(server, await Wrk.FileAsync(Folder, "known", known, ct), ct);
         await ServeKnownAsync(server, known, 2, ct);
         var calm = await ServeKnownAsync(server, known, arguments.Seconds, ct);
 
@@ -97,40 +93,23 @@ internal sealed partial class Run
         var opened = await connecting;
         var whileOpen = await holding;
         AddServed(section, await flooding, served, calm);
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "recognised, a new connection each time: failures", opened.Failed, "", 0,
             Note: $"of {opened.Sent}; p50 {Row.Number(opened.P50)}, worst {Row.Number(opened.P100)} ms"));
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "resident, maximum", server.PeakMiB, "MiB",
             Note: $"idle {Row.Number(idle)}, before the flood {Row.Number(warm)}"));
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "resident, a connection, while all are open", (whileOpen - warm) * 1024 / connections, "KiB",
             Note: $"{Row.Number(whileOpen)} MiB"));
         if (server.Lines > lines)
-            table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
+            Table.Add(new Row(section, "lines in its log", server.Lines - lines, "", Note: Message(server.LastLogLines())));
     }
 
     private static async Task<double> ResidentAfterAsync(ServerProcess server, TimeSpan time, CancellationToken ct)
     {
         await Task.Delay(time, ct);
         return server.ResidentMiB;
-    }
-
-    private void AddCalm(string name, Latencies calm)
-    {
-        var section = $"{name}: {KnownPerSecond} requests/s of recognised clients";
-        table.Add(new Row(section, "p50", calm.P50, "ms"));
-        table.Add(new Row(section, "p99", calm.P99, "ms"));
-        table.Add(new Row(section, "failures", calm.Failed, "", 0));
-    }
-
-    private void AddServed(string section, Flooded flooded, Latencies served, Latencies calm)
-    {
-        table.Add(new Row(section, "the flood", flooded.PerSecond, "/s", Note: flooded.Summary));
-        table.Add(new Row(section, "recognised: failures", served.Failed, "", 0, Note: $"of {served.Sent}"));
-        table.Add(new Row(section, "recognised: p50", served.P50, "ms", Note: $"calm {Row.Number(calm.P50)} ms"));
-        table.Add(new Row(section, "recognised: p99", served.P99, "ms", Note: $"worst {Row.Number(served.P100)} ms"));
-        table.Add(new Row(section, "recognised: p99 / calm p99", served.P99 / calm.P99, "", 5));
     }
 
     private static async Task<Flooded> FloodWithHalvesAsync(int port, int connections, CancellationToken ct)
@@ -145,10 +124,6 @@ internal sealed partial class Run
             numbers[1] / HalfSentSeconds);
     }
 
-    private static Task<Latencies> ServeKnownAsync(
-        ServerProcess server, IReadOnlyList<BenchClient> known, int seconds, CancellationToken ct) => PacedLoad.RunAsync(
-        server.Port, [.. known.Select(client => client.Request)], KnownPerSecond, KnownConnections, TimeSpan.FromSeconds(seconds), ct);
-
     // The limit in force, which the runtime has raised as far as it may.
     private static int MaxOpenFiles()
     {
@@ -156,10 +131,4 @@ internal sealed partial class Run
         var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         return int.TryParse(words[3], CultureInfo.InvariantCulture, out var max) ? max : int.MaxValue;
     }
-
-    // The message of the last log line, shortened.
-    private static string Message(string lines) => MessageText().Match(lines.Split('\n')[^1]).Value;
-
-    [GeneratedRegex("\"Message\":\"[^\"]{1,80}")]
-    private static partial Regex MessageText();
 }

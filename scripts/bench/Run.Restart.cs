@@ -30,8 +30,8 @@ internal sealed partial class Run
         var requests = many.Select(client => client.Request).ToArray();
         var first = await AskOnceAsync("first request");
         var calm = await AskOnceAsync("second request, which is calm");
-        table.Add(new Row(section, "p99 of the first request / of the second", first.P99 / calm.P99, "", 10));
-        table.Add(new Row(section, "resident, maximum", server.PeakMiB, "MiB", 200));
+        Table.Add(new Row(section, "p99 of the first request / of the second", first.P99 / calm.P99, "", 10));
+        Table.Add(new Row(section, "resident, maximum", server.PeakMiB, "MiB", 200));
 
         async Task<Latencies> AskOnceAsync(string what)
         {
@@ -40,9 +40,9 @@ internal sealed partial class Run
             var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
             var granted = answers.Where(answer => answer.Status == 200).Select(answer => answer.Milliseconds).Order().ToArray();
             var round = new Latencies(requests.Length, requests.Length - granted.Length, granted);
-            table.Add(new Row(section, $"{what}: failures", round.Failed, "", 0, Note: Statuses(answers)));
-            table.Add(new Row(section, $"{what}: p50", round.P50, "ms", Note: $"{requests.Length / seconds:F0}/s"));
-            table.Add(new Row(section, $"{what}: p99", round.P99, "ms", Note: $"worst {Row.Number(round.P100)} ms"));
+            Table.Add(new Row(section, $"{what}: failures", round.Failed, "", 0, Note: Statuses(answers)));
+            Table.Add(new Row(section, $"{what}: p50", round.P50, "ms", Note: $"{requests.Length / seconds:F0}/s"));
+            Table.Add(new Row(section, $"{what}: p99", round.P99, "ms", Note: $"worst {Row.Number(round.P100)} ms"));
             return round;
         }
     }
@@ -64,14 +64,14 @@ internal sealed partial class Run
         var busy = answers.Where(answer => answer.Status == 503).Select(answer => answer.RetryAfter).ToArray();
         var granted = answers.Count(answer => answer.Status == 200);
         var served = answers.Where(answer => answer.Status == 200).DistinctBy(answer => answer.Client).Count();
-        table.Add(new Row(
+        Table.Add(new Row(
             section, $"tokens in {FirstStartSeconds} s", granted, "", Note: $"of {served} of the clients"));
-        table.Add(new Row(section, $"503 in {FirstStartSeconds} s", busy.Length, ""));
-        table.Add(new Row(section, "any other answer", answers.Count - granted - busy.Length, "", 0, Note: Statuses(answers)));
+        Table.Add(new Row(section, $"503 in {FirstStartSeconds} s", busy.Length, ""));
+        Table.Add(new Row(section, "any other answer", answers.Count - granted - busy.Length, "", 0, Note: Statuses(answers)));
         if (busy.Length > 0)
         {
-            table.Add(new Row(section, "503 without Retry-After", busy.Count(seconds => seconds == 0), "", 0));
-            table.Add(new Row(
+            Table.Add(new Row(section, "503 without Retry-After", busy.Count(seconds => seconds == 0), "", 0));
+            Table.Add(new Row(
                 section, "Retry-After rose by", busy.Max() - busy[0], "s", 1, IsMaximum: false,
                 Note: $"first {busy[0]}, last {busy[^1]}, longest {busy.Max()} s"));
         }

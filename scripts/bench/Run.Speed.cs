@@ -8,7 +8,7 @@ internal sealed partial class Run
 
     private Task<ServerProcess> ServeEmptyAsync(int answerLength, BenchClient client, CancellationToken ct)
     {
-        table.Circumstances.Add($"K answers with {answerLength} bytes, as the server does with a token.");
+        Table.Circumstances.Add($"K answers with {answerLength} bytes, as the server does with a token.");
         // The empty server uses the runtime settings of TokenService.
         var start = TokenServer.StartInfo(
         [
@@ -16,20 +16,7 @@ internal sealed partial class Run
             "--depsfile", Path.ChangeExtension(typeof(Run).Assembly.Location, ".deps.json"),
             typeof(Run).Assembly.Location, "empty", $"{answerLength}",
         ]);
-        return ServerProcess.StartAsync(start, cores.Server, client.Request, ct);
-    }
-
-    /// <summary>
-    /// Measures the cryptography alone, per second of the clock and of processor time. Other load on the machine hardly
-    /// changes the latter.
-    /// </summary>
-    private async Task<(double PerSecond, double PerProcessorSecond)> MeasureCryptoAsync(
-        double seconds, CancellationToken ct, params string[] command)
-    {
-        var start = TokenServer.StartInfo(
-            [typeof(Run).Assembly.Location, .. command, seconds.ToString(CultureInfo.InvariantCulture)]);
-        var numbers = await RunOwnAsync(Cores.Pin(cores.Server, start), ct);
-        return (numbers[0], numbers[1]);
+        return ServerProcess.StartAsync(start, Cores.Server, client.Request, ct);
     }
 
     /// <summary>
@@ -41,7 +28,7 @@ internal sealed partial class Run
         CancellationToken ct)
     {
         Log(algorithm);
-        var file = await Wrk.FileAsync(folder, "one", [client], ct);
+        var file = await Wrk.FileAsync(Folder, "one", [client], ct);
         foreach (var (_, server) in servers)
             await WarmUpAsync(server, file, ct);
         EmptyEvents();
@@ -71,7 +58,7 @@ internal sealed partial class Run
             Add($"{build.Name}: share of the ceiling, by the clock", round => 100 * round.ClockShare(i), "%");
             Add($"{build.Name}: tokens", round => round.Tokens[i].PerSecond, "/s");
             Add($"{build.Name}: p50 at full load", round => round.Tokens[i].Result.P50Microseconds / 1000.0, "ms");
-            table.Add(new Row(
+            Table.Add(new Row(
                 section, $"{build.Name}: refused or broken",
                 rounds.Sum(round => round.Tokens[i].Result.Refused + round.Tokens[i].Result.Broken), "", 0));
             if (build == native)
@@ -99,7 +86,7 @@ internal sealed partial class Run
         void Add(string what, Func<Round, double> figure, string unit, double? target = null)
         {
             double[] figures = [.. rounds.Select(figure)];
-            table.Add(new Row(section, what, Median(figures), unit, target, IsMaximum: false, Spread: Quartiles(figures)));
+            Table.Add(new Row(section, what, Median(figures), unit, target, IsMaximum: false, Spread: Quartiles(figures)));
         }
 
         double[] MicrosecondsOf(int build) => [.. rounds.Select(round => round.Tokens[build].Microseconds)];
@@ -109,11 +96,11 @@ internal sealed partial class Run
     private void AddCollections(string section, IReadOnlyList<Round> rounds)
     {
         var counted = rounds.Select(round => (Jit: round.Tokens[0], JitCounters: round.Tokens[0].Counters!, round.Empty)).ToList();
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "JIT: garbage collections",
             Median(counted.Select(round => round.JitCounters.Collections / round.Jit.Result.Seconds)), "/s",
             Note: $"of {Row.Number(Median(counted.Select(round => round.JitCounters.Pause)))} ms"));
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "JIT: allocated by our code for a token",
             Median(counted.Select(round => round.Jit.AllocatedBytes - round.Empty.AllocatedBytes)), "bytes", 6 * 1024,
             Note: $"K {Row.Number(Median(counted.Select(round => round.Empty.AllocatedBytes)))}"));
@@ -131,16 +118,16 @@ internal sealed partial class Run
         foreach (var (build, server) in servers)
         {
             var half = await HalfAsync(server);
-            table.Add(new Row(
+            Table.Add(new Row(
                 section, $"{build.Name}: p99 / p50 at half load", half.P99 / half.P50, "", 3,
                 Note: $"{Row.Number(half.P99)} / {Row.Number(half.P50)} ms at {rate:F0}/s, {half.Failed} failed; "
                     + $"K at this rate {Row.Number(k.P99)} / {Row.Number(k.P50)}"));
         }
 
-        var beside = MeasureStallsAsync(cores.Load, ct);
-        var stalls = await MeasureStallsAsync(cores.Server, ct);
+        var beside = MeasureStallsAsync(Cores.Load, ct);
+        var stalls = await MeasureStallsAsync(Cores.Server, ct);
         await beside;
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "stalls of the machine itself, both cores busy", stalls[0], "ms/s", Note: $"longest {Row.Number(stalls[1])} ms"));
 
         Task<Latencies> HalfAsync(ServerProcess target) => PacedLoad.RunAsync(
@@ -150,40 +137,12 @@ internal sealed partial class Run
     private Task<double[]> MeasureStallsAsync(string? core, CancellationToken ct) => RunOwnAsync(
         Cores.Pin(core, TokenServer.StartInfo([typeof(Run).Assembly.Location, "stalls", $"{arguments.Seconds}"])), ct);
 
-    /// <summary>
-    /// Runs load until tiered compilation has settled: after enough requests, two stretches in succession are no faster
-    /// than before. The compiler has the core to itself in the pauses between stretches.
-    /// </summary>
-    private async Task WarmUpAsync(ServerProcess server, string file, CancellationToken ct)
-    {
-        var (best, requests, settled) = (double.MaxValue, 0L, 0);
-        for (var i = 0; i < (arguments.IsQuick ? 8 : 16) && settled < 2; i++)
-        {
-            // Processor time is compared, because on a busy machine the clock would show a slow start.
-            var stretch = await StretchAsync(server, file, ct);
-            await Task.Delay(TimeSpan.FromMilliseconds(200), ct);
-            requests += stretch.Result.Requests;
-            // A slow operation, such as an RSA signature, does not become faster by compilation.
-            var isWarm = requests > 50_000 || stretch.Microseconds > 1000 && i > 2;
-            settled = isWarm && stretch.Microseconds > best * 0.97 ? settled + 1 : 0;
-            best = Math.Min(best, stretch.Microseconds);
-        }
-    }
-
-    private static async Task<Stretch> StretchAsync(ServerProcess server, string file, CancellationToken ct, bool isRepeated = false)
-    {
-        var (before, usedBefore) = (await server.CountAsync(), server.ProcessorTime);
-        var result = await Wrk.RunAsync(server.Port, file, Connections, seconds: 1, ct, isRepeated: isRepeated);
-        var (after, used) = (await server.CountAsync(), server.ProcessorTime - usedBefore);
-        return new Stretch(result, used.TotalMicroseconds / result.Requests, after?.Since(before!));
-    }
-
     private async Task MeasureManyAsync(
         ServerProcess server, BenchClient one, IReadOnlyList<BenchClient> many, BenchClient rotating, CancellationToken ct)
     {
         const string section = "Speed relative to one client with one secret, in turn with that (JIT)";
         Log("Many clients, many secrets.");
-        var oneClientFile = await Wrk.FileAsync(folder, "one", [one], ct);
+        var oneClientFile = await Wrk.FileAsync(Folder, "one", [one], ct);
         IReadOnlyList<(string Name, BenchClient[] Clients)> cases =
         [
             ("100 clients", [.. many.Take(100)]),
@@ -192,7 +151,7 @@ internal sealed partial class Run
         ];
         foreach (var (name, clients) in cases.Where(one => !arguments.IsQuick || one.Clients.Length == many.Count))
         {
-            var file = await Wrk.FileAsync(folder, "many", clients, ct);
+            var file = await Wrk.FileAsync(Folder, "many", clients, ct);
             // First the server must hash each secret once.
             var recognised = await Wrk.RunAsync(server.Port, file, 32, arguments.IsQuick ? 1 : 5, ct);
             for (var requests = 0L; requests < clients.Length; requests = recognised.Requests)
@@ -211,7 +170,7 @@ internal sealed partial class Run
                 failed += stretch.Result.Refused + stretch.Result.Broken;
             }
 
-            table.Add(new Row(
+            Table.Add(new Row(
                 section, $"{name}: by processor time", Median(shares), "%", 95, IsMaximum: false,
                 $"by the clock {Row.Number(Median(clock))} %; {failed} refused or broken", Quartiles(shares)));
         }
@@ -224,7 +183,7 @@ internal sealed partial class Run
         if (arguments.EnduranceMinutes == 0)
             return;
         Log($"Load for {arguments.EnduranceMinutes} minutes.");
-        var file = await Wrk.FileAsync(folder, "many", many, ct);
+        var file = await Wrk.FileAsync(Folder, "many", many, ct);
         var resident = new List<double>();
         var failed = 0L;
         for (var i = 0; i < arguments.EnduranceMinutes; i++)
@@ -237,11 +196,11 @@ internal sealed partial class Run
         }
 
         var section = $"{arguments.EnduranceMinutes} minutes of full load, {many.Count:N0} clients";
-        table.Add(new Row(section, "resident, maximum in the first minute", resident[0], "MiB"));
-        table.Add(new Row(
+        Table.Add(new Row(section, "resident, maximum in the first minute", resident[0], "MiB"));
+        Table.Add(new Row(
             section, "resident, maximum in the last minute", resident[^1], "MiB", 200,
             Note: string.Join(' ', resident.Select(Row.Number))));
-        table.Add(new Row(section, "refused or broken", failed, "", 0));
+        Table.Add(new Row(section, "refused or broken", failed, "", 0));
     }
 
     private async Task MeasureFirstUsesAsync(
@@ -250,7 +209,7 @@ internal sealed partial class Run
         const string section = "First use of a secret (m=19456, t=2)";
         Log("First uses.");
         await using var server = await ServeAsync(Build.Jit, connection, clients[0], ct, ("Hashing__SecretMemory", "00:00:00"));
-        var file = await Wrk.FileAsync(folder, "first", clients, ct);
+        var file = await Wrk.FileAsync(Folder, "first", clients, ct);
         await Wrk.RunAsync(server.Port, file, 8, seconds: 3, ct);
         var rounds = new List<(double Library, double Tokens, double ProcessorShare)>();
         var failed = 0L;
@@ -265,27 +224,16 @@ internal sealed partial class Run
             failed += result.Refused + result.Broken;
         }
 
-        table.Add(new Row(section, "the Argon2id library alone", Median(rounds.Select(round => round.Library)), "/s"));
-        table.Add(new Row(
+        Table.Add(new Row(section, "the Argon2id library alone", Median(rounds.Select(round => round.Library)), "/s"));
+        Table.Add(new Row(
             section, "tokens, each hashed", Median(rounds.Select(round => round.Tokens)), "/s",
             Note: $"{failed} refused or broken"));
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "share", 100 * Median(rounds.Select(round => round.Tokens / round.Library)), "%", 95,
             IsMaximum: false));
-        table.Add(new Row(
+        Table.Add(new Row(
             section, "share by processor time", 100 * Median(rounds.Select(round => round.ProcessorShare)), "%", 95,
             IsMaximum: false));
-    }
-
-    /// <param name="Result">The result of wrk.</param>
-    /// <param name="Microseconds">Processor time of a request.</param>
-    /// <param name="Counters">The garbage collector's figures of that second; null: they are not known.</param>
-    private sealed record Stretch(WrkResult Result, double Microseconds, Counters? Counters)
-    {
-        public double PerSecond => Result.PerSecond;
-
-        /// <summary>Allocated for a request, where it is counted.</summary>
-        public double AllocatedBytes => Counters!.Allocated / Result.Requests;
     }
 
     private sealed record Round(

@@ -31,7 +31,7 @@ internal sealed partial class Run
         return length;
     }
 
-    private void AddStart(string what, double[] figures, double? target) => table.Add(new Row(
+    private void AddStart(string what, double[] figures, double? target) => Table.Add(new Row(
         "From the start to the first token, on all cores", $"{what}, median of {figures.Length}", Median(figures), "s",
         target, Note: $"best {Row.Number(figures.Min())}", Spread: Quartiles(figures)));
 
@@ -42,13 +42,13 @@ internal sealed partial class Run
         await Task.Delay(IdleTime, ct);
         Add($"idle, {IdleTime.TotalSeconds:F0} s later", server.Memory, build == native ? 50 : 100);
 
-        void Add(string when, Memory memory, double? target) => table.Add(new Row(
+        void Add(string when, Memory memory, double? target) => Table.Add(new Row(
             Memories, $"{build.Name}: resident, {when}", memory.Resident, "MiB", target,
             Note: $"of it private {Row.Number(memory.Private)}"));
     }
 
     private void AddPeak(Build build, string when, double peak, string? note = null) =>
-        table.Add(new Row(Memories, $"{build.Name}: resident, {when}", peak, "MiB", MaxMiB(build), Note: note));
+        Table.Add(new Row(Memories, $"{build.Name}: resident, {when}", peak, "MiB", MaxMiB(build), Note: note));
 
     private double MaxMiB(Build build) => build == native ? 100 : 200;
 }

@@ -1,8 +1,5 @@
-using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Npgsql;
-using TokenService.Secrets;
 
 namespace TokenService.Bench;
 
@@ -43,7 +40,8 @@ internal sealed record RunArguments(
         _ => null,
     };
 
-    private static int? Number(string number) =>
+    /// <returns>Null when it is none.</returns>
+    public static int? Number(string number) =>
         int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : null;
 }
 
@@ -53,19 +51,14 @@ internal sealed record RunArguments(
 /// compared figures alike.
 /// </summary>
 internal sealed partial class Run(RunArguments arguments, Cores cores, string folder)
+    : ServerMeasurement(cores, folder, arguments.IsQuick)
 {
     private const string Usage =
         "Usage: scripts/bench/run [--no-install] [--quick] [--json FILE] [--svg FILE] [--rounds N] [--endure MINUTES]";
 
     private const string Memories = "Memory";
 
-    // Sixteen connections keep the server's core busy.
-    private const int Connections = 16;
-
-    private readonly Table table = new();
     private readonly Build native = Build.Native(arguments.Native);
-    private readonly string events = Path.Combine(folder, "events"); // each server appends its number
-    private int started; // how many servers
     private Chart? chart; // once the figures are there
 
     public static async Task<int> RunAsync(string[] args)
@@ -76,39 +69,14 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             return 2;
         }
 
-        if (!OperatingSystem.IsLinux())
-        {
-            await Console.Error.WriteLineAsync("This measurement needs Linux, because it uses taskset and /proc.");
-            return 1;
-        }
-
         var limit = TimeSpan.FromMinutes((arguments.IsQuick ? 10 : 60) + arguments.EnduranceMinutes);
-        return await Measurement.RunAsync(limit, async ct =>
-        {
-            var folder = Directory.CreateTempSubdirectory("tsvc-bench-");
-            try
-            {
-                var run = new Run(arguments, Cores.Choose(), folder.FullName);
-                await run.MeasureAsync(ct);
-                run.table.Print(Console.Out);
-                if (arguments.Json is { } json)
-                    await File.WriteAllTextAsync(json, run.table.Json(), ct);
-                if (arguments.Svg is { } svg)
-                    await File.WriteAllTextAsync(svg, run.chart!.Svg(), ct);
-                return 0;
-            }
-            finally
-            {
-                folder.Delete(recursive: true);
-            }
-        });
+        return await RunAsync(limit, arguments.Json, (cores, folder) => new Run(arguments, cores, folder));
     }
 
-    private async Task MeasureAsync(CancellationToken ct)
+    protected override async Task MeasureAsync(CancellationToken ct)
     {
-        var (began, ticks) = (Stopwatch.GetTimestamp(), Ticks());
         Describe();
-        await using var postgres = await Postgres.StartAsync(ct, cores.Load);
+        await using var postgres = await Postgres.StartAsync(ct, Cores.Load);
         var connection = await postgres.MakeDatabaseAsync("bench", ct);
         var rsaConnection = await postgres.MakeDatabaseAsync("bench_rsa", ct);
         await using var database = NpgsqlDataSource.Create(connection);
@@ -123,13 +91,13 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
         var many = await Workload.MakeAsync(database, "many", arguments.Clients, Workload.Cheapest, ct);
         var rotating = await Workload.AddSecretsAsync(
             database, (await Workload.MakeAsync(database, "rotating", 1, Workload.Cheapest, ct))[0], 49, ct);
-        if (cores.Load is { } load)
+        if (Cores.Load is { } load)
             Cores.PinSelf(load);
 
         var answerLength = await MeasureStartsAsync(connection, one, ct);
         await using (var empty = await ServeEmptyAsync(answerLength, one, ct))
         {
-            await WarmUpAsync(empty, await Wrk.FileAsync(folder, "one", [one], ct), ct);
+            await WarmUpAsync(empty, await Wrk.FileAsync(Folder, "one", [one], ct), ct);
             await using (var jit = await ServeAsync(Build.Jit, connection, one, ct))
             await using (var file = await ServeAsync(native, connection, one, ct))
             {
@@ -158,89 +126,12 @@ internal sealed partial class Run(RunArguments arguments, Cores cores, string fo
             await MeasureFloodsAsync(build, connection, database, one, [.. many.Take(10)], many[10], new(fresh), ct);
         if (!arguments.IsQuick)
             await MeasureHalfSentAsync(connection, one, [.. many.Take(10)], ct);
-        var (stolen, all) = Ticks();
-        table.Circumstances.Add(
-            $"Took {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s; "
-            + $"load of the machine at the end: {LoadAverage()}; "
-            + $"of its processors' time the host took {(stolen - ticks.Stolen) / (all - ticks.All):P1}.");
+        if (arguments.Svg is { } svg)
+            await File.WriteAllTextAsync(svg, chart!.Svg(), ct);
     }
 
-    private void Describe()
-    {
-        var model = File.ReadLines("/proc/cpuinfo")
-            .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1];
-        table.Circumstances.Add($"{Environment.ProcessorCount} cores of {model ?? "an unnamed processor"}, "
-            + $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}.");
-        table.Circumstances.Add($"{cores}. Load of the machine at the start: {LoadAverage()}.");
-        table.Circumstances.Add($"{arguments.Rounds} rounds, each of a second for each of what is compared, over {Connections} connections "
-            + $"by wrk, after warming up; medians, and the quartiles of the rounds in brackets. Floods of {arguments.FloodSeconds} s. "
-            + "The event log goes to a file; under floods to /dev/null.");
-    }
-
-    // The ticks that the host gave to other machines while this one had work, and the sum of all ticks.
-    private static (double Stolen, double All) Ticks()
-    {
-        var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..9]
-            .Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray();
-        return (ticks[7], ticks.Sum());
-    }
-
-    private static string LoadAverage() => string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3]);
-
-    private static void Log(string message) => Console.Error.WriteLine(message);
-
-    private Task<ServerProcess> ServeAsync(
-        Build build, string connection, BenchClient client, CancellationToken ct, params (string Name, string Value)[] settings) =>
-        ServeAsync(build, cores.Server, connection, client, ct, settings);
-
-    /// <param name="build">The build to start.</param>
-    /// <param name="on">The cores that it may use; null: all.</param>
-    /// <param name="connection">Its database, as the superuser.</param>
-    /// <param name="client">Asks until it gets its first token.</param>
-    /// <param name="ct">Ends the start.</param>
-    /// <param name="settings">Settings that differ from the usual ones.</param>
-    private Task<ServerProcess> ServeAsync(
-        Build build, string? on, string connection, BenchClient client, CancellationToken ct,
-        params (string Name, string Value)[] settings)
-    {
-        var all = new Dictionary<string, string> { ["Events__File"] = $"{events}-{++started}" };
-        foreach (var (name, value) in settings)
-            all[name] = value;
-        return ServerProcess.StartAsync(
-            TokenServer.StartInfo(build, Postgres.ForService(connection), all), on, client.Request, ct);
-    }
-
-    private string? AllCores() => cores.Server == cores.Load ? cores.Server : $"{cores.Server},{cores.Load}";
-
-    /// <summary>Runs this program as another process, which prints numbers.</summary>
-    private static async Task<double[]> RunOwnAsync(ProcessStartInfo start, CancellationToken ct)
-    {
-        using var process = Process.Start(start)!;
-        await using var kill = ct.Register(process.Kill);
-        var output = await process.StandardOutput.ReadToEndAsync(ct);
-        await process.WaitForExitAsync(ct);
-        return [.. output.Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))];
-    }
-
-    private static double Median(IEnumerable<double> figures) => Quantile([.. figures.Order()], 0.5);
-
-    private static Quartiles Quartiles(IReadOnlyCollection<double> figures)
-    {
-        double[] sorted = [.. figures.Order()];
-        return new Quartiles(Quantile(sorted, 0.25), Quantile(sorted, 0.75));
-    }
-
-    // Between the two nearest, where no figure is at the place.
-    private static double Quantile(double[] sorted, double share)
-    {
-        var place = share * (sorted.Length - 1);
-        var (below, above) = (sorted[(int)Math.Floor(place)], sorted[(int)Math.Ceiling(place)]);
-        return below + ((above - below) * (place - Math.Floor(place)));
-    }
-
-    private void EmptyEvents()
-    {
-        foreach (var file in Directory.GetFiles(folder, Path.GetFileName(events) + "-*"))
-            File.WriteAllText(file, "");
-    }
+    private void Describe() => Table.Circumstances.Add(
+        $"{arguments.Rounds} rounds, each of a second for each of what is compared, over {Connections} connections "
+        + $"by wrk, after warming up; medians, and the quartiles of the rounds in brackets. Floods of {arguments.FloodSeconds} s. "
+        + "The event log goes to a file; under floods to /dev/null.");
 }

@@ -32,8 +32,11 @@ internal static class TokenServer
     private static readonly string[] Settings =
     [
         "Issuer", "ConnectionStrings__", "Keys__", "Tokens__", "Hashing__", "Limits__", "Clients__", "Events__", "Proxies", "Urls",
-        "ASPNETCORE_", "Logging__",
+        "ASPNETCORE_", "Logging__", "Assertions__", "Dpop__", "Profile",
     ];
+
+    /// <summary>The issuer of every server.</summary>
+    public const string Issuer = "http://127.0.0.1";
 
     private const string SealingKeyId = "bench";
 
@@ -95,7 +98,7 @@ internal static class TokenServer
             start.Environment.Remove(name);
         start.Environment["ConnectionStrings__TokenService"] = connectionString;
         start.Environment["ASPNETCORE_URLS"] = "http://127.0.0.1:0";
-        start.Environment["Issuer"] = "http://127.0.0.1";
+        start.Environment["Issuer"] = Issuer;
         start.Environment[$"Keys__SealingKeys__{SealingKeyId}"] = Convert.ToBase64String(SealingKey);
         // A killed process would leave its diagnostics socket behind.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";

@@ -51,6 +51,15 @@ internal static class Workload
         from unnest(@secretIds, @digests) as c (secret_id, digest)
         """;
 
+    private const string MakeKeyClients = """
+        select token_service.create_client(
+            id, 'A client of a measurement', 'https://bench.example.com', array['bench:read'], p_methods => array['private_key_jwt'])
+        from unnest(@ids) as id;
+
+        select token_service.add_key(c.id, c.jwk::jsonb, @kid, c.alg)
+        from unnest(@ids, @jwks, @algs) as c (id, jwk, alg)
+        """;
+
     private const string FindDigests = """
         select client_id, id, digest
         from token_service.client_secret
@@ -88,6 +97,20 @@ internal static class Workload
         Add(command, secrets);
         await command.ExecuteNonQueryAsync(ct);
         return client with { Secret = secrets[^1].Value };
+    }
+
+    /// <summary>Makes clients that authenticate with a key.</summary>
+    public static async Task<IReadOnlyList<KeyClient>> MakeKeyClientsAsync(
+        NpgsqlDataSource database, CancellationToken ct, params (string Id, string Algorithm)[] clients)
+    {
+        var made = clients.Select(client => new KeyClient(client.Id, SigningKey.Create(client.Algorithm))).ToList();
+        await using var command = database.CreateCommand(MakeKeyClients);
+        command.Parameters.AddWithValue("ids", made.Select(client => client.Id).ToArray());
+        command.Parameters.AddWithValue("jwks", made.Select(client => client.Key.Jwk).ToArray());
+        command.Parameters.AddWithValue("algs", made.Select(client => client.Key.Algorithm).ToArray());
+        command.Parameters.AddWithValue("kid", KeyClient.Kid);
+        await command.ExecuteNonQueryAsync(ct);
+        return made;
     }
 
     /// <summary>

@@ -20,6 +20,9 @@ internal sealed record WrkResult(
     Dictionary<string, long> Statuses)
 {
     public double PerSecond => Requests / Seconds;
+
+    /// <summary>Whether wrk had sent every line of its file before the end, so that the server was idle after that.</summary>
+    public bool Exhausted { get; init; }
 }
 
 /// <summary>Runs wrk, which sends as many requests as the server answers.</summary>
@@ -37,6 +40,16 @@ internal static class Wrk
         return file;
     }
 
+    /// <summary>Floods the server with requests, whose lines are as load.lua says, again and again.</summary>
+    public static async Task<Flooded> FloodAsync(
+        int port, string folder, IEnumerable<string> lines, int connections, int seconds, CancellationToken ct)
+    {
+        var file = await FileAsync(folder, "flood", lines, ct);
+        var result = await RunAsync(port, file, connections, seconds, ct, isFlood: true);
+        var statuses = result.Statuses.OrderByDescending(status => status.Value).Select(status => $"{status.Value} x {status.Key}");
+        return new Flooded(string.Join(", ", statuses) + (result.Broken > 0 ? $", {result.Broken} broken" : ""), result.PerSecond);
+    }
+
     /// <param name="port">The server's port.</param>
     /// <param name="file">The file of credentials or requests.</param>
     /// <param name="connections">The number of connections; each waits for its answer before the next request.</param>
@@ -46,9 +59,10 @@ internal static class Wrk
     /// Whether wrk counts answers by status and runs at low priority, so that other load on its core is not slowed.
     /// </param>
     /// <param name="isRepeated">Whether only the first line is sent, which takes wrk less time.</param>
+    /// <param name="isOnce">Whether no line is sent again, because its assertion or proof works once.</param>
     public static async Task<WrkResult> RunAsync(
         int port, string file, int connections, int seconds, CancellationToken ct, bool isFlood = false,
-        bool isRepeated = false)
+        bool isRepeated = false, bool isOnce = false)
     {
         string[] wrk =
         [
@@ -59,6 +73,7 @@ internal static class Wrk
         start.RedirectStandardOutput = true;
         start.Environment["BENCH_COUNT"] = isFlood ? "yes" : "no";
         start.Environment["BENCH_REPEAT"] = isRepeated ? "yes" : "no";
+        start.Environment["BENCH_ONCE"] = isOnce ? "yes" : "no";
         using var process = Process.Start(start)!;
         await using var kill = ct.Register(process.Kill);
         var output = await process.StandardOutput.ReadToEndAsync(CancellationToken.None);
