@@ -13,6 +13,7 @@ try
         ["secret", "hash"] => SecretCommand.Hash(Console.In, Console.Out, Console.Error),
         ["secret", "check"] => await SecretCheckCommand.RunAsync(null, Console.In, Console.Out),
         ["secret", "check", var client] => await SecretCheckCommand.RunAsync(client, Console.In, Console.Out),
+        ["client-key", "new", .. var options] => ClientKeyCommand.New(options, Console.Out, Console.Error),
         ["keys", "list"] => await KeysCommand.ListAsync(Console.Out),
         ["keys", "rotate"] => await KeysCommand.RotateAsync(Console.Out),
         ["keys", "reseal"] => await KeysCommand.ResealAsync(Console.Out),

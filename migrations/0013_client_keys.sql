@@ -22,12 +22,14 @@ create table token_service.client_key (
     constraint client_key_kid_grammar check (token_service.is_client_kid(kid)),
     constraint client_key_alg_known check (token_service.is_assertion_algorithm(alg)),
     constraint client_key_public_jwk_fits_alg check (token_service.is_public_jwk(public_jwk, alg)),
+    constraint client_key_public_jwk_depth check (token_service.is_shallow(public_jwk)),
     constraint client_key_label_length check (token_service.is_short_text(label)),
     constraint client_key_expires_after_start check (expires_at > not_before),
     constraint client_key_dates_representable check (
         token_service.is_representable(not_before)
         and token_service.is_representable(expires_at)
         and token_service.is_representable(revoked_at)
+        and token_service.is_representable(created_at)
     )
 );
 
@@ -52,7 +54,7 @@ alter table token_service.client
     add column sender_constraint text,
     add column token_endpoint_audience_until timestamptz,
     add constraint client_sender_constraint_known check (token_service.is_sender_constraint(sender_constraint)),
-    add constraint client_token_endpoint_audience_representable
+    add constraint client_token_endpoint_audience_until_representable
         check (token_service.is_representable(token_endpoint_audience_until));
 
 comment on column token_service.client.sender_constraint is
@@ -74,7 +76,8 @@ create table token_service.used_jti (
     expires_at timestamptz not null,
 
     constraint used_jti_pkey primary key (key),
-    constraint used_jti_key_length check (octet_length(key) = 32)
+    constraint used_jti_key_length check (octet_length(key) = 32),
+    constraint used_jti_dates_representable check (token_service.is_representable(expires_at))
 ) with (autovacuum_vacuum_scale_factor = 0.01); -- each row is deleted within minutes
 
 create index used_jti_expires_at on token_service.used_jti (expires_at);
@@ -93,3 +96,9 @@ alter table token_service.credential_use
 comment on column token_service.credential_use.kind is 'The kind of credential: secret or key.';
 comment on column token_service.credential_use.credential_id is
     'Its id within its kind: client_secret.id, or client_key.client_id and kid with a space between.';
+
+
+-- The files of functions make a report of all credentials in place of the first, and the second again with more columns.
+drop function if exists
+    token_service.secrets_report(text, interval, interval),
+    token_service.clients_report(text);

@@ -1,6 +1,6 @@
--- Deletes a disabled client with its secrets, its grants and its registrations. The audit log keeps what they were. A
--- new client may have its client_id, which brings no token back: for 10 seconds after the deletion the new client's
--- requests for a token are answered 503, with Retry-After.
+-- Deletes a disabled client with its secrets, its keys, its grants and its registrations. The audit log keeps what they
+-- were. A new client may have its client_id, which brings no token back: for 10 seconds after the deletion the new
+-- client's requests for a token are answered 503, with Retry-After.
 --
 --   psql -v client_id=billing -f scripts/delete-client.sql
 --

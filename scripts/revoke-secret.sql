@@ -3,8 +3,8 @@
 --   psql -v client_id=billing -v secret_id=0uEMDVA3bCRk -f scripts/revoke-secret.sql
 --
 --   client_id   the client
---   secret_id   the secret's id, as secrets-report.sql shows it. It also stands between the first and the second '_' of
---               the secret
+--   secret_id   the secret's id, as credentials-report.sql shows it. It also stands between the first and the second '_'
+--               of the secret
 
 \set ON_ERROR_STOP on
 \set QUIET on

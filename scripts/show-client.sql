@@ -1,4 +1,4 @@
--- Shows a client: its properties, its scopes with their usage, and its secrets.
+-- Shows a client: its properties, its scopes with their usage, and its secrets and keys.
 --
 --   psql -v client_id=billing -f scripts/show-client.sql
 --
@@ -27,7 +27,15 @@ left join token_service.scope_use u
 where cs.client_id = :'client_id'
 order by cs.resource, cs.scope;
 
-\set secret_id ''
-\ir include/secrets.psql
+select kind,
+       credential_id,
+       label,
+       state,
+       date_trunc('second', made_at) as made_at,
+       date_trunc('second', ends_at) as ends_at,
+       date_trunc('second', last_used_at) as last_used_at,
+       findings
+from token_service.credentials_report(:'client_id')
+where state in ('alive', 'to come');
 
 commit;

@@ -5,7 +5,7 @@
 --   client_id       the client
 --   name            what people call it
 --   token_lifetime  how long its tokens live, from '1 minute' to '1 day'; 'default': as the server is set
---   methods         client_secret_basic, client_secret_post or both, separated by spaces
+--   methods         client_secret_basic, client_secret_post, private_key_jwt or several of them, separated by spaces
 --   tokens_per_minute   how many tokens each replica issues to it in a minute, from 1 to 1000000; 0: any number
 --   extra_claims    a JSON object of claims for its tokens, at most 1024 bytes and 16 levels; '{}' removes them
 

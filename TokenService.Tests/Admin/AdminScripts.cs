@@ -11,7 +11,7 @@ namespace TokenService.Tests.Admin;
 public sealed class AdminScripts
 {
     private const string Heading =
-        "client_id|name|enabled|methods|token_lifetime|tokens_per_minute|extra_claims|live_secrets|"
+        "client_id|name|enabled|methods|sender_constraint|token_lifetime|tokens_per_minute|extra_claims|live_secrets|live_keys|"
         + "scopes|default_scopes|speaks_for|last_used_at";
 
     private const string Resource = "resource|signing_alg|typ|max_token_lifetime|scopes";
@@ -42,14 +42,14 @@ public sealed class AdminScripts
                 "client_id=billing", "name=O'Reilly's \\ billing", "token_lifetime=15 minutes", "tokens_per_minute=600",
                 "extra_claims={\"tenant\": \"o'north\"}",
             ],
-            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
+            Heading, $"billing|O'Reilly's \\ billing|t|{BothMethods}||00:15:00|600|{{\"tenant\": \"o'north\"}}|1|0|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "methods=client_secret_basic"],
             Heading,
-            $"billing|O'Reilly's \\ billing|t|client_secret_basic|00:15:00|600|{{\"tenant\": \"o'north\"}}|1|{Scopes}|invoices:read||");
+            $"billing|O'Reilly's \\ billing|t|client_secret_basic||00:15:00|600|{{\"tenant\": \"o'north\"}}|1|0|{Scopes}|invoices:read||");
         await TwiceAsync(
             "update-client.sql", ["client_id=billing", "token_lifetime=default", "tokens_per_minute=0", "extra_claims={}"],
-            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic|default||{{}}|1|{Scopes}|invoices:read||");
+            Heading, $"billing|O'Reilly's \\ billing|t|client_secret_basic||default||{{}}|1|0|{Scopes}|invoices:read||");
     }
 
     [Test]
@@ -68,7 +68,7 @@ public sealed class AdminScripts
             $"{audited + 3}|DATE|DELETE|client_secret|{secretId}",
             $"{audited + 4}|DATE|DELETE|client_scope|billing https://api.example.com invoices:read",
             $"{audited + 5}|DATE|DELETE|client_scope|billing https://api.example.com invoices:write");
-        (await RunAsync("list-clients.sql")).Prints("client_id|name|enabled|live_secrets|scopes|last_used_at");
+        (await RunAsync("list-clients.sql")).Prints("client_id|name|enabled|live_secrets|live_keys|sender_constraint|scopes|last_used_at");
     }
 
     [Test]
@@ -236,9 +236,9 @@ public sealed class AdminScripts
     {
         await database.CreateClientAsync("archive", "archive:read", "", "https://archive.example.com");
         (await RunAsync("list-clients.sql")).Prints(
-            "client_id|name|enabled|live_secrets|scopes|last_used_at",
-            "archive|A client of a test|t|1|archive:read|",
-            $"billing|A client of a test|t|1|{Scopes}|");
+            "client_id|name|enabled|live_secrets|live_keys|sender_constraint|scopes|last_used_at",
+            "archive|A client of a test|t|1|0||archive:read|",
+            $"billing|A client of a test|t|1|0||{Scopes}|");
     }
 
     [Test]
@@ -258,8 +258,8 @@ public sealed class AdminScripts
             "scope|resource|is_default|granted_at|last_used_at|use_count",
             "invoices:read|https://api.example.com|t|DATE|DATE|3",
             "invoices:write|https://api.example.com|f|DATE||0",
-            "secret_id|label|state|made_at|ends_at|last_used_at|findings",
-            $"{secretId}||alive|DATE||DATE|digest weaker than the policy");
+            "kind|credential_id|label|state|made_at|ends_at|last_used_at|findings",
+            $"secret|{secretId}||alive|DATE||DATE|digest weaker than the policy");
     }
 
     [Test]
@@ -341,7 +341,7 @@ public sealed class AdminScripts
     }
 
     private static string Billing(string enabled = "t", string scopes = Scopes, string defaults = "invoices:read", string speaksFor = "") =>
-        $"billing|A client of a test|{enabled}|{BothMethods}|default||{{}}|1|{scopes}|{defaults}|{speaksFor}|";
+        $"billing|A client of a test|{enabled}|{BothMethods}||default||{{}}|1|0|{scopes}|{defaults}|{speaksFor}|";
 
     // The second run prints the same and changes nothing: the audit log, which records every change, has no new row.
     private async Task TwiceAsync(string script, string[] variables, params string[] printed)

@@ -11,6 +11,14 @@ public sealed class AuditLog : AdminFixture
         "{\"id\": true, \"max_overlap\": \"30 days\", \"max_secret_age\": null, \"min_digest_cost\": 38912, "
         + "\"usage_counted_since\": \"2000-01-01T00:00:00+00:00\"}";
 
+    // The thumbprint is that of the key, in hexadecimal.
+    private const string NewKey =
+        "{\"alg\": \"ES256\", \"kid\": \"new\", \"label\": null, \"client_id\": \"billing\", \"expires_at\": null, "
+        + "\"public_jwk\": {\"x\": \"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\", "
+        + "\"y\": \"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\", \"crv\": \"P-256\", \"kty\": \"EC\"}, "
+        + "\"revoked_at\": null, \"thumbprint\": "
+        + "\"\\\\xa0a232c2f194a53553cb1310ddbc0821e414b9d7ebfc290b323084d7d1020fe5\"}";
+
     private const string OtherDigest =
         "'$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAUiG7JVe9Zxzthx1TW+yJ0WQsnjyV8bZaqyPptE'";
 
@@ -19,13 +27,14 @@ public sealed class AuditLog : AdminFixture
     private static readonly string[] Unaudited =
     [
         "audit_log", "audit_pending", "credential_use", "functions_file", "migration", "revoked_token", "scope_use",
-        "self_revocation", "verified_secret",
+        "self_revocation", "used_jti", "verified_secret",
     ];
 
     // The tables that a token request reads. A new row of scope or resource belongs to no client yet.
     private static readonly string[] ReadForClients =
     [
-        "client", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "self_revocation", "tokens_not_before",
+        "client", "client_key", "client_scope", "client_secret", "policy", "resource", "resource_server", "scope", "self_revocation",
+        "tokens_not_before",
     ];
 
     private static readonly string[] Columns =
@@ -58,13 +67,15 @@ public sealed class AuditLog : AdminFixture
     [
         Change("insert into client (id, name) values ('new', 'New')",
             "INSERT | client | new | new | - | {\"id\": \"new\", \"name\": \"New\", \"enabled\": true, \"extra_claims\": {}, "
-            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null}"),
+            + "\"sender_constraint\": null, \"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], "
+            + "\"token_lifetime_seconds\": null, \"token_endpoint_audience_until\": null}"),
         Change("update client set name = 'New', token_lifetime_seconds = 600, enabled = enabled where id = 'billing'",
             "UPDATE | client | billing | billing | {\"name\": \"The billing service\", \"token_lifetime_seconds\": null} "
             + "| {\"name\": \"New\", \"token_lifetime_seconds\": 600}"),
         Change("delete from client where id = 'other'",
             "DELETE | client | other | other | {\"id\": \"other\", \"name\": \"Other\", \"enabled\": true, \"extra_claims\": {}, "
-            + "\"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], \"token_lifetime_seconds\": null} | -",
+            + "\"sender_constraint\": null, \"tokens_per_minute\": null, \"authentication_methods\": [\"client_secret_basic\"], "
+            + "\"token_lifetime_seconds\": null, \"token_endpoint_audience_until\": null} | -",
             "DELETE | client_scope | other https://api.example.com parcels:read | other "
             + "| {\"scope\": \"parcels:read\", \"resource\": \"https://api.example.com\", \"client_id\": \"other\", "
             + "\"is_default\": true} | -",
@@ -75,8 +86,20 @@ public sealed class AuditLog : AdminFixture
         Change("truncate client cascade",
             "INSERT | tokens_not_before | billing | billing | - | {\"client_id\": \"billing\"}",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",
-            "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -",
+            "TRUNCATE | client | - | - | - | -", "TRUNCATE | client_key | - | - | - | -", "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | client_secret | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -"),
+        Change($"insert into client_key (client_id, kid, alg, public_jwk) values ('billing', 'new', 'ES256', '{PublicJwk.P256}')",
+            $"INSERT | client_key | billing new | billing | - | {NewKey}"),
+        Change(
+            $"insert into client_key (client_id, kid, alg, public_jwk) values ('billing', 'new', 'ES256', '{PublicJwk.P256}'); "
+            + "update client_key set label = 'x', revoked_at = '2040-01-01Z'; delete from client_key",
+            $"DELETE | client_key | billing new | billing | {NewKey.Replace("\"label\": null", "\"label\": \"x\"", StringComparison.Ordinal)
+                .Replace("\"revoked_at\": null", "\"revoked_at\": \"2040-01-01T00:00:00+00:00\"", StringComparison.Ordinal)} | -",
+            $"INSERT | client_key | billing new | billing | - | {NewKey}",
+            "UPDATE | client_key | billing new | billing | {\"label\": null, \"revoked_at\": null} "
+            + "| {\"label\": \"x\", \"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
+        Change("truncate client_key", "TRUNCATE | client_key | - | - | - | -"),
+        Change("insert into used_jti values (sha256(''), now()); delete from used_jti"),
         Change($"insert into client_secret (id, client_id, digest) values ('NewNewNewNew', 'billing', {Digest})",
             "INSERT | client_secret | NewNewNewNew | billing | - | {\"id\": \"NewNewNewNew\", \"label\": null, \"digest\": \"…\", "
             + "\"client_id\": \"billing\", \"expires_at\": null, \"revoked_at\": null}"),
@@ -91,7 +114,7 @@ public sealed class AuditLog : AdminFixture
         Change("truncate client_secret cascade", "TRUNCATE | client_secret | - | - | - | -"),
         Change("insert into resource (id) values ('https://a')",
             "INSERT | resource | https://a | - | - | {\"id\": \"https://a\", \"typ\": \"at+jwt\", \"signing_alg\": null, "
-            + "\"max_token_lifetime_seconds\": null}"),
+            + "\"sender_constraint\": null, \"max_token_lifetime_seconds\": null}"),
         Change("update resource set id = 'https://a' where id = 'https://api.example.com'",
             "UPDATE | client_scope | billing https://a parcels:read | billing | {\"resource\": \"https://api.example.com\"} "
             + "| {\"resource\": \"https://a\"}",
@@ -103,7 +126,7 @@ public sealed class AuditLog : AdminFixture
             "UPDATE | scope | https://a parcels:read | - | {\"resource\": \"https://api.example.com\"} | {\"resource\": \"https://a\"}"),
         Change("delete from resource where id = 'https://unused.example.com'",
             "DELETE | resource | https://unused.example.com | - | {\"id\": \"https://unused.example.com\", \"typ\": \"at+jwt\", "
-            + "\"signing_alg\": \"RS256\", \"max_token_lifetime_seconds\": null} | -"),
+            + "\"signing_alg\": \"RS256\", \"sender_constraint\": null, \"max_token_lifetime_seconds\": null} | -"),
         Change("truncate resource cascade",
             "TRUNCATE | client_scope | - | - | - | -", "TRUNCATE | resource | - | - | - | -",
             "TRUNCATE | resource_server | - | - | - | -", "TRUNCATE | scope | - | - | - | -"),
@@ -191,6 +214,14 @@ public sealed class AuditLog : AdminFixture
             "UPDATE | client_secret | OtherOther11 | other | {\"expires_at\": null} | {\"expires_at\": \"2040-01-02T00:00:00+00:00\"}"),
         Change("select revoke_secret('other', 'OtherOther11')",
             "UPDATE | client_secret | OtherOther11 | other | {\"revoked_at\": null} | {\"revoked_at\": \"2040-01-01T00:00:00+00:00\"}"),
+
+        Change($"select add_key('billing', '{PublicJwk.P256}', 'new')", $"INSERT | client_key | billing new | billing | - | {NewKey}"),
+        Change("select require_sender_constraint('other', null, 'dpop'), allow_token_endpoint_audience('other', '2040-02-01Z')",
+            "UPDATE | client | other | other | {\"sender_constraint\": null} | {\"sender_constraint\": \"dpop\"}",
+            "UPDATE | client | other | other | {\"token_endpoint_audience_until\": null} "
+            + "| {\"token_endpoint_audience_until\": \"2040-02-01T00:00:00+00:00\"}"),
+        Change("select require_sender_constraint(null, 'https://unused.example.com', 'dpop')",
+            "UPDATE | resource | https://unused.example.com | - | {\"sender_constraint\": null} | {\"sender_constraint\": \"dpop\"}"),
 
         Change("select set_client_enabled('other', false)",
             "INSERT | tokens_not_before | other | other | - | {\"client_id\": \"other\"}",

@@ -52,7 +52,7 @@ public sealed class ClientFunctions : AdminFixture
         .. Refused("p_methods",
             ["null", "array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
             PostgresErrorCodes.CheckViolation, "The authentication methods of client \"shipping\" are not ones this server offers.",
-            "Use client_secret_basic, client_secret_post or both."),
+            "Use client_secret_basic, client_secret_post, private_key_jwt, or several of them."),
         .. Refused("p_resource",
             ["null", .. NotResources],
             PostgresErrorCodes.CheckViolation, "The resource is neither an absolute URI without a fragment nor a plain name.",
@@ -87,7 +87,7 @@ public sealed class ClientFunctions : AdminFixture
         .. Refused("p_methods",
             ["array[]::text[]", "array['none']", "array['client_secret_basic', 'none']", "array['client_secret_basic', null]"],
             PostgresErrorCodes.CheckViolation, "The authentication methods of client \"billing\" are not ones this server offers.",
-            "Use client_secret_basic, client_secret_post or both."),
+            "Use client_secret_basic, client_secret_post, private_key_jwt, or several of them."),
         .. Refused("p_token_lifetime",
             ["'59 seconds'", "'1 day 1 second'", "'60.5 seconds'", "'-10 minutes'", "'0.5 seconds'", "'1 month'", "'1 year -360 days'"],
             PostgresErrorCodes.CheckViolation, "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
@@ -340,6 +340,10 @@ public sealed class ClientFunctions : AdminFixture
             """
             insert into token_service.credential_use
             select 'secret', id, client_id, now(), now(), null, 1 from token_service.client_secret where client_id = 'gone';
+            insert into token_service.client_key (client_id, kid, alg, public_jwk) values ('gone', 'a', 'ES256', '
+            """ + PublicJwk.P256 + """
+            ');
+            insert into token_service.credential_use values ('key', 'gone a', 'gone', now(), now(), null, 1);
             insert into token_service.scope_use values ('gone', 'https://api.example.com', 'parcels:read', now(), now(), 1)
             """);
         await IsRefusedAsync(
@@ -353,6 +357,7 @@ public sealed class ClientFunctions : AdminFixture
                 """
                 select 'client' from token_service.client where id = 'gone'
                 union all select 'client_secret' from token_service.client_secret where client_id = 'gone'
+                union all select 'client_key' from token_service.client_key where client_id = 'gone'
                 union all select 'client_scope' from token_service.client_scope where client_id = 'gone'
                 union all select 'scope_use' from token_service.scope_use where client_id = 'gone'
                 union all select 'credential_use' from token_service.credential_use

@@ -30,7 +30,7 @@ public sealed class CreateClientScript : ServerFixture
         new("default_scopes=admin", "A default scope of client \"spoiled\" is not among its scopes.",
             "Default scopes are those of its scopes granted when a request names none."),
         new("methods=none", "The authentication methods of client \"spoiled\" are not ones this server offers.",
-            "Use client_secret_basic, client_secret_post or both."),
+            "Use client_secret_basic, client_secret_post, private_key_jwt, or several of them."),
         new("secret_id=", "The digest of client \"spoiled\" comes without its secret_id.",
             "Pass digest and secret_id together, as \"TokenService secret new\" or \"TokenService secret hash\" printed them."),
         new("digest=a plaintext secret", "The digest of client \"spoiled\" is not an Argon2id digest.",

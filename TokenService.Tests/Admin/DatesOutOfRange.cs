@@ -26,11 +26,14 @@ public sealed class DatesOutOfRange : AdminFixture
     private static readonly Dictionary<string, Dictionary<string, string>> Calls = new()
     {
         ["access_report"] = [],
+        ["add_key"] = new() { ["p_client_id"] = "'billing'", ["p_public_jwk"] = $"'{PublicJwk.P256}'" },
         ["add_secret"] = new() { ["p_client_id"] = "'billing'", ["p_secret_id"] = "'AddedAdded11'", ["p_digest"] = Digest },
+        ["allow_token_endpoint_audience"] = new() { ["p_client_id"] = "'billing'" },
         ["create_resource"] = new() { ["p_resource"] = "'https://new.example.com'" },
+        ["credentials_report"] = [],
         ["retire_unused_secrets"] = new() { ["p_idle"] = "'30 days'", ["p_dry_run"] = "false" },
+        ["rotate_key"] = new() { ["p_client_id"] = "'billing'", ["p_public_jwk"] = $"'{PublicJwk.P256}'" },
         ["rotate_secret"] = new() { ["p_client_id"] = "'billing'", ["p_secret_id"] = "'AddedAdded11'", ["p_digest"] = Digest },
-        ["secrets_report"] = [],
         ["set_policy"] = new() { ["p_at_once"] = "true" },
         ["update_client"] = new() { ["p_client_id"] = "'billing'" },
     };
@@ -61,7 +64,8 @@ public sealed class DatesOutOfRange : AdminFixture
                 foreach (var overlap in Intervals)
                 {
                     var both = new Dictionary<string, string> { ["p_not_before"] = begins, ["p_overlap"] = overlap };
-                    await ShowsNoRowAsync(Call("rotate_secret", new(Calls["rotate_secret"].Concat(both))));
+                    foreach (var function in new[] { "rotate_secret", "rotate_key" })
+                        await ShowsNoRowAsync(Call(function, new(Calls[function].Concat(both))));
                 }
             }
         }

@@ -10,7 +10,7 @@ public sealed class PolicyFunction : AdminFixture
     private const string Untouched = "- | 30.00:00:00 | 38912";
 
     private const string RotateFirst =
-        "Rotate the oldest first: scripts/secrets-report.sql shows when each was made. Pass -v at_once=on to end them all the same.";
+        "Rotate the oldest first: scripts/credentials-report.sql shows when each was made. Pass -v at_once=on to end them all the same.";
 
     private static IEnumerable<TestCaseData> RefusedPolicies() =>
     [

@@ -65,6 +65,11 @@ public sealed class Reports : AdminFixture
     public Task RestoreClients() => Database.ExecuteAsync(
         """
         delete from token_service.client where id <> 'billing';
+        delete from token_service.client_key;
+        update token_service.client set enabled = true, sender_constraint = null;
+        update token_service.resource set sender_constraint = null;
+        insert into token_service.client_scope (client_id, resource, scope)
+        values ('billing', 'https://api.example.com', 'parcels:read') on conflict do nothing;
         update token_service.policy set max_secret_age = null;
         """);
 
@@ -85,12 +90,73 @@ public sealed class Reports : AdminFixture
         Assert.That(await StateAsync(), Is.EqualTo([expected]));
     }
 
+    // A key: its algorithm and other columns, its last use, and its state, end and findings in the report.
+    [TestCase("alg = 'ES256'", "", "alive | - | ES256 | never used")]
+    [TestCase("alg = 'ES256'", "2040-01-30", "alive | - | ES256 | ")]
+    [TestCase("alg = 'ES256'", "2039-12-31", "alive | - | ES256 | idle")]
+    [TestCase("created_at = '1999-12-31Z'", "", "alive | - | ES256 | not used since 2000-01-01")]
+    [TestCase("not_before = '2040-02-01Z'", "", "to come | - | ES256 | ")]
+    [TestCase("expires_at = '2040-02-14Z'", "2040-01-30", "alive | 2040-02-14 | ES256 | ends soon")]
+    [TestCase("expires_at = '2040-02-15Z'", "2040-01-30", "alive | 2040-02-15 | ES256 | ")]
+    [TestCase("expires_at = '2040-01-31Z'", "2040-01-30", "expired | 2040-01-31 | ES256 | ")]
+    [TestCase("revoked_at = '2040-01-30Z', expires_at = '2040-02-14Z'", "", "revoked | 2040-01-30 | ES256 | ")]
+    public async Task The_report_shows_the_state_and_findings_of_a_key(string columns, string used, string expected)
+    {
+        await AddKeyAsync("this", "ES256", PublicJwk.P256);
+        await Database.ExecuteAsync($"update token_service.client_key set {columns} where kid = 'this'");
+        if (used != "")
+        {
+            await Database.ExecuteAsync(
+                $"insert into token_service.credential_use values ('key', 'billing this', 'billing', '{used}Z', '{used}Z', null, 1)");
+        }
+
+        Assert.That(await KeyAsync(), Is.EqualTo([expected]));
+    }
+
+    [Test]
+    public async Task A_key_with_a_newer_one_is_still_used_or_idle()
+    {
+        await AddKeyAsync("this", "ES256", PublicJwk.P256);
+        await AddKeyAsync("newer", "ES256", PublicJwk.NewP256(), "2039-02-01Z");
+        await Database.ExecuteAsync(
+            "insert into token_service.credential_use values ('key', 'billing this', 'billing', '2040-01-30Z', '2040-01-30Z', null, 1)");
+        Assert.That(await KeyAsync(), Is.EqualTo(["alive | - | ES256 | still used"]));
+        Assert.That(await KeyAsync("p_idle => '2 hours'"), Is.EqualTo(["alive | - | ES256 | idle"]));
+    }
+
+    [TestCase("ES256", PublicJwk.P256, "never used, tokens not bound: not for FAPI")]
+    [TestCase("Ed25519", PublicJwk.Ed25519, "never used, tokens not bound: not for FAPI")]
+    [TestCase("PS256", PublicJwk.Rsa, "never used, tokens not bound: not for FAPI")]
+    [TestCase("RS256", PublicJwk.Rsa, "never used, RS256: not for FAPI, tokens not bound: not for FAPI")]
+    [TestCase("ES384", PublicJwk.P384, "never used, ES384: not for FAPI, tokens not bound: not for FAPI")]
+    public async Task The_report_for_FAPI_marks_secrets_algorithms_and_clients_whose_tokens_are_not_bound(
+        string alg, string jwk, string expected)
+    {
+        await AddKeyAsync("this", alg, jwk);
+        Assert.That(await KeyAsync("p_fapi => true"), Is.EqualTo([$"alive | - | {alg} | {expected}"]));
+        Assert.That(await KeyAsync(), Is.EqualTo([$"alive | - | {alg} | never used"]));
+        Assert.That(
+            await StateAsync("p_fapi => true"),
+            Is.EqualTo(["alive | - | never used, a secret: not for FAPI, tokens not bound: not for FAPI"]));
+    }
+
+    [TestCase("require_sender_constraint('billing', null, 'dpop')")]
+    [TestCase("require_sender_constraint(null, 'https://api.example.com', 'dpop')")]
+    [TestCase("set_client_enabled('billing', false)")]
+    [TestCase("revoke_scope('billing', 'parcels:read')")]
+    public async Task A_client_that_can_get_no_unbound_token_is_not_marked(string change)
+    {
+        await AddKeyAsync("this", "ES256", PublicJwk.P256);
+        await Database.ExecuteAsync($"select token_service.{change}");
+        Assert.That(await KeyAsync("p_fapi => true"), Is.EqualTo(["alive | - | ES256 | never used"]));
+    }
+
     [Test]
     public async Task Secrets_that_the_report_calls_safe_to_retire_are_the_ones_that_are_retired()
     {
         await AddNewerAsync();
         var safe = await RowsAsync(
-            $"select secret_id from token_service.secrets_report() where findings like '%safe to retire%'");
+            $"select credential_id from token_service.credentials_report() where findings like '%safe to retire%'");
         Assert.That(
             await RowsAsync($"select secret_id from token_service.retire_unused_secrets('30 days', false)"),
             Is.EqualTo(safe).And.EqualTo<string[]>(["ThisThisThis"]));
@@ -128,17 +194,17 @@ public sealed class Reports : AdminFixture
         var all = await ReportAsync("");
         var made = "ThisThisThis | this | alive | 2039-01-01 | - | 2040-01-30 12:34:56 | 42 | 2001:db8::7 | m=19456,t=2 | ";
         Assert.That(all, Is.EqualTo([
-            "another | anotherAAAAA | - | alive | 2039-01-01 | - | - | 0 | - | m=19456,t=2 | never used",
-            "billing | OldOldOldOld | - | revoked | 2020-01-01 | 2020-02-01 | - | 0 | - | m=19456,t=2 | ",
-            $"billing | {made}",
+            "another | secret | anotherAAAAA | - | alive | 2039-01-01 | - | - | 0 | - | m=19456,t=2 | never used",
+            "billing | secret | OldOldOldOld | - | revoked | 2020-01-01 | 2020-02-01 | - | 0 | - | m=19456,t=2 | ",
+            $"billing | secret | {made}",
         ]));
         Assert.That(await ReportAsync("'billing'"), Is.EqualTo(all[1..]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
-            select client_id, secret_id, label, state, {Day("made_at")}, {Day("ends_at")},
-                   to_char(last_used_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), use_count, last_used_from, digest_cost, findings
-            from token_service.secrets_report({client})
+            select client_id, kind, credential_id, label, state, {Day("made_at")}, {Day("ends_at")},
+                   to_char(last_used_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), use_count, last_used_from, strength, findings
+            from token_service.credentials_report({client})
             """);
     }
 
@@ -154,6 +220,7 @@ public sealed class Reports : AdminFixture
                 'another', p_token_lifetime => '10 minutes', p_methods => array['client_secret_basic', 'client_secret_post'],
                 p_extra_claims => '{"tenant": "north"}', p_tokens_per_minute => 600);
             select token_service.set_client_enabled('another', false);
+            select token_service.require_sender_constraint('another', null, 'dpop');
             select token_service.create_resource('https://stock.example.com');
             select token_service.register_resource_server('another', 'https://stock.example.com');
             select token_service.register_resource_server('another', 'https://api.example.com');
@@ -163,19 +230,31 @@ public sealed class Reports : AdminFixture
 
         var all = await ReportAsync("");
         Assert.That(all, Is.EqualTo([
-            "another | A client | False | client_secret_basic client_secret_post | 00:10:00 | 600 | {\"tenant\": \"north\"} | 1 "
+            "another | A client | False | client_secret_basic client_secret_post | dpop | 00:10:00 | 600 | {\"tenant\": \"north\"} | 1 | 0 "
                 + "| parcels:read parcels:write | parcels:write | https://api.example.com https://stock.example.com | - | 2039-01-01",
-            $"billing | The billing service | True | client_secret_basic | - | - | {{}} | 1 | parcels:read | - | - "
+            $"billing | The billing service | True | client_secret_basic | - | - | - | {{}} | 1 | 0 | parcels:read | - | - "
                 + $"| 2040-01-30 | {DateTime.UtcNow:yyyy-MM-dd}",
         ]));
         Assert.That(await ReportAsync("'another'"), Is.EqualTo(all[..1]));
 
         Task<string[]> ReportAsync(string client) => RowsAsync(
             $"""
-            select client_id, name, enabled, methods, token_lifetime, tokens_per_minute, extra_claims, live_secrets, scopes,
+            select client_id, name, enabled, methods, sender_constraint, token_lifetime, tokens_per_minute, extra_claims, live_secrets, live_keys, scopes,
                    default_scopes, speaks_for, {Day("last_used_at")}, {Day("made_at")}
             from token_service.clients_report({client})
             """);
+    }
+
+    [TestCase("alg = 'ES256'", 1)]
+    [TestCase("not_before = '2040-01-31 00:01Z'", 0)]
+    [TestCase("expires_at = '2040-01-31Z'", 0)]
+    [TestCase("expires_at = '2040-01-31 00:01Z'", 1)]
+    [TestCase("revoked_at = '2040-01-31Z'", 0)]
+    public async Task Live_keys_are_counted(string columns, int expected)
+    {
+        await AddKeyAsync("this", "ES256", PublicJwk.P256);
+        await Database.ExecuteAsync($"update token_service.client_key set {columns}");
+        Assert.That(await RowsAsync("select live_keys from token_service.clients_report('billing')"), Is.EqualTo([$"{expected}"]));
     }
 
     [TestCase("", 1)]
@@ -239,8 +318,8 @@ public sealed class Reports : AdminFixture
         Assert.That(await AccessAsync(""), Is.Empty);
     }
 
-    [TestCase("secrets_report", "'nobody'", "nobody")]
-    [TestCase("secrets_report", "'tsvc_BBBBBBBBBBBB'", "tsvc_…")]
+    [TestCase("credentials_report", "'nobody'", "nobody")]
+    [TestCase("credentials_report", "'tsvc_BBBBBBBBBBBB'", "tsvc_…")]
     [TestCase("clients_report", "'nobody'", "nobody")]
     [TestCase("clients_report", "'tsvc_BBBBBBBBBBBB'", "tsvc_…")]
     public Task A_report_on_an_unknown_client_is_refused(string report, string client, string shown) =>
@@ -252,7 +331,7 @@ public sealed class Reports : AdminFixture
     [TestCaseSource(nameof(IdleTimes))]
     public async Task An_idle_time_that_is_too_short_is_refused(string argument, string value, string state, string message, string hint)
     {
-        await IsRefusedAsync(Call("secrets_report", new() { [argument] = value }), state, message, hint);
+        await IsRefusedAsync(Call("credentials_report", new() { [argument] = value }), state, message, hint);
         await IsRefusedAsync(Call("access_report", new() { [argument] = value }), state, message, hint);
     }
 
@@ -262,8 +341,23 @@ public sealed class Reports : AdminFixture
     private Task<string[]> StateAsync(string more = "") => RowsAsync(
         $"""
         select state, {Day("ends_at")}, findings
-        from token_service.secrets_report({more})
-        where secret_id = 'ThisThisThis'
+        from token_service.credentials_report({more})
+        where credential_id = 'ThisThisThis'
+        """);
+
+    // The row of the key that is tested.
+    private Task<string[]> KeyAsync(string more = "") => RowsAsync(
+        $"""
+        select state, {Day("ends_at")}, strength, findings
+        from token_service.credentials_report({more})
+        where kind = 'key'
+          and credential_id = 'this'
+        """);
+
+    private Task AddKeyAsync(string kid, string alg, string jwk, string made = "2039-01-01Z") => Database.ExecuteAsync(
+        $"""
+        insert into token_service.client_key (client_id, kid, alg, public_jwk, not_before, created_at)
+        values ('billing', '{kid}', '{alg}', '{jwk}', '{made}', '{made}')
         """);
 
     private Task<string[]> AccessAsync(string idle) => RowsAsync(

@@ -9,7 +9,7 @@ namespace TokenService.Tests.Admin;
 [TestFixture]
 public sealed partial class ScriptRefusals
 {
-    private const string DateOutOfRange = "A date of the secret is not between the years 1900 and 9000.";
+    private const string DateOutOfRange = "A date is not between the years 1900 and 9000.";
 
     private const string CheckTheYear = "Check the year, or leave the date out.";
 
@@ -21,6 +21,9 @@ public sealed partial class ScriptRefusals
     private const string HowToDigest =
         "Make one with \"TokenService secret new\", or digest a secret you already have with \"TokenService secret hash\". "
         + "Never store a secret itself: if one was pasted here, treat it as leaked.";
+
+    private const string HowToPassAKey =
+        "Pass the public half as a JWK, one JSON object, as \"TokenService client-key new\" prints it.";
 
     private const string WhichClients = "scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.";
     private const string ScopeGrammar =
@@ -37,6 +40,11 @@ public sealed partial class ScriptRefusals
         ["rotate-secret.sql"] = "client_id",
         ["add-secret.sql"] = "client_id",
         ["revoke-secret.sql"] = "client_id secret_id",
+        ["add-key.sql"] = "client_id public_jwk",
+        ["rotate-key.sql"] = "client_id public_jwk",
+        ["revoke-key.sql"] = "client_id kid",
+        ["require-sender-constraint.sql"] = "constraint",
+        ["allow-token-endpoint-audience.sql"] = "client_id until",
         ["grant-scope.sql"] = "client_id scope",
         ["revoke-scope.sql"] = "client_id scope",
         ["create-resource.sql"] = "resource",
@@ -50,10 +58,14 @@ public sealed partial class ScriptRefusals
 
     private static IEnumerable<TestCaseData> BadInput() =>
     [
-        .. UnknownClient("update-client", "disable-client", "enable-client", "delete-client", "show-client", "secrets-report",
+        .. UnknownClient("update-client", "disable-client", "enable-client", "delete-client", "show-client", "credentials-report",
             "revoke-client-tokens"),
         .. UnknownClient("rotate-secret", "add-secret", Digest, SecretId),
         .. UnknownClient("revoke-secret", SecretId),
+        .. UnknownClient("add-key", "rotate-key", $"public_jwk={PublicJwk.P256}"),
+        .. UnknownClient("revoke-key", "kid=a"),
+        .. UnknownClient("require-sender-constraint", "constraint=dpop"),
+        .. UnknownClient("allow-token-endpoint-audience", "until=none"),
         .. UnknownClient("grant-scope", "revoke-scope", "scope=invoices:read"),
         .. UnknownClient("register-resource-server", "unregister-resource-server", "resource=https://api.example.com"),
 
@@ -80,13 +92,37 @@ public sealed partial class ScriptRefusals
             "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
         Case("revoke-secret", [SecretId], "Client \"billing\" has no such secret.",
             "scripts/show-client.sql shows the ids of its secrets."),
+        Case("add-key", [$"public_jwk={Pasted}"], "The public_jwk is not JSON.", HowToPassAKey),
+        Case("rotate-key", ["public_jwk="], "The public_jwk is not JSON.", HowToPassAKey),
+        Case("add-key", [$"public_jwk=-----BEGIN PRIVATE KEY-----\n{Pasted}"], "The public_jwk is not JSON.",
+            "It looks like a private key, which is leaked now. Make a new key with \"TokenService client-key new\", and pass its public "
+            + "half only."),
+        Case("add-key", [$$"""public_jwk={{PublicJwk.P256.With($"\"d\": \"{Pasted}\"")}}"""],
+            "The JWK for client \"billing\" has a private member, so this key is leaked now.",
+            "Do not use it anywhere. Make a new key with \"TokenService client-key new\", and pass its public half only."),
+        Case("rotate-key", [$"public_jwk={PublicJwk.P256}", "overlap=31 days"],
+            "The overlap is longer than 30 days, the longest the policy allows.",
+            "Choose a shorter one, or raise max_overlap with scripts/set-policy.sql."),
+        Case("rotate-key", [$"public_jwk={PublicJwk.P256}", "newest_kid=gone"],
+            "Somebody else has just changed the keys of client \"billing\".",
+            "Look with scripts/show-client.sql. Rotate again only if that is still what you want: it would end their new key too."),
+        Case("revoke-key", ["kid=gone"], "Client \"billing\" has no such key.", "scripts/show-client.sql shows the kids of its keys."),
+        Case("require-sender-constraint", ["constraint=mtls"], "The sender constraint is not one that this server has.",
+            "Say dpop, or none to remove it."),
+        Case("require-sender-constraint", ["constraint=dpop", "resource=https://api.example.com"],
+            "A client and a resource were passed, or neither.",
+            "Pass client_id for all tokens of a client, or resource for all tokens of an API."),
+        Case("allow-token-endpoint-audience", ["until=2020-01-01 UTC"], "The date is not in the future.",
+            "Say none to end the permission now."),
+        Case("allow-token-endpoint-audience", ["until=2999-01-01 UTC"], "The date is more than 180 days ahead.",
+            "Choose the day by which the client will send the issuer as aud. You may move it later."),
         Case("retire-unused-secrets", ["idle=1 minute"], "The idle time is not 2 minutes to 3650 days.",
             "Usage is written every 30 seconds: a shorter time would miss some. Say something like '30 days'."),
 
         Case("update-client", ["name="], "The name of client \"billing\" is empty or longer than 200 characters.",
             "Say in a few words what the client is."),
         Case("update-client", ["methods=none"], "The authentication methods of client \"billing\" are not ones this server offers.",
-            "Use client_secret_basic, client_secret_post or both."),
+            "Use client_secret_basic, client_secret_post, private_key_jwt, or several of them."),
         Case("update-client", ["token_lifetime=1 second"],
             "The token lifetime of client \"billing\" is not 1 minute to 1 day in whole seconds.",
             "Say something like '10 minutes'; '0' is the server's default."),
@@ -134,7 +170,7 @@ public sealed partial class ScriptRefusals
         Case("set-policy", ["max_secret_age=1 hour"], "The maximum secret age is not 1 to 3650 days.",
             "Say something like '90 days'; '0' is no maximum."),
         Case("set-policy", ["max_secret_age=2 days"], "With that maximum age live secrets would end now or within 7 days: 1.",
-            "Rotate the oldest first: scripts/secrets-report.sql shows when each was made. Pass -v at_once=on to end them all the same."),
+            "Rotate the oldest first: scripts/credentials-report.sql shows when each was made. Pass -v at_once=on to end them all the same."),
         Case("set-policy", ["max_overlap=366 days"], "The maximum overlap is not 0 to 365 days.", "Say something like '30 days'."),
         Case("set-policy", ["min_digest_cost=1"], "The minimum digest cost is not 8192 to 655360.",
             "It is m (KiB) times t, as in Hashing:MemoryKiB and Hashing:Iterations: 38912 for 19456 and 2."),
@@ -156,7 +192,10 @@ public sealed partial class ScriptRefusals
         Wrong("grant-scope", ["scope=invoices:write", "default=maybe"], "boolean: \"maybe\""),
         Wrong("retire-unused-secrets", ["dry_run=maybe"], "boolean: \"maybe\""),
         Wrong("retire-unused-secrets", ["dry_run="], "boolean: \"\""),
-        Wrong("secrets-report", ["all=maybe"], "boolean: \"maybe\""),
+        Wrong("rotate-key", [$"public_jwk={PublicJwk.P256}", "overlap=a while"], "interval: \"a while\""),
+        Wrong("allow-token-endpoint-audience", ["until=someday"], "timestamp with time zone: \"someday\""),
+        Wrong("credentials-report", ["fapi=maybe"], "boolean: \"maybe\""),
+        Wrong("credentials-report", ["all=maybe"], "boolean: \"maybe\""),
         Wrong("set-policy", ["max_secret_age=2 days", "at_once=maybe"], "boolean: \"maybe\""),
         Wrong("audit-log", ["max_rows=many"], "integer: \"many\""),
         Wrong("audit-verify", ["id=first", "hash=x"], "bigint: \"first\""),
@@ -208,8 +247,9 @@ public sealed partial class ScriptRefusals
     public async Task A_missing_variable_is_named_and_the_example_shown(string script, string variable, string example) =>
         await ChangesNothingAsync(async () =>
         {
-            var without = Regex.Replace(example, $@" -v {variable}=('[^']*'|\S+)", "");
+            var without = Regex.Replace(example, $@" -v {variable}=('[^']*'|""[^""]*""|\S+)", "");
             Assert.That(without, Is.Not.EqualTo(example), "The example passes the variable.");
+            without = without.Replace("$(cat key.pub.jwk)", "{}", StringComparison.Ordinal); // there is no such file
             (await Psql.ShellAsync(database, without)).IsRefused($"The variable {variable} is missing.", $"Pass it as in: {example}");
             Assert.That(example, Does.EndWith($" -f scripts/{script}"));
         });

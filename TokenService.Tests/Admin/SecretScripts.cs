@@ -14,7 +14,7 @@ public sealed class SecretScripts : ServerFixture
     private const string DryRun = "This was a dry run: nothing was revoked. To revoke these secrets, pass -v dry_run=off.";
 
     private const string ReportHeading =
-        "client_id|secret_id|label|state|made_at|ends_at|last_used_at|use_count|last_used_from|digest_cost|findings";
+        "client_id|kind|credential_id|label|state|made_at|ends_at|last_used_at|use_count|last_used_from|strength|findings";
 
     [Test]
     public async Task A_rotation_leaves_the_old_secret_alive_for_the_overlap()
@@ -210,10 +210,10 @@ public sealed class SecretScripts : ServerFixture
         await RunAsync("add-secret.sql", ["client_id=idle", .. Elsewhere(out var fresh)]);
         string[] shown = ["client_id|secret_id|label|last_used_at|newer_secret_id", $"idle|{IdOf(old)}||DATE|{fresh}"];
 
-        (await RunAsync("secrets-report.sql", "client_id=idle")).Prints(
+        (await RunAsync("credentials-report.sql", "client_id=idle")).Prints(
             ReportHeading,
-            $"idle|{IdOf(old)}||alive|DATE||DATE|12|10.0.3.7|m=8192,t=1|safe to retire, digest weaker than the policy",
-            $"idle|{fresh}||alive|DATE|||0||m=8192,t=1|never used, digest weaker than the policy");
+            $"idle|secret|{IdOf(old)}||alive|DATE||DATE|12|10.0.3.7|m=8192,t=1|safe to retire, digest weaker than the policy",
+            $"idle|secret|{fresh}||alive|DATE|||0||m=8192,t=1|never used, digest weaker than the policy");
 
         var before = await AuditedAsync();
         (await RunAsync("retire-unused-secrets.sql", "idle=45 days")).Prints(shown[0], DryRun);
@@ -223,10 +223,10 @@ public sealed class SecretScripts : ServerFixture
         (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints([.. shown, "These secrets are revoked now."]);
         (await RunAsync("retire-unused-secrets.sql", "dry_run=off")).Prints(shown[0], "These secrets are revoked now.");
 
-        string[] alive = [ReportHeading, $"idle|{fresh}||alive|DATE|||0||m=8192,t=1|never used, digest weaker than the policy"];
-        (await RunAsync("secrets-report.sql", "client_id=idle")).Prints(alive);
-        (await RunAsync("secrets-report.sql", "client_id=idle", "all=on")).Prints(
-            alive[0], $"idle|{IdOf(old)}||revoked|DATE|DATE|DATE|12|10.0.3.7|m=8192,t=1|", alive[1]);
+        string[] alive = [ReportHeading, $"idle|secret|{fresh}||alive|DATE|||0||m=8192,t=1|never used, digest weaker than the policy"];
+        (await RunAsync("credentials-report.sql", "client_id=idle")).Prints(alive);
+        (await RunAsync("credentials-report.sql", "client_id=idle", "all=on")).Prints(
+            alive[0], $"idle|secret|{IdOf(old)}||revoked|DATE|DATE|DATE|12|10.0.3.7|m=8192,t=1|", alive[1]);
     }
 
     [Test]
@@ -234,9 +234,9 @@ public sealed class SecretScripts : ServerFixture
     {
         await Database.CreateClientAsync("ending");
         await RunAsync("rotate-secret.sql", ["client_id=ending", "overlap=20 days", .. Elsewhere(out _)]);
-        Assert.That((await RunAsync("secrets-report.sql", "client_id=ending")).Output, Does.Not.Contain("ends soon"));
-        Assert.That((await RunAsync("secrets-report.sql", "client_id=ending", "soon=21 days")).Output, Does.Contain("ends soon"));
-        Assert.That((await RunAsync("secrets-report.sql")).Output, Does.Contain("\n ending "));
+        Assert.That((await RunAsync("credentials-report.sql", "client_id=ending")).Output, Does.Not.Contain("ends soon"));
+        Assert.That((await RunAsync("credentials-report.sql", "client_id=ending", "soon=21 days")).Output, Does.Contain("ends soon"));
+        Assert.That((await RunAsync("credentials-report.sql")).Output, Does.Contain("\n ending "));
     }
 
     private async Task OverlapIsAsync(string overlap, string oldId, string newId) => Assert.That(

@@ -169,7 +169,7 @@ public sealed class ClientIdentifiers : ServerFixture
         await RunAsync("revoke-scope.sql", "scope=b");
         await RunAsync("register-resource-server.sql", "resource=urn:scripts");
         await RunAsync("unregister-resource-server.sql", "resource=urn:scripts");
-        await RunAsync("secrets-report.sql");
+        await RunAsync("credentials-report.sql");
         await RunAsync("revoke-client-tokens.sql");
         await RunAsync("audit-log.sql");
         await RunAsync("disable-client.sql");

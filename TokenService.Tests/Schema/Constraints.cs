@@ -1,5 +1,6 @@
 using Dapper;
 using Npgsql;
+using TokenService.Tests.Admin;
 using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Schema;
@@ -12,6 +13,31 @@ public sealed class Constraints : AdminFixture
 {
     // RFC 7518 §6: the members of a JWK that hold private or symmetric key material.
     private static readonly string[] PrivateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+    // A kid has no space, because credential_use joins the client and the kid with one.
+    private static readonly string[] NotKids =
+        ["''", "'a b'", "'a\"b'", "'a''b'", "'a`b'", "'a\\b'", "'é'", "E'a\\n'", "repeat('a', 129)", "'tsvc_BBBBBBBBBBBB'"];
+
+    private static readonly string[] NotAlgorithms = ["none", "HS256", "ES512", "EdDSA", "es256"];
+
+    // Keys of another algorithm; keys for another use; and numbers in another spelling than the one that a thumbprint
+    // is made of.
+    private static readonly (string Alg, string Jwk)[] NotPublicJwks =
+    [
+        ("ES384", PublicJwk.P256), ("ES256", PublicJwk.P384), ("Ed25519", PublicJwk.P256), ("RS256", PublicJwk.P256),
+        ("ES256", PublicJwk.Rsa), ("ES256", PublicJwk.Ed25519),
+        ("ES256", PublicJwk.P256.With("\"use\": \"enc\"")), ("ES256", PublicJwk.P256.With("\"key_ops\": [\"sign\"]")),
+        ("ES256", PublicJwk.P256.With("\"x5u\": \"" + new string('a', 2048) + "\"")),
+        ("ES256", PublicJwk.P256.With("\"x\": \"83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\"")),
+        ("ES256", PublicJwk.P256.With("\"y\": \"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1\"")),
+        ("ES256", PublicJwk.P256.With("\"y\": \"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0=\"")),
+        ("ES384", PublicJwk.P384.With("\"x\": \"zrRXmyI8VWFJg1dPUNbFcc9jZvjZEfH7ulKI1UkXAltd7RGWrcfFxqyGPcwu6AQ\"")),
+        ("Ed25519", PublicJwk.Ed25519.With("\"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURp\"")),
+        ("PS256", PublicJwk.Rsa.With("\"e\": \"AAEAAQ\"")), ("PS256", PublicJwk.Rsa.With("\"e\": \"AQAB=\"")),
+        ("PS256", PublicJwk.Rsa.With("\"n\": \"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbf\"")),
+        ("PS256", PublicJwk.Rsa.With("\"n\": \"AA" + new string('A', 340) + "\"")),
+        ("PS256", PublicJwk.Rsa.With("\"n\": \"0v" + new string('A', 682) + "\"")),
+    ];
 
     private const string Entry = "(select entry from token_service.audit_log entry limit 1)";
 
@@ -58,6 +84,49 @@ public sealed class Constraints : AdminFixture
                 ])),
         .. Rows("client_secret (client_id, id, digest, revoked_at)",
             ("client_secret_dates_representable", [$"'billing', 'CCCCCCCCCCCC', {Digest}, '20270-01-01'"])),
+        .. Rows("client (id, name, sender_constraint)",
+            ("client_sender_constraint_known", ["'a', 'x', ''", "'a', 'x', 'none'", "'a', 'x', 'DPoP'"])),
+        .. Rows("client (id, name, token_endpoint_audience_until)",
+            ("client_token_endpoint_audience_until_representable", ["'a', 'x', 'infinity'"])),
+        .. Rows("client_key (client_id, kid, alg, public_jwk)",
+            ("client_key_pkey", [$"'billing', 'used', 'ES256', '{PublicJwk.NewP256()}'"]),
+            ("client_key_thumbprint_key",
+                [
+                    $"'billing', 'a', 'ES256', '{PublicJwk.P256}'",
+                    $$"""'billing', 'a', 'ES256', '{{PublicJwk.P256.With("\"use\": \"sig\"")}}'""",
+                ]),
+            ("client_key_client_fkey", [$"'nobody', 'a', 'ES256', '{PublicJwk.P256}'"]),
+            ("client_key_kid_grammar",
+                [.. NotKids.Select(kid => $"'billing', {kid}, 'ES256', '{PublicJwk.NewP256()}'")]),
+            ("client_key_alg_known",
+                [.. NotAlgorithms.Select(alg => $"'billing', 'a', '{alg}', '{PublicJwk.NewP256()}'")]),
+            ("client_key_public_jwk_fits_alg",
+                [
+                    .. NotPublicJwks.Select(key => $"'billing', 'a', '{key.Alg}', '{key.Jwk}'"),
+                    .. PrivateMembers.Select(member =>
+                        $$"""'billing', 'a', 'ES256', '{{PublicJwk.P256.With($"\"{member}\": \"\"")}}'"""),
+                ]),
+            ("client_key_public_jwk_depth",
+                [$$"""'billing', 'a', 'ES256', '{{PublicJwk.P256.With($"\"x5c\": {Nested("[", 16, "]")}")}}'"""])),
+        .. Rows("client_key (client_id, kid, alg, public_jwk, label)",
+            ("client_key_label_length",
+                [
+                    $"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', ''",
+                    $"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', repeat('x', 201)",
+                ])),
+        .. Rows("client_key (client_id, kid, alg, public_jwk, not_before, expires_at)",
+            ("client_key_expires_after_start", [$"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', now(), now()"]),
+            ("client_key_dates_representable", [$"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', now(), 'infinity'"])),
+        .. Rows("client_key (client_id, kid, alg, public_jwk, revoked_at)",
+            ("client_key_dates_representable", [$"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', '-infinity'"])),
+        .. Rows("client_key (client_id, kid, alg, public_jwk, created_at)",
+            ("client_key_dates_representable", [$"'billing', 'a', 'ES256', '{PublicJwk.NewP256()}', '20270-01-01'"])),
+        .. Rows("used_jti",
+            ("used_jti_pkey", ["sha256('used'), now()"]),
+            ("used_jti_key_length", ["'', now()", "'\\x00', now()"]),
+            ("used_jti_dates_representable", ["sha256(''), 'infinity'"])),
+        .. Rows("resource (id, sender_constraint)",
+            ("resource_sender_constraint_known", ["'https://other.example.com', 'mtls'"])),
         .. Rows("resource (id, typ)",
             ("resource_typ_known", ["'https://other.example.com', 'jwt'", "'https://other.example.com', 'revoked-tokens+jwt'"])),
         .. Rows("resource (id, signing_alg)", ("resource_signing_alg_known", ["'https://other.example.com', 'none'"])),
@@ -204,7 +273,9 @@ public sealed class Constraints : AdminFixture
         insert into token_service.verified_secret values ('UsedUsedUsed', sha256(''), 'test', now());
         insert into token_service.credential_use values ('secret', 'UsedUsedUsed', 'billing', now(), now(), null, 1);
         insert into token_service.scope_use values ('billing', 'https://api.example.com', 'parcels:read', now(), now(), 1);
-        """);
+        insert into token_service.used_jti values (sha256('used'), now());
+        insert into token_service.client_key (client_id, kid, alg, public_jwk) values ('billing', 'used', 'ES256', '
+        """ + PublicJwk.P256 + "')");
 
     [TestCaseSource(nameof(RefusedRows))]
     public void A_row_is_refused_by_the_constraint_whose_name_says_why(string constraint, string insert) =>

@@ -40,8 +40,9 @@ public sealed class SecretRotationUnderLoad
         // sibling.
         await database.SetInstantAsync("now() + interval '2 hours'");
         Assert.That(
-            await ReadAsync(database, "secrets_report(p_idle => '1 hour') where findings like 'safe to retire%'"), Is.EqualTo(old));
-        Assert.That(await ReadAsync(database, "retire_unused_secrets('1 hour', false)"), Is.EqualTo(old));
+            await ReadAsync(database, "credential_id", "credentials_report(p_idle => '1 hour') where findings like 'safe to retire%'"),
+            Is.EqualTo(old));
+        Assert.That(await ReadAsync(database, "secret_id", "retire_unused_secrets('1 hour', false)"), Is.EqualTo(old));
 
         foreach (var server in servers)
         {
@@ -76,10 +77,10 @@ public sealed class SecretRotationUnderLoad
         }
     }
 
-    private static async Task<IEnumerable<string>> ReadAsync(Database database, string function)
+    private static async Task<IEnumerable<string>> ReadAsync(Database database, string column, string function)
     {
         await using var connection = await database.Source.OpenConnectionAsync();
-        return (await connection.QueryAsync<string>($"select secret_id from token_service.{function}")).Order(StringComparer.Ordinal);
+        return (await connection.QueryAsync<string>($"select {column} from token_service.{function}")).Order(StringComparer.Ordinal);
     }
 
     private static string IdOf(string secret) =>

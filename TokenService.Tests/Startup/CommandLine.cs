@@ -1,3 +1,7 @@
+using System.Runtime.Versioning;
+using System.Security.Cryptography;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
 using TokenService.Postgres;
 using TokenService.Secrets;
 using TokenService.Tests.Harness;
@@ -95,6 +99,113 @@ public sealed class CommandLine
         }
     }
 
+    [TestCase("ES256", "key.jwk")]
+    [TestCase("ES256", "key.pem")]
+    [TestCase("ES384", "key.jwk")]
+    [TestCase("ES384", "key.pem")]
+    [TestCase("PS256", "key.jwk")]
+    [TestCase("PS256", "key.pem")]
+    [TestCase("RS256", "key.jwk"), UnsupportedOSPlatform("windows")]
+    public async Task Client_key_new_writes_the_private_half_of_the_key_it_prints(string algorithm, string name)
+    {
+        using var folder = new Folder();
+        var file = folder.PathTo(name);
+        var tool = await Tool.TokenServiceAsync(["client-key", "new", "--alg", algorithm, file]);
+        Assert.That(tool.ExitCode, Is.Zero, tool.Error);
+        var jwk = tool.Value("public_jwk");
+        var publicKey = new JsonWebKey(jwk);
+        var privateText = await File.ReadAllTextAsync(file);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Names(tool), Is.EqualTo(["kid", "alg", "public_jwk"]));
+            Assert.That(tool.Value("kid"), Is.EqualTo(Base64UrlEncoder.Encode(publicKey.ComputeJwkThumbprint())));
+            Assert.That((publicKey.Kid, publicKey.Alg, publicKey.Use), Is.EqualTo((tool.Value("kid"), algorithm, "sig")));
+            Assert.That((tool.Value("alg"), publicKey.HasPrivateKey), Is.EqualTo((algorithm, false)));
+            Assert.That(publicKey.KeySize, Is.EqualTo(algorithm switch { "ES256" => 256, "ES384" => 384, _ => 3072 }));
+            Assert.That(tool.Error, Is.EqualTo(
+                $"# An admin adds it with: psql -v client_id=… -v public_jwk='{jwk}' -f scripts/add-key.sql\n"));
+            Assert.That(File.GetUnixFileMode(file), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite));
+        }
+
+        // Another implementation signs with the file, and verifies with what was printed.
+        SecurityKey privateKey = name.EndsWith(".pem", StringComparison.Ordinal) ? FromPem(privateText, algorithm) : new JsonWebKey(privateText);
+        var handler = new JsonWebTokenHandler();
+        var assertion = handler.CreateToken(new SecurityTokenDescriptor
+        {
+            Issuer = "billing",
+            SigningCredentials = new SigningCredentials(privateKey, algorithm),
+        });
+        var validated = await handler.ValidateTokenAsync(assertion, new TokenValidationParameters
+        {
+            ValidIssuer = "billing",
+            ValidateAudience = false,
+            IssuerSigningKey = publicKey,
+            ValidAlgorithms = [algorithm],
+        });
+        Assert.That(validated.Exception, Is.Null);
+
+        // The file names the same key.
+        if (privateKey is JsonWebKey named)
+            Assert.That((named.Kid, named.Alg), Is.EqualTo((publicKey.Kid, algorithm)));
+    }
+
+    [Test]
+    public async Task Client_key_new_makes_an_ES256_key_by_default_with_the_kid_that_is_passed_which_the_database_takes()
+    {
+        using var folder = new Folder();
+        var tool = await Tool.TokenServiceAsync(["client-key", "new", "--kid", "billing-2027", folder.PathTo("key.jwk")]);
+        Assert.That((tool.Value("kid"), tool.Value("alg")), Is.EqualTo(("billing-2027", "ES256")));
+
+        await using var database = await Database.CreateAsync();
+        await database.CreateClientAsync("billing");
+        Assert.That(
+            await database.ReadAsync<string>(
+                "select token_service.add_key('billing', token_service.read_jwk(@jwk))", new { jwk = tool.Value("public_jwk") }),
+            Is.EqualTo("billing-2027"));
+    }
+
+    [TestCase("key.jwk")]
+    [TestCase("key.pem")]
+    [TestCase("link.jwk")]
+    public async Task Client_key_new_overwrites_nothing(string name)
+    {
+        using var folder = new Folder();
+        await File.WriteAllTextAsync(folder.PathTo("key.jwk"), "a key");
+        await File.WriteAllTextAsync(folder.PathTo("key.pem"), "a key");
+        File.CreateSymbolicLink(folder.PathTo("link.jwk"), folder.PathTo("nothing-there"));
+        var tool = await Tool.TokenServiceAsync(["client-key", "new", folder.PathTo(name)]);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((tool.ExitCode, tool.Output), Is.EqualTo((1, "")));
+            Assert.That(tool.Error, Is.EqualTo($"{folder.PathTo(name)} exists. Name a new file: a private key is never overwritten.\n"));
+            Assert.That(File.ReadAllText(folder.PathTo("key.jwk")) + File.ReadAllText(folder.PathTo("key.pem")), Is.EqualTo("a keya key"));
+            Assert.That(File.Exists(folder.PathTo("nothing-there")), Is.False);
+        }
+    }
+
+    [TestCase("--alg", "HS256", "The algorithm is none of ES256, ES384, PS256 and RS256.")]
+    [TestCase("--alg", "Ed25519", "This command makes no Ed25519 keys. Use another tool, such as: openssl genpkey -algorithm ed25519")]
+    [TestCase("--kid", "a b", "The kid is not 1 to 128 printable ASCII characters without space, quotation marks, ` and \\.")]
+    [TestCase("--kid", "", "The kid is not 1 to 128 printable ASCII characters without space, quotation marks, ` and \\.")]
+    public async Task Client_key_new_refuses_what_it_cannot_make_and_leaves_no_file(string option, string value, string refusal)
+    {
+        using var folder = new Folder();
+        var tool = await Tool.TokenServiceAsync(["client-key", "new", option, value, folder.PathTo("key.jwk")]);
+        Assert.That((tool.ExitCode, tool.Output, tool.Error), Is.EqualTo((1, "", refusal + "\n")));
+        Assert.That(File.Exists(folder.PathTo("key.jwk")), Is.False);
+    }
+
+    [Test]
+    public async Task Client_key_new_says_that_its_file_cannot_be_made()
+    {
+        using var folder = new Folder();
+        var tool = await Tool.TokenServiceAsync(["client-key", "new", folder.PathTo("nowhere/key.jwk")]);
+        Assert.That((tool.ExitCode, tool.Output), Is.EqualTo((1, "")));
+        Assert.That(tool.Error, Does.StartWith($"{folder.PathTo("nowhere/key.jwk")} cannot be written: "));
+    }
+
     [Test]
     public async Task Migrate_prints_what_it_applied()
     {
@@ -142,6 +253,11 @@ public sealed class CommandLine
     [TestCase("-h")]
     [TestCase("secret")]
     [TestCase("secret", "old")]
+    [TestCase("client-key")]
+    [TestCase("client-key", "new")]
+    [TestCase("client-key", "new", "--alg", "ES256")]
+    [TestCase("client-key", "new", "--size", "key.jwk")]
+    [TestCase("client-key", "new", "one.jwk", "two.jwk")]
     [TestCase("migrate", "now")]
     public async Task An_unknown_command_exits_with_2_and_prints_the_usage(params string[] args)
     {
@@ -201,6 +317,21 @@ public sealed class CommandLine
         Assert.That(Lines(tool.Error), Is.EqualTo(["Failed to connect to 127.0.0.1:1"]));
     }
 
+    private static AsymmetricSecurityKey FromPem(string pem, string algorithm)
+    {
+        Assert.That(pem, Does.StartWith("-----BEGIN PRIVATE KEY-----\n").And.EndsWith("\n-----END PRIVATE KEY-----\n"));
+        if (algorithm == "PS256")
+        {
+            var rsa = RSA.Create();
+            rsa.ImportFromPem(pem);
+            return new RsaSecurityKey(rsa);
+        }
+
+        var ecdsa = ECDsa.Create();
+        ecdsa.ImportFromPem(pem);
+        return new ECDsaSecurityKey(ecdsa);
+    }
+
     private static async Task<TestClient> DemoClientAsync(Database database)
     {
         var tool = await Tool.TokenServiceAsync(["demo-client"], environment: [.. Connection(database), .. Cheap]);
@@ -216,4 +347,13 @@ public sealed class CommandLine
     private static IEnumerable<string> Names(Tool tool) => Lines(tool.Output).Select(line => line.Split('=')[0]);
 
     private static string[] Lines(string text) => text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    private sealed class Folder : IDisposable
+    {
+        private readonly string path = Directory.CreateTempSubdirectory("client-key").FullName;
+
+        public string PathTo(string name) => Path.Combine(path, name);
+
+        public void Dispose() => Directory.Delete(path, recursive: true);
+    }
 }

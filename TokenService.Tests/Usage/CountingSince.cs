@@ -38,11 +38,11 @@ public sealed class CountingSince
             Is.EqualTo(safe));
         Assert.That(
             await database.ReadAsync<int>(
-                "select count(*) from token_service.secrets_report() where findings like '%safe to retire%'"),
+                "select count(*) from token_service.credentials_report() where findings like '%safe to retire%'"),
             Is.EqualTo(safe));
         Assert.That(
             await database.ReadAsync<int>(
-                "select count(*) from token_service.secrets_report() where findings like 'not used since 20__-__-__%'"),
+                "select count(*) from token_service.credentials_report() where findings like 'not used since 20__-__-__%'"),
             Is.EqualTo(2 - safe));
     }
 

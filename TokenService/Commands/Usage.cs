@@ -13,6 +13,9 @@ internal static class Usage
                    TokenService secret new            print a fresh client secret, its id and its digest
                    TokenService secret hash           print the id and digest of the secret on standard input
                    TokenService secret check [client] say what is wrong with the secret on standard input
+                   TokenService client-key new [--alg ES256|ES384|PS256|RS256] [--kid KID] FILE
+                                                      make a client's key pair: the private half into FILE, as a PEM if it ends
+                                                      in .pem, else as a JWK; Ed25519 keys come from other tools
                    TokenService keys list             print the signing keys and where each is in its life
                    TokenService keys rotate           let the next signing keys sign as soon as every verifier has them
                    TokenService keys reseal           seal every private signing key with the current sealing key

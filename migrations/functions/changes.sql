@@ -1,4 +1,5 @@
--- Triggers: when a row changes, every replica is notified, and the audit log records the change.
+-- Triggers: when a row changes, every replica is notified, and the audit log records the change. When a credential is
+-- deleted, its usage is deleted too.
 
 -- The arguments of the trigger are the subject of the notification and the column with the id of what changed. Without
 -- that column the notification has no id, and every replica assumes that anything of that subject may have changed.
@@ -31,6 +32,33 @@ comment on function token_service.notify_change() is
     'NOTIFY token_service with the subject of a change and, where it has one, its id.';
 
 revoke all on function token_service.notify_change() from public;
+
+
+-- credential_use has credentials of every kind, so no foreign key can do this.
+create or replace function token_service.forget_usage() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_old jsonb;
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from credential_use where kind = tg_argv[0];
+    else
+        v_old := to_jsonb(old);
+        delete from credential_use
+        where kind = tg_argv[0]
+          and credential_id =
+              case tg_argv[0] when 'key' then format('%s %s', v_old ->> 'client_id', v_old ->> 'kid') else v_old ->> 'id' end;
+    end if;
+    return null;
+end
+$$;
+
+comment on function token_service.forget_usage() is
+    'Deletes the usage of a credential that is deleted. The argument of the trigger is the kind of credential.';
+
+revoke all on function token_service.forget_usage() from public;
 
 
 create or replace function token_service.ensure_trigger(p_table text, p_name text, p_definition text) returns void

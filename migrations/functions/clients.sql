@@ -96,7 +96,7 @@ begin
 
     if not token_service.are_authentication_methods(p_methods) then
         raise exception 'The authentication methods of client "%" are not ones this server offers.', p_client_id
-            using errcode = 'check_violation', hint = 'Use client_secret_basic, client_secret_post or both.';
+            using errcode = 'check_violation', hint = 'Use client_secret_basic, client_secret_post, private_key_jwt, or several of them.';
     end if;
 end
 $$;
@@ -201,7 +201,7 @@ $$;
 
 comment on function token_service.create_client(text, text, text, text[], text[], text[], boolean, boolean) is
     'Makes a client, and the resource and scopes it asks for where they are missing. Without a resource and scopes it '
-    'can get no token, and only speaks for an API. It needs a credential next, such as a secret by add_secret. '
+    'can get no token, and only speaks for an API. It needs a credential next: a secret by add_secret or a key by add_key. '
     'p_imported allows an id of another server, which has more characters. Returns its client_id.';
 
 revoke all on function token_service.create_client(text, text, text, text[], text[], text[], boolean, boolean)
@@ -325,7 +325,7 @@ end
 $$;
 
 comment on function token_service.delete_client(text) is
-    'Deletes a disabled client with its secrets and grants. The audit log keeps what they were.';
+    'Deletes a disabled client with its secrets, keys and grants. The audit log keeps what they were.';
 
 revoke all on function token_service.delete_client(text) from public;
 grant execute on function token_service.delete_client(text) to token_service_admin;

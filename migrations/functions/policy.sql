@@ -42,7 +42,7 @@ begin
     if v_dying > 0 and not p_at_once then
         raise exception 'With that maximum age live secrets would end now or within 7 days: %.', v_dying
             using errcode = 'object_not_in_prerequisite_state',
-            hint = 'Rotate the oldest first: scripts/secrets-report.sql shows when each was made. '
+            hint = 'Rotate the oldest first: scripts/credentials-report.sql shows when each was made. '
                    'Pass -v at_once=on to end them all the same.';
     end if;
 

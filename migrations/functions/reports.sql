@@ -1,12 +1,14 @@
 -- Reports, which the admin's scripts show.
 
-create or replace function token_service.secrets_report(
+create or replace function token_service.credentials_report(
     p_client_id text     default null,
     p_idle      interval default '30 days',
-    p_soon      interval default '14 days'
+    p_soon      interval default '14 days',
+    p_fapi      boolean  default false
 ) returns table (
     client_id      text,
-    secret_id      text,
+    kind           text,
+    credential_id  text,
     label          text,
     state          text,
     made_at        timestamptz,
@@ -14,7 +16,7 @@ create or replace function token_service.secrets_report(
     last_used_at   timestamptz,
     use_count      bigint,
     last_used_from text,
-    digest_cost    text,
+    strength       text,
     findings       text
 )
     language plpgsql stable security definer
@@ -26,71 +28,101 @@ declare
 begin
     perform token_service.require_idle_time(p_idle);
     if p_soon between interval '0' and interval '3650 days' is not true then
-        raise exception 'The time within which secrets end soon is not 0 to 3650 days.'
+        raise exception 'The time within which credentials end soon is not 0 to 3650 days.'
             using errcode = 'check_violation', hint = 'Say something like ''14 days''.';
     end if;
     if p_client_id is not null then
         perform token_service.require_client(p_client_id, p_lock => false);
     end if;
     return query
-    select s.client_id,
-           s.id,
-           s.label,
+    with credential as (
+        select 'secret' as kind, s.id, s.id as used_as, s.client_id, s.label, s.created_at, s.not_before, s.revoked_at,
+               least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) as ends_at,
+               format('m=%s,t=%s', cost.m[1], cost.m[2]) as strength,
+               cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost as is_weak,
+               'a secret: not for FAPI' as not_for_fapi
+        from client_secret s
+        cross join policy
+        cross join lateral regexp_match(s.digest, 'm=([0-9]+),t=([0-9]+)') as cost (m)
+        union all
+        select 'key', k.kid, format('%s %s', k.client_id, k.kid), k.client_id, k.label, k.created_at, k.not_before, k.revoked_at,
+               least(k.revoked_at, k.expires_at),
+               k.alg,
+               false,
+               case when k.alg in ('RS256', 'ES384') then format('%s: not for FAPI', k.alg) end
+        from client_key k
+    )
+    select c.client_id,
+           c.kind,
+           c.id,
+           c.label,
            life.state,
-           s.created_at,
-           life.ends_at,
+           c.created_at,
+           c.ends_at,
            u.last_used_at,
            coalesce(u.use_count, 0),
            host(u.last_used_from),
-           format('m=%s,t=%s', cost.m[1], cost.m[2]),
+           c.strength,
            concat_ws(', ',
                case
                    when life.state <> 'alive' then null
                    when i.secret_id is not null then 'safe to retire'
-                   when u.last_used_at < v_now - p_idle then 'idle, but the client has no newer live one'
-                   when u.last_used_at is null and s.created_at < policy.usage_counted_since
+                   when u.last_used_at < v_now - p_idle
+                       then case c.kind when 'secret' then 'idle, but the client has no newer live one' else 'idle' end
+                   when u.last_used_at is null and c.created_at < policy.usage_counted_since
                        then format('not used since %s', policy.usage_counted_since::date)
                    when u.last_used_at is null then 'never used'
                    when exists (
-                       select from client_secret newer
-                       where newer.client_id = s.client_id
-                         and newer.created_at > s.created_at
+                       select from credential newer
+                       where newer.client_id = c.client_id
+                         and newer.kind = c.kind
+                         and newer.created_at > c.created_at
                          and newer.revoked_at is null
                    ) then 'still used'
                end,
-               case when life.state in ('alive', 'to come') and life.ends_at <= v_now + p_soon then 'ends soon' end,
-               case
-                   when life.state in ('alive', 'to come')
-                       and cost.m[1]::integer * cost.m[2]::integer < policy.min_digest_cost
-                       then 'digest weaker than the policy'
-               end)
-    from client_secret s
+               case when life.is_live and c.ends_at <= v_now + p_soon then 'ends soon' end,
+               case when life.is_live and c.is_weak then 'digest weaker than the policy' end,
+               case when life.is_live and p_fapi then c.not_for_fapi end,
+               case when life.is_live and p_fapi and unbound.is_possible then 'tokens not bound: not for FAPI' end)
+    from credential c
     cross join policy
-    cross join lateral regexp_match(s.digest, 'm=([0-9]+),t=([0-9]+)') as cost (m)
     cross join lateral (
-        select ends.at as ends_at,
-               case
-                   when s.revoked_at <= v_now then 'revoked'
-                   when ends.at <= v_now then 'expired'
-                   when s.not_before > v_now then 'to come'
-                   else 'alive'
-               end as state
-        from (select least(s.revoked_at, token_service.secret_ends_at(s.created_at, s.expires_at)) as at) ends
+        select state, state in ('alive', 'to come') as is_live
+        from (
+            select case
+                when c.revoked_at <= v_now then 'revoked'
+                when c.ends_at <= v_now then 'expired'
+                when c.not_before > v_now then 'to come'
+                else 'alive'
+            end as state
+        ) s
     ) life
-    left join credential_use u on u.kind = 'secret' and u.credential_id = s.id
-    left join token_service.idle_secrets(p_idle, v_now) i on i.secret_id = s.id
+    -- The client's own constraint holds for all its tokens. Without it, a token for a resource without one is not bound.
+    cross join lateral (
+        select exists (
+            select from client
+            join client_scope cs on cs.client_id = client.id
+            join resource r on r.id = cs.resource
+            where client.id = c.client_id
+              and client.enabled
+              and client.sender_constraint is null
+              and r.sender_constraint is null
+        ) as is_possible
+    ) unbound
+    left join credential_use u on u.kind = c.kind and u.credential_id = c.used_as
+    left join token_service.idle_secrets(p_idle, v_now) i on c.kind = 'secret' and i.secret_id = c.id
     where p_client_id is null
-       or s.client_id = p_client_id
-    order by s.client_id, s.created_at, s.id;
+       or c.client_id = p_client_id
+    order by c.client_id, c.created_at, c.kind, c.id;
 end
 $$;
 
-comment on function token_service.secrets_report(text, interval, interval) is
-    'The secrets of one client or of all: whether each is alive, when it ends, when, how often and from where it was '
-    'used, and what to do about it.';
+comment on function token_service.credentials_report(text, interval, interval, boolean) is
+    'The secrets and keys of one client or of all: whether each is alive, when it ends, when, how often and from where it '
+    'was used, and what to do about it. p_fapi adds what the FAPI 2.0 Security Profile does not allow.';
 
-revoke all on function token_service.secrets_report(text, interval, interval) from public;
-grant execute on function token_service.secrets_report(text, interval, interval) to token_service_admin;
+revoke all on function token_service.credentials_report(text, interval, interval, boolean) from public;
+grant execute on function token_service.credentials_report(text, interval, interval, boolean) to token_service_admin;
 
 
 create or replace function token_service.clients_report(p_client_id text default null)
@@ -99,10 +131,12 @@ create or replace function token_service.clients_report(p_client_id text default
         name              text,
         enabled           boolean,
         methods           text,
+        sender_constraint text,
         token_lifetime    interval,
         tokens_per_minute integer,
         extra_claims      jsonb,
         live_secrets      bigint,
+        live_keys         bigint,
         scopes            text,
         default_scopes    text,
         speaks_for        text,
@@ -124,10 +158,12 @@ begin
            c.name,
            c.enabled,
            array_to_string(c.authentication_methods, ' '),
+           c.sender_constraint,
            make_interval(secs => c.token_lifetime_seconds),
            c.tokens_per_minute,
            c.extra_claims,
            s.live,
+           k.live,
            cs.scopes,
            cs.defaults,
            rs.resources,
@@ -141,6 +177,13 @@ begin
           and not_before <= v_now
           and (least(revoked_at, token_service.secret_ends_at(created_at, expires_at)) > v_now) is not false
     ) s
+    cross join lateral (
+        select count(*) as live
+        from client_key
+        where client_id = c.id
+          and not_before <= v_now
+          and (least(revoked_at, expires_at) > v_now) is not false
+    ) k
     cross join lateral (
         select max(last_used_at) as last_used_at
         from credential_use

@@ -22,7 +22,7 @@ create or replace function token_service.require_dates(p_not_before timestamptz,
 as $$
 begin
     if not token_service.is_representable(p_not_before) or not token_service.is_representable(p_expires_at) then
-        raise exception 'A date of the secret is not between the years 1900 and 9000.'
+        raise exception 'A date is not between the years 1900 and 9000.'
             using errcode = 'check_violation', hint = 'Check the year, or leave the date out.';
     end if;
 end
@@ -142,6 +142,10 @@ begin
         raise warning 'The secret ends at %, by the policy''s max_secret_age.', v_ends_at
             using hint = 'Rotate it before then.';
     end if;
+    if (select authentication_methods from client where id = p_client_id) = array['private_key_jwt'] then
+        raise warning 'Client "%" may not authenticate with a secret.', p_client_id
+            using hint = 'Allow it with scripts/update-client.sql: -v methods=''client_secret_basic private_key_jwt''.';
+    end if;
     return p_secret_id;
 end
 $$;
@@ -173,6 +177,33 @@ revoke all on function token_service.newest_secret_id(text) from public;
 grant execute on function token_service.newest_secret_id(text) to token_service_admin;
 
 
+create or replace function token_service.require_overlap(p_overlap interval, p_of text) returns void
+    language plpgsql stable
+    set search_path = pg_catalog, token_service, pg_temp
+as $$
+declare
+    v_max_overlap interval := (select max_overlap from policy);
+begin
+    if p_overlap is null or p_overlap < interval '0' then
+        raise exception 'The overlap is missing or negative.'
+            using errcode = 'check_violation',
+            hint = format('Say for how long the old %s still work, such as ''24 hours''; ''0'' ends them at once.', p_of);
+    end if;
+
+    if p_overlap > v_max_overlap then
+        raise exception 'The overlap is longer than %, the longest the policy allows.', v_max_overlap
+            using errcode = 'check_violation',
+            hint = 'Choose a shorter one, or raise max_overlap with scripts/set-policy.sql.';
+    end if;
+end
+$$;
+
+comment on function token_service.require_overlap(interval, text) is
+    'Refuses an overlap that is missing, negative, or longer than the policy allows.';
+
+revoke all on function token_service.require_overlap(interval, text) from public;
+
+
 create or replace function token_service.rotate_secret(
     p_client_id        text,
     p_secret_id        text,
@@ -188,23 +219,12 @@ create or replace function token_service.rotate_secret(
     set lock_timeout = '5s'
 as $$
 declare
-    v_now         timestamptz := token_service.instant();
-    v_max_overlap interval := (select max_overlap from policy);
-    v_old_end     timestamptz;
+    v_now     timestamptz := token_service.instant();
+    v_old_end timestamptz;
 begin
     perform token_service.require_client(p_client_id);
 
-    if p_overlap is null or p_overlap < interval '0' then
-        raise exception 'The overlap is missing or negative.'
-            using errcode = 'check_violation',
-            hint = 'Say for how long the old secrets still work, such as ''24 hours''; ''0'' ends them at once.';
-    end if;
-
-    if p_overlap > v_max_overlap then
-        raise exception 'The overlap is longer than %, the longest the policy allows.', v_max_overlap
-            using errcode = 'check_violation',
-            hint = 'Choose a shorter one, or raise max_overlap with scripts/set-policy.sql.';
-    end if;
+    perform token_service.require_overlap(p_overlap, 'secrets');
 
     if p_newest_secret_id <> coalesce(token_service.newest_secret_id(p_client_id), '') then
         raise exception 'Somebody else has just changed the secrets of client "%".', p_client_id
@@ -285,6 +305,9 @@ begin
           and revoked_at is null
           and not_before <= v_now
           and (token_service.secret_ends_at(created_at, expires_at) > v_now) is not false
+    ) and not (
+        token_service.has_live_key(p_client_id, v_now)
+        and exists (select from client where id = p_client_id and 'private_key_jwt' = any (authentication_methods))
     ) then
         raise warning 'Client "%" has no live secret left, so it can get no token.', p_client_id
             using hint = 'Give it one with scripts/add-secret.sql, or disable it with scripts/disable-client.sql.';
@@ -293,7 +316,7 @@ end
 $$;
 
 comment on function token_service.revoke_secret(text, text) is
-    'Ends a secret at once. Warns if it was still used, or if the client has no other.';
+    'Ends a secret at once. Warns if it was still used, or if the client has no other and no key either.';
 
 revoke all on function token_service.revoke_secret(text, text) from public;
 grant execute on function token_service.revoke_secret(text, text) to token_service_admin;
@@ -448,27 +471,6 @@ comment on function token_service.forget_verified_secret() is
     'Deletes the MAC of a secret that is revoked or gets another digest.';
 
 revoke all on function token_service.forget_verified_secret() from public;
-
-
--- credential_use has credentials of every kind, so no foreign key can do this.
-create or replace function token_service.forget_usage() returns trigger
-    language plpgsql
-    set search_path = pg_catalog, token_service, pg_temp
-as $$
-begin
-    if tg_op = 'TRUNCATE' then
-        delete from credential_use where kind = tg_argv[0];
-    else
-        delete from credential_use where kind = tg_argv[0] and credential_id = old.id;
-    end if;
-    return null;
-end
-$$;
-
-comment on function token_service.forget_usage() is
-    'Deletes the usage of a credential that is deleted. The argument of the trigger is the kind of credential.';
-
-revoke all on function token_service.forget_usage() from public;
 
 
 select token_service.attach_triggers('client_secret', 'client', 'client_id', array['id']);
