@@ -401,7 +401,8 @@ public sealed class DotnetCaller : ServerFixture
         using var http = new HttpClient();
 
         Assert.That(
-            () => new ClientCredentials(http, new Uri("http://tokens.example.com/token"), Client.Id, Client.Secret),
+            () => new ClientCredentials(
+                http, new Uri("http://tokens.example.com/token"), new ClientSecret(Client.Id, Client.Secret)),
             Throws.ArgumentException);
     }
 
@@ -436,9 +437,8 @@ public sealed class DotnetCaller : ServerFixture
     private ClientCredentials Credentials(Interceptor interceptor) => Credentials(Client, interceptor);
 
     private ClientCredentials Credentials(TestClient client, Interceptor interceptor, string? resource = null) => new(
-        new HttpClient(interceptor, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"), client.Id,
-        client.Secret,
-        "invoices:read", resource, clock);
+        new HttpClient(interceptor, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"),
+        new ClientSecret(client.Id, client.Secret), "invoices:read", resource, clock: clock);
 
     private HttpClient Calling(ClientCredentials credentials) =>
         Calling(credentials, api.Address, new SocketsHttpHandler { MaxConnectionsPerServer = 50 });
