@@ -12,7 +12,7 @@ internal sealed class ExampleApi : IAsyncDisposable
 
     private readonly Process process;
     private readonly HttpClient client;
-    private readonly Task output;
+    private readonly Task<string> output;
 
     private ExampleApi(Process process, Uri address)
     {
@@ -25,12 +25,16 @@ internal sealed class ExampleApi : IAsyncDisposable
 
     public Uri Address { get; }
 
-    public static async Task<ExampleApi> StartAsync(string authority, string audience = "https://api.example.com")
+    /// <param name="authority">The issuer of its tokens.</param>
+    /// <param name="audience">Its own id.</param>
+    /// <param name="settings">Further settings, as <c>--Name=value</c>.</param>
+    public static async Task<ExampleApi> StartAsync(
+        string authority, string audience = "https://api.example.com", params string[] settings)
     {
         string[] args =
         [
             Path.Combine(AppContext.BaseDirectory, "Examples.Api.dll"),
-            "--urls", "http://127.0.0.1:0", "--Authority", authority, "--Audience", audience,
+            "--urls", "http://127.0.0.1:0", "--Authority", authority, "--Audience", audience, .. settings,
         ];
         var process = Process.Start(new ProcessStartInfo("dotnet", args) { RedirectStandardOutput = true })!;
         try
@@ -57,11 +61,25 @@ internal sealed class ExampleApi : IAsyncDisposable
         using var request = new HttpRequestMessage(method, "/invoices");
         if (authorization is not null)
             request.Headers.TryAddWithoutValidation("Authorization", authorization);
+        return await SendAsync(request);
+    }
+
+    public async Task<Answer> SendAsync(HttpRequestMessage request)
+    {
         using var response = await client.SendAsync(request);
         return await Answer.ReadAsync(response);
     }
 
     public Task<Answer> GetAsync(string? authorization) => SendAsync(HttpMethod.Get, authorization);
+
+    /// <summary>Stops it as an operator does.</summary>
+    /// <returns>What it logged since it listened.</returns>
+    public async Task<string> StopAsync()
+    {
+        await Tool.RunAsync("sh", ["-c", $"kill -TERM {process.Id}"]);
+        await process.WaitForExitAsync();
+        return await output;
+    }
 
     public async ValueTask DisposeAsync()
     {

@@ -71,13 +71,16 @@ internal sealed class ProtectedApi : IAsyncDisposable
 
     /// <param name="authorization">The Authorization header; null for none.</param>
     /// <param name="query">Appended to the path.</param>
-    public async Task<Answer> GetAsync(string? authorization, string query = "")
+    /// <param name="proof">The DPoP header; null for none.</param>
+    public async Task<Answer> GetAsync(string? authorization, string query = "", string? proof = null)
     {
         Failure = null;
         using var client = new HttpClient { BaseAddress = Address };
         using var request = new HttpRequestMessage(HttpMethod.Get, "/" + query);
         if (authorization is not null)
             request.Headers.TryAddWithoutValidation("Authorization", authorization);
+        if (proof is not null)
+            request.Headers.TryAddWithoutValidation("DPoP", proof);
         using var response = await client.SendAsync(request);
         return await Answer.ReadAsync(response);
     }

@@ -16,6 +16,21 @@ internal sealed class RawConnection : IAsyncDisposable
 
     public static async Task<RawConnection> OpenAsync(TestServer server) => new(await server.ConnectAsync());
 
+    public static async Task<RawConnection> OpenAsync(Uri address)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(address.Host, address.Port);
+            return new RawConnection(new NetworkStream(socket, ownsSocket: true));
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The head of a valid token request, up to the headers that a test adds about its body.</summary>
     public static string Head(TestClient client, string method = "POST") =>
         $"""
@@ -64,7 +79,8 @@ internal sealed class RawConnection : IAsyncDisposable
         while (await ReadLineAsync() is { Length: > 0 } header)
         {
             var colon = header.IndexOf(':', StringComparison.Ordinal);
-            headers.Add(header[..colon], header[(colon + 2)..]);
+            var (name, value) = (header[..colon], header[(colon + 2)..]);
+            headers[name] = headers.TryGetValue(name, out var before) ? $"{before}, {value}" : value;
         }
 
         var body = new byte[int.Parse(headers["Content-Length"], CultureInfo.InvariantCulture)];

@@ -175,7 +175,8 @@ public sealed class AssertionKeys : AssertionFixture
     // rfc7523bis §4.
     [Test, Rfc(8725, "3.11")]
     public async Task Typ_may_be_missing_or_that_of_an_assertion(
-        [Values("client-authentication+jwt", "application/client-authentication+jwt", "Client-Authentication+JWT", "JWT", "jwt")] string type) =>
+        [Values("client-authentication+jwt", "application/client-authentication+jwt", "Client-Authentication+JWT", "JWT", "jwt")]
+        string type) =>
         await IsGrantedAsync(Assertion().WithHeader("typ", type));
 
     [Test, Rfc(8725, "3.12")]

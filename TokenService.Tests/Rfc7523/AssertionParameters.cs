@@ -99,10 +99,12 @@ public sealed class AssertionParameters : ServerFixture
     }
 
     [Test, Rfc(7523, "3x")]
-    public async Task A_JWT_inside_a_JWT_is_refused() =>
-        await IsRefusedAsync(
-            TokenRequestBuilder.ByAssertion(SignedJwt.Assertion(Server, "signer", key).WithHeader("cty", "JWT").WithRawClaims($"\"{Jwt()}\"").Signed()),
-            Reason.AssertionMalformed);
+    public async Task A_JWT_inside_a_JWT_is_refused()
+    {
+        var outer = SignedJwt.Assertion(Server, "signer", key).WithHeader("cty", "JWT").WithRawClaims($"\"{Jwt()}\"");
+
+        await IsRefusedAsync(TokenRequestBuilder.ByAssertion(outer.Signed()), Reason.AssertionMalformed);
+    }
 
     // Members that nobody reads, of the lengths that make the whole as long as wanted.
     private string OfLength(int length)

@@ -8,6 +8,15 @@ namespace TokenService.Tests.Rfc8414;
 [TestFixture, Rfc(8414, "2"), Rfc(8414, "2f")]
 public sealed class IntrospectionMetadata : IntrospectionFixture
 {
+    private TestKey key = null!;
+
+    [OneTimeSetUp]
+    public async Task MakeApiWithKey()
+    {
+        key = await Database.CreateKeyClientAsync("signer");
+        await Database.ExecuteAsync("insert into token_service.resource_server values ('signer', 'https://api.example.com')");
+    }
+
     [Test]
     public async Task Every_listed_method_authenticates_a_caller_at_the_introspection_endpoint()
     {
@@ -34,6 +43,7 @@ public sealed class IntrospectionMetadata : IntrospectionFixture
     {
         "client_secret_basic" => TokenRequestBuilder.For(Api),
         "client_secret_post" => TokenRequestBuilder.ByPost(Api),
+        "private_key_jwt" => TokenRequestBuilder.ByAssertion(SignedJwt.Assertion(Server, "signer", key).Signed()),
         _ => throw new AssertionException($"The metadata lists {method}, which this test cannot do."),
     };
 }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.DependencyInjection;
+using TokenService.Jose;
 using TokenService.Keys;
 using TokenService.Tests.Harness;
 
@@ -20,12 +21,16 @@ public sealed class MetadataDocument : ServerFixture
             "jwks_uri": "http://127.0.0.1:8080/.well-known/jwks.json",
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256"EDWARDS],
             "introspection_endpoint": "http://127.0.0.1:8080/introspect",
-            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256"EDWARDS],
             "introspection_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256"],
             "revocation_endpoint": "http://127.0.0.1:8080/revoke",
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256"EDWARDS],
+            "dpop_signing_alg_values_supported": ["ES256", "ES384", "PS256"EDWARDS],
             "revoked_tokens_uri": "http://127.0.0.1:8080/revoked-tokens"
         }
         """;
@@ -38,7 +43,13 @@ public sealed class MetadataDocument : ServerFixture
         }
         """;
 
-    [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2f"), Rfc(8414, "2h"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
+    private TestKey key = null!;
+
+    [OneTimeSetUp]
+    public async Task MakeClientWithKey() => key = await Database.CreateKeyClientAsync("signer");
+
+    [Test, Rfc(8414, "2b"), Rfc(8414, "2c"), Rfc(8414, "2d"), Rfc(8414, "2f"), Rfc(8414, "2h"), Rfc(8414, "2i"), Rfc(8414, "2j")]
+    [Rfc(8414, "2k"), Rfc(9449, "5.1"), Rfc(8414, "3.2a"), Rfc(9700, "2.6a")]
     public async Task The_metadata_lists_exactly_what_the_server_offers()
     {
         var answer = await Server.GetAsync(WellKnown);
@@ -145,6 +156,7 @@ public sealed class MetadataDocument : ServerFixture
     {
         "client_secret_basic" => TokenRequestBuilder.For(Client),
         "client_secret_post" => TokenRequestBuilder.ByPost(Client),
+        "private_key_jwt" => TokenRequestBuilder.ByAssertion(SignedJwt.Assertion(Server, "signer", key).Signed()),
         "client_secret_jwt" => TokenRequestBuilder.Anonymous()
             .With("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
             .With("client_assertion", "e30.e30.c2lnbmF0dXJl"),
@@ -158,7 +170,9 @@ public sealed class MetadataDocument : ServerFixture
         return Compact(Whole.TrimEnd()[..^1] + OpenId.Replace("ALGORITHMS", list, StringComparison.Ordinal));
     }
 
-    private static string Compact(string json) => string.Concat(json.Where(c => !char.IsWhiteSpace(c)));
+    // Ed25519 needs libsodium (RFC 9864 §2.2 has its two names).
+    private static string Compact(string json) => string.Concat(json.Where(c => !char.IsWhiteSpace(c)))
+        .Replace("EDWARDS", Libsodium.IsAvailable ? ",\"Ed25519\",\"EdDSA\"" : "", StringComparison.Ordinal);
 
     private static IEnumerable<KeyValuePair<string, string>> Without(IReadOnlyDictionary<string, string> headers, string name) =>
         headers.Where(header => header.Key != name);

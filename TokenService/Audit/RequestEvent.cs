@@ -72,6 +72,9 @@ internal sealed class RequestEvent
     /// <summary>The error code; null: granted.</summary>
     public string? Error { get; set; }
 
+    /// <summary>True when the answer asks the client to try again with the nonce in it.</summary>
+    public bool IsChallenged { get; set; }
+
     /// <summary>
     /// Why the request was refused, or why a token is not valid: one of <see cref="Protocol.Reason"/>.
     /// </summary>
@@ -89,6 +92,7 @@ internal sealed class RequestEvent
     {
         Status = error?.Status ?? 200;
         Error = error?.Code;
+        IsChallenged = error?.IsChallenge is true;
         Reason = error?.Reason ?? Reason;
         Detail = error?.Detail ?? Detail;
         Duration = duration;
@@ -100,7 +104,7 @@ internal sealed class RequestEvent
         json.WriteString("time"u8, Time);
         json.WriteString("request_id"u8, RequestId);
         json.WriteString("endpoint"u8, Endpoint);
-        json.WriteString("outcome"u8, Outcome);
+        json.WriteString("outcome"u8, Error is null ? "granted"u8 : IsChallenged ? "challenged"u8 : "refused"u8);
         json.WriteNumber("status"u8, Status);
         Write(json, "error"u8, Error);
         Write(json, "reason"u8, Reason);
@@ -124,14 +128,6 @@ internal sealed class RequestEvent
         json.WriteNumber("duration_us"u8, (long)Duration.TotalMicroseconds);
         json.WriteEndObject();
     }
-
-    private string Outcome => Error switch
-    {
-        null => "granted",
-        // The client does what the answer says, and gets its token with the next request.
-        OAuthError.UseDpopNonceCode => "challenged",
-        _ => "refused",
-    };
 
     private static void Write(Utf8JsonWriter json, ReadOnlySpan<byte> name, string? value)
     {

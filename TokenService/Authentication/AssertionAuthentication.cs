@@ -58,7 +58,7 @@ internal sealed class AssertionAuthentication(
     public string? RemarkOn(ClientAssertion assertion) =>
         assertion.IsFor(issuer.Value) ? null : "the aud is the token endpoint; the client should send the issuer";
 
-    // RFC 8725 §3.10: kid is used for a look-up and for nothing else. A key has one algorithm, whatever the header says.
+    // RFC 8725 §3.10: kid is used for a look-up and for nothing else. The row and not the header says the key's algorithm.
     private static Result<IReadOnlyList<ClientKey>> Candidates(Client client, string? kid, string algorithm, DateTimeOffset now)
     {
         if (kid is null)

@@ -87,9 +87,9 @@ internal sealed class ClientAuthenticator(
         if (use == IdUse.OnMemoryAlone)
             requestEvent.ReplayCheck = RequestEvent.OnMemoryAlone;
         authenticated.IsUsedUp = true;
-        // That took time, so the client or the key may have been withdrawn meanwhile.
+        // The client or the key may have been withdrawn meanwhile.
         var client = await clients.FindAsync(authenticated.Client.Id, ct);
-        return ReferenceEquals(client, authenticated.Client) ? null : FailureOf(client, authenticated.Credential) is { } failure
+        return !ReferenceEquals(client, authenticated.Client) && FailureOf(client, authenticated.Credential) is { } failure
             ? OAuthError.InvalidClient(failure)
             : null;
     }

@@ -6,12 +6,12 @@ namespace TokenService.Configuration;
 /// <summary>A set of rules that the operator chooses as a whole.</summary>
 internal enum ProfileName
 {
-    /// <summary>What the settings and the rows of clients and resources allow.</summary>
+    /// <summary>The settings and the rows of clients and resources decide.</summary>
     Baseline,
 
     /// <summary>
     /// The FAPI 2.0 Security Profile, as far as it concerns the client credentials grant: no secrets, no unbound tokens,
-    /// none of the older algorithms, whatever the rows of clients and resources say.
+    /// none of the older algorithms, even if the rows of clients and resources allow them.
     /// </summary>
     Fapi2,
 }
@@ -25,7 +25,7 @@ internal sealed class ProfileOptions
     public string Profile { get; set; } = nameof(ProfileName.Baseline);
 }
 
-/// <summary>What the profile allows. Every room asks here, so that the rules of a profile stand in one place.</summary>
+/// <summary>The rules of the profile. Every room asks here, so that they stand in one place.</summary>
 internal sealed record ServerProfile(ProfileName Name)
 {
     // FAPI 2.0 Security Profile §5.4.1.
@@ -81,7 +81,8 @@ internal static class ProfileSetup
         .AddSettings<ProfileOptions>((options, configuration) => options.Profile = configuration[ProfileOptions.Setting] ?? options.Profile)
         .AddSingleton<IValidateOptions<ProfileOptions>, ProfileValidation>()
         // With a wrong setting the server does not start. Until it has said so, other checks of settings may ask.
-        .AddSingleton(provider => ServerProfile.TryParse(provider.GetRequiredService<IConfiguration>()[ProfileOptions.Setting], out var profile)
-            ? profile
-            : ServerProfile.Baseline);
+        .AddSingleton(provider =>
+            ServerProfile.TryParse(provider.GetRequiredService<IConfiguration>()[ProfileOptions.Setting], out var profile)
+                ? profile
+                : ServerProfile.Baseline);
 }

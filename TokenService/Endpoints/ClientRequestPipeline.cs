@@ -138,7 +138,8 @@ internal sealed partial class ClientRequestPipeline(
                 SetProved(authenticated, requestEvent, connection);
 
             // 6. The endpoint's own steps.
-            return await HandleAsync(handler, new ClientRequest(authenticated, form, request.Headers, requestEvent), connection, http.RequestAborted);
+            var clientRequest = new ClientRequest(authenticated, form, request.Headers, requestEvent);
+            return await HandleAsync(handler, clientRequest, connection, http.RequestAborted);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {

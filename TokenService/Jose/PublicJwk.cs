@@ -85,14 +85,14 @@ internal abstract record PublicJwk
         if (PrivateMembers.Any(member => jwk.TryGetProperty(member, out _)))
             return "has a private member";
         // RFC 7517 §4.2 and §4.3.
-        if (jwk.TryGetProperty("use", out var use) && !use.ValueEquals("sig"))
+        if (jwk.TryGetProperty("use", out var use) && !Is(use, "sig"))
             return "has a use other than sig";
         return jwk.TryGetProperty("key_ops", out var operations)
-            && (operations.ValueKind != JsonValueKind.Array || !operations.EnumerateArray().Any(IsVerify))
+            && (operations.ValueKind != JsonValueKind.Array || !operations.EnumerateArray().Any(operation => Is(operation, "verify")))
                 ? "has key_ops without verify"
                 : null;
 
-        static bool IsVerify(JsonElement operation) => operation.ValueKind == JsonValueKind.String && operation.ValueEquals("verify");
+        static bool Is(JsonElement value, string text) => value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
     }
 
     private static (PublicJwk?, string?) ReadCurve(JsonElement jwk)

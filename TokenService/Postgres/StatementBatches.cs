@@ -28,7 +28,7 @@ internal sealed class StatementBatches<TItem, TAnswer>(
     private int waitingCount;
     private int runningCount;
 
-    /// <param name="item">What the statement is for.</param>
+    /// <param name="item">The id to read, or the row to insert.</param>
     /// <param name="isProbe">True: it is sent although the database is unavailable, to see whether it still is.</param>
     /// <exception cref="DatabaseSlowException">Too many items wait, or this one waited for too long.</exception>
     public Task<TAnswer> RunAsync(TItem item, bool isProbe)

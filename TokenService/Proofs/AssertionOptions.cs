@@ -4,7 +4,7 @@ using TokenService.Jose;
 
 namespace TokenService.Proofs;
 
-/// <summary>What happens to assertions while the database does not answer, and no other replica can learn of them.</summary>
+/// <summary>The rule for assertions while the database does not answer, and no other replica can learn of them.</summary>
 internal enum AssertionsWhileAway
 {
     /// <summary>

@@ -4,7 +4,7 @@ using TokenService.Protocol;
 
 namespace TokenService.Proofs;
 
-/// <summary>What an assertion is checked against.</summary>
+/// <summary>The values that an assertion is checked against.</summary>
 /// <param name="Issuer">The right <c>aud</c>.</param>
 /// <param name="OtherAudience">Another <c>aud</c> that this client may send for a while; null: none.</param>
 /// <param name="Age">How long after its iat it is accepted.</param>
@@ -82,7 +82,10 @@ internal sealed class ClientAssertion
             || exp is not { } expiresAt
             || !NumericDate.TryRead(claims, "iat", out var issuedAt)
             || !NumericDate.TryRead(claims, "nbf", out var notBefore))
-            return OAuthError.InvalidClient(Reason.AssertionClaimsMalformed, "exp, iat and nbf must be numbers of seconds, and exp is required");
+        {
+            return OAuthError.InvalidClient(
+                Reason.AssertionClaimsMalformed, "exp, iat and nbf must be numbers of seconds, and exp is required");
+        }
 
         return CheckTimes(rules, expiresAt, issuedAt, notBefore) is { } error
             ? error

@@ -36,7 +36,7 @@ internal sealed class DpopProofs(
     /// <param name="headers">The values of the DPoP header; empty: the token will not be bound.</param>
     /// <param name="method">The method of the request.</param>
     /// <param name="url">The address of the endpoint as the metadata has it.</param>
-    /// <returns>What the token is bound to. Refused with invalid_dpop_proof, or with use_dpop_nonce.</returns>
+    /// <returns>The key that the token is bound to. Refused with invalid_dpop_proof, or with use_dpop_nonce.</returns>
     public Result<Confirmation> Verify(IReadOnlyList<string?> headers, string method, string url)
     {
         if (headers.Count == 0)
@@ -70,7 +70,11 @@ internal sealed class DpopProofs(
         var isCached = keys.TryGetValue(id, out var key);
         key ??= VerificationKey.Create(proof.Key, proof.Algorithm);
         if (key is null)
-            return OAuthError.InvalidDpopProof(Reason.DpopProofKey, "The jwk of the DPoP proof does not fit its alg, or is not a valid key.");
+        {
+            return OAuthError.InvalidDpopProof(
+                Reason.DpopProofKey, "The jwk of the DPoP proof does not fit its alg, or is not a valid key.");
+        }
+
         if (proof.IsSignedBy(key))
         {
             keys.Set(id, key);

@@ -11,8 +11,8 @@ internal readonly record struct IdHash(UInt128 High, UInt128 Low)
     /// The hash of an id. It is not over the JWT, because an ECDSA signature can be changed without the key, so a JWT has
     /// more than one valid encoding.
     /// </summary>
-    /// <param name="kind">What the id is of, such as <c>assertion</c>.</param>
-    /// <param name="issuer">Who made the id: ids of two issuers may be equal. It has no line break.</param>
+    /// <param name="kind">The kind of statement: <c>assertion</c> or <c>dpop</c>.</param>
+    /// <param name="issuer">The client or key that made the id: ids of two may be equal. It has no line break.</param>
     /// <param name="id">The id.</param>
     public static IdHash Of(string kind, string issuer, string id)
     {

@@ -1,6 +1,6 @@
 namespace TokenService.Proofs;
 
-/// <summary>What a <see cref="ReplayMemory"/> knew of an id that was added.</summary>
+/// <summary>The state of an id in a <see cref="ReplayMemory"/> to which it was added.</summary>
 internal enum Remembered
 {
     /// <summary>The id is new, and is remembered from now on.</summary>

@@ -21,11 +21,13 @@ namespace TokenService.Protocol;
 internal sealed record OAuthError(
     string Code, int Status, string Description, string Reason, string? Detail = null, TimeSpan? RetryAfter = null, string? ClientId = null)
 {
-    /// <summary>RFC 9449 §8. It asks the client to try again, so the event log has it as a challenge and not as a refusal.</summary>
-    public const string UseDpopNonceCode = "use_dpop_nonce";
-
     /// <summary>The value of the header DPoP-Nonce (RFC 9449 §8); null: the answer has none.</summary>
     public string? DpopNonce { get; private init; }
+
+    /// <summary>
+    /// True when the client does what the answer says and tries again, so that the event log has a challenge and no refusal.
+    /// </summary>
+    public bool IsChallenge => DpopNonce is not null;
 
     /// <summary>The same error, with a sentence about a line break at the end of the value that is refused.</summary>
     public OAuthError HintingAtLineBreak(string value) => LineBreak.Ends(value)
@@ -85,7 +87,7 @@ internal sealed record OAuthError(
 
     /// <summary>RFC 9449 §8: the DPoP proof must have the nonce that comes with this answer.</summary>
     public static OAuthError UseDpopNonce(string reason, string nonce) =>
-        new(UseDpopNonceCode, 400, "The DPoP proof must have the nonce of the header DPoP-Nonce of this answer.", reason)
+        new("use_dpop_nonce", 400, "The DPoP proof must have the nonce of the header DPoP-Nonce of this answer.", reason)
         {
             DpopNonce = nonce,
         };

@@ -1,6 +1,7 @@
 // An API that accepts tokens of TokenService and verifies them offline:
 //   dotnet run -- --Authority http://127.0.0.1:8080 --Audience https://api.example.com
 //   curl -H "Authorization: Bearer $token" http://127.0.0.1:5000/invoices
+// A token that is bound to a key (RFC 9449) is sent as "Authorization: DPoP $token", with a proof in the header DPoP.
 
 using System.Security.Claims;
 using Examples;
@@ -22,6 +23,7 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
     options.MapInboundClaims = false; // claims keep their names: sub, client_id, scope
     options.Events = new JwtBearerEvents { OnForbidden = NameTheScopeAsync };
 });
+DpopAuthentication.Accept(builder.Services); // Dpop/. Without this line tokens that are bound to a key are bearer tokens
 RevokedTokens.Refuse(builder.Services); // RevokedTokens.cs. Without this line a revoked token is valid until it expires
 // A wrong setting ends the program at its start, not each request with 500.
 builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationScheme).ValidateOnStart();
@@ -29,20 +31,24 @@ builder.Services.AddOptions<JwtBearerOptions>(JwtBearerDefaults.AuthenticationSc
 builder.Services.AddAuthorizationBuilder()
     .SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAuthenticatedUser().Build());
 
+builder.WebHost.ConfigureKestrel(Tls.Restrict); // Tls.cs
+
 var app = builder.Build();
 app.MapGet("/invoices", (ClaimsPrincipal caller) => $"The invoices, for {caller.FindFirstValue("client_id")}")
     .RequireScope("invoices:read");
 app.MapPost("/invoices", () => Results.Created("/invoices/4", 4))
     .RequireScope("invoices:write");
+app.MapProtectedResource("invoices:read", "invoices:write"); // ProtectedResource.cs
 app.Run();
 
 string Setting(string name) => builder.Configuration[name] ?? throw new InvalidOperationException($"The setting {name} is missing.");
 
-// RFC 6750 §3.1. JwtBearer itself answers 401 to a missing or bad token.
+// RFC 6750 §3.1, RFC 9449 §7.1. DpopAuthentication answers 401 to a missing or bad token.
 static Task NameTheScopeAsync(ForbiddenContext context)
 {
     var needed = context.HttpContext.GetEndpoint()?.Metadata.GetMetadata<NeededScope>();
-    context.Response.Headers.WWWAuthenticate = $"Bearer error=\"insufficient_scope\", scope=\"{needed?.Scope}\"";
+    var scheme = DpopAuthentication.SchemeOf(context.Request);
+    context.Response.Headers.WWWAuthenticate = $"{scheme} error=\"insufficient_scope\", scope=\"{needed?.Scope}\"";
     return Task.CompletedTask;
 }
 
