@@ -134,11 +134,11 @@ make_client() {
   [ -e "$secret" ] || sed -n 's/^client_secret=//p' <<<"$made" >"$secret"
 }
 
-# make_client_with_key CLIENT RESOURCE SCOPES [ARGUMENTS FOR PSQL]: the private key is in $work/CLIENT.jwk.
+# make_client_with_key CLIENT RESOURCE SCOPES [OPTIONS OF client-key new]: the private key is in $work/CLIENT.jwk.
 make_client_with_key() {
   local made
-  made=$(dotnet "$server" client-key new "$work/$1.jwk" 2>"$work/$1.warnings" 9>&-) || die "There is no key for $1."
-  make_client "$1" "$2" "$3" private_key_jwt -v public_jwk="$(sed -n 's/^public_jwk=//p' <<<"$made")" "${@:4}"
+  made=$(dotnet "$server" client-key new "${@:4}" "$work/$1.jwk" 2>"$work/$1.warnings" 9>&-) || die "There is no key for $1."
+  make_client "$1" "$2" "$3" private_key_jwt -v public_jwk="$(sed -n 's/^public_jwk=//p' <<<"$made")"
 }
 
 # require_dpop CLIENT
