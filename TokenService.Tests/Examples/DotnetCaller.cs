@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Cryptography;
 using System.Text;
 using Examples;
 using TokenService.Tests.Harness;
@@ -401,7 +402,8 @@ public sealed class DotnetCaller : ServerFixture
         using var http = new HttpClient();
 
         Assert.That(
-            () => new ClientCredentials(http, new Uri("http://tokens.example.com/token"), Client.Id, Client.Secret),
+            () => new ClientCredentials(
+                http, new Uri("http://tokens.example.com/token"), new ClientSecret(Client.Id, Client.Secret)),
             Throws.ArgumentException);
     }
 
@@ -413,13 +415,7 @@ public sealed class DotnetCaller : ServerFixture
         await using var server = await TestServer.StartAtItsIssuerAsync(database);
         await using var example = await ExampleApi.StartAsync(server.Address.OriginalString);
 
-        var ended = await Tool.RunAsync(
-            "dotnet",
-            [
-                Path.Combine(AppContext.BaseDirectory, "Examples.Caller.dll"),
-                "--TokenEndpoint", $"{server.Address}token", "--ClientId", client.Id, "--Api", $"{example.Address}",
-            ],
-            environment: ("ClientSecret", client.Secret));
+        var ended = await RunProgramAsync(server, example, [], ("ClientSecret", client.Secret));
 
         using (Assert.EnterMultipleScope())
         {
@@ -429,6 +425,47 @@ public sealed class DotnetCaller : ServerFixture
         }
     }
 
+    // The server and the API each demand a nonce, and the API accepts no token that is not bound.
+    [Test, Rfc(9449, "7")]
+    public async Task The_program_calls_the_API_with_a_key_and_a_bound_token_and_no_secret()
+    {
+        await using var database = await Database.CreateAsync();
+        await using var server = await TestServer.StartAtItsIssuerAsync(database, "Dpop:Nonce=Required");
+        await using var example = await ExampleApi.StartAsync(
+            server.Address.OriginalString,
+            settings: ["--Dpop:Require=true", $"--Dpop:NonceKey={Convert.ToBase64String(RandomNumberGenerator.GetBytes(32))}"]);
+        var folder = Directory.CreateTempSubdirectory();
+        var file = Path.Combine(folder.FullName, "billing.jwk");
+        var made = await Tool.TokenServiceAsync(["client-key", "new", file]);
+        await database.ExecuteAsync(
+            """
+            select token_service.create_client(
+                'billing', 'Billing', 'https://api.example.com', '{invoices:read}', '{}', '{private_key_jwt}');
+            select token_service.add_key('billing', token_service.read_jwk(@jwk));
+            """,
+            new { jwk = made.Value("public_jwk") });
+
+        var ended = await RunProgramAsync(
+            server, example, ["--ClientKey", file, "--Issuer", server.Address.OriginalString.TrimEnd('/'), "--Dpop", "true"]);
+        folder.Delete(recursive: true);
+
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(ended.ExitCode, Is.Zero, ended.Error);
+            Assert.That(ended.Output, Does.Contain("The invoices, for billing"));
+            Assert.That(ended.Output + ended.Error, Does.Not.Contain("eyJ"));
+        }
+    }
+
+    private static Task<Tool> RunProgramAsync(
+        TestServer server, ExampleApi example, string[] settings, params (string Name, string Value)[] environment) => Tool.RunAsync(
+        "dotnet",
+        [
+            Path.Combine(AppContext.BaseDirectory, "Examples.Caller.dll"),
+            "--TokenEndpoint", $"{server.Address}token", "--ClientId", "billing", "--Api", $"{example.Address}", .. settings,
+        ],
+        environment: environment);
+
     private ClientCredentials Credentials() => Credentials(Client, interceptor);
 
     private ClientCredentials Credentials(TestClient client) => Credentials(client, interceptor);
@@ -436,9 +473,8 @@ public sealed class DotnetCaller : ServerFixture
     private ClientCredentials Credentials(Interceptor interceptor) => Credentials(Client, interceptor);
 
     private ClientCredentials Credentials(TestClient client, Interceptor interceptor, string? resource = null) => new(
-        new HttpClient(interceptor, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"), client.Id,
-        client.Secret,
-        "invoices:read", resource, clock);
+        new HttpClient(interceptor, disposeHandler: false), new Uri($"{TestServer.Issuer}/token"),
+        new ClientSecret(client.Id, client.Secret), "invoices:read", resource, clock: clock);
 
     private HttpClient Calling(ClientCredentials credentials) =>
         Calling(credentials, api.Address, new SocketsHttpHandler { MaxConnectionsPerServer = 50 });

@@ -134,6 +134,18 @@ make_client() {
   [ -e "$secret" ] || sed -n 's/^client_secret=//p' <<<"$made" >"$secret"
 }
 
+# make_client_with_key CLIENT RESOURCE SCOPES [OPTIONS OF client-key new]: the private key is in $work/CLIENT.jwk.
+make_client_with_key() {
+  local made
+  made=$(dotnet "$server" client-key new "${@:4}" "$work/$1.jwk" 2>"$work/$1.warnings" 9>&-) || die "There is no key for $1."
+  make_client "$1" "$2" "$3" private_key_jwt -v public_jwk="$(sed -n 's/^public_jwk=//p' <<<"$made")"
+}
+
+# require_dpop CLIENT
+require_dpop() {
+  psql --no-psqlrc --quiet -v client_id="$1" -v constraint=dpop -f scripts/require-sender-constraint.sql 9>&- >/dev/null
+}
+
 # let_introspect CLIENT
 let_introspect() {
   psql --no-psqlrc --quiet -v client_id="$1" -v resource="$audience" -f scripts/register-resource-server.sql \

@@ -4,18 +4,23 @@ pretender.py PORT AUDIENCE CERTIFICATE KEY
 
 GET /tokens             a line for each kind of token: the status that an API must answer with, and the kind
 GET /tokens/KIND        a token of that kind; if the status is not 200, it is wrong in one way
+GET /proofs             a line for each kind of DPoP proof: the status that an API must answer with, and the kind
+GET /proofs/KIND?URL    a token that is bound to a key, and a proof of that kind for GET URL, on two lines
 POST /introspect        RFC 7662, for "apache-api" with any secret
 GET /lists              a line for each list of revoked tokens, in the order in which an API gets them: the status that
                         the API must then answer the good token with, and the kind of list
 GET /lists/KIND         publishes the list of that kind
 GET /revoked-tokens     the published list
 GET /fetched            how often the list has been fetched since it was published
-POST /token, GET /api   refuse some requests
+POST /token, GET /api   refuse some requests, and each assertion or DPoP proof that was sent before; demand a nonce in a
+                        proof
 GET /story              the answers of /token and /api so far
 """
 
+import hashlib
 import hmac
 import json
+import os
 import ssl
 import sys
 import time
@@ -112,7 +117,8 @@ def introspect(token):
         active = jwt.get_unverified_header(token).get("typ") == "at+jwt"
     except (jwt.PyJWTError, ValueError, RecursionError):
         active = False
-    return {"active": True, "token_type": "Bearer", **claims} if active else {"active": False}
+    token_type = "DPoP" if active and "cnf" in claims else "Bearer"
+    return {"active": True, "token_type": token_type, **claims} if active else {"active": False}
 
 
 KINDS = {
@@ -132,6 +138,8 @@ KINDS = {
     "expired": (401, lambda: token(exp=int(time.time()) - 120)),
     "that-never-expires": (401, lambda: token(exp=None)),
     "not-yet-valid": (401, lambda: token(nbf=int(time.time()) + 120)),
+    "bound-to-a-key": (401, lambda: token(cnf={"jkt": thumbprint(KEY_OF_CALLER)})),
+    "bound-to-a-certificate": (401, lambda: token(cnf={"x5t#S256": sha256(b"certificate")})),
     "of-no-client": (401, lambda: token(client_id=None)),
     "unsigned": (401, lambda: token(key=None, algorithm="none")),
     "signed-with-the-public-key": (401, signed_with_the_public_key),
@@ -148,6 +156,83 @@ KINDS = {
     "rubbish": (401, lambda: "x" * 7000),
     "of-dots": (401, lambda: "...."),
 }
+
+
+# --- DPoP (RFC 9449) ---
+
+KEY_OF_CALLER, KEY_OF_THIEF = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+
+def sha256(data):
+    return base64url(hashlib.sha256(data).digest())
+
+
+def public_members(key):
+    return {name: value for name, value in jwk(key, "").items() if name not in ("kid", "alg", "use")}
+
+
+def thumbprint(key):
+    """RFC 7638."""
+    return sha256(json.dumps(public_members(key), separators=(",", ":"), sort_keys=True).encode())
+
+
+def bound(url, key=KEY_OF_CALLER, signer=None, algorithm="ES256", header=None, token_claims=None, **claims):
+    """A bound token and a good proof for it, with the passed changes. None leaves a member out."""
+    access_token = token(**{"cnf": {"jkt": thumbprint(key)}, **(token_claims or {})})
+    good = {"jti": base64url(os.urandom(12)), "htm": "GET", "htu": url, "ath": sha256(access_token.encode())}
+    payload = {**good, "iat": int(time.time()), **claims}
+    headers = {"typ": "dpop+jwt", "jwk": public_members(key), **(header or {})}
+    payload = {name: value for name, value in payload.items() if value is not None}
+    return access_token, jwt.encode(payload, key if signer is None else signer, algorithm, headers)
+
+
+def remembered(url):
+    last_pair[:] = bound(url)
+    return last_pair
+
+
+def private_jwk(key):
+    return {**public_members(key), "d": integer(key.private_numbers().private_value, 32)}
+
+
+last_pair = []
+
+PROOFS = {
+    "good": (200, remembered),
+    "used-before": (401, lambda url: last_pair),
+    "with-a-query": (200, lambda url: bound(url, htu=f"{url}?page=2#top")),
+    "signed-with-ES384": (200, lambda url: bound(url, OTHER_KEYS["ES384"], algorithm="ES384")),
+    "signed-with-PS256": (200, lambda url: bound(url, OTHER_KEYS["PS256"], algorithm="PS256")),
+    "of-another-scope": (403, lambda url: bound(url, token_claims={"scope": "invoices:write"})),
+    "none": (401, lambda url: (bound(url)[0], "")),
+    "rubbish": (401, lambda url: (bound(url)[0], "x" * 7000)),
+    "two": (401, lambda url: (bound(url)[0], ", ".join((bound(url)[1], bound(url)[1])))),
+    "for-an-expired-token": (401, lambda url: bound(url, token_claims={"exp": int(time.time()) - 120})),
+    "for-a-bearer-token": (401, lambda url: bound(url, token_claims={"cnf": None})),
+    "for-a-token-bound-to-a-certificate": (
+        401,
+        lambda url: bound(url, token_claims={"cnf": {"x5t#S256": sha256(b"certificate")}}),
+    ),
+    "of-a-thief": (401, lambda url: bound(url, KEY_OF_THIEF, token_claims={"cnf": {"jkt": thumbprint(KEY_OF_CALLER)}})),
+    "signed-by-a-thief": (401, lambda url: bound(url, signer=KEY_OF_THIEF)),
+    "with-a-private-key": (401, lambda url: bound(url, header={"jwk": private_jwk(KEY_OF_CALLER)})),
+    "without-a-key": (401, lambda url: bound(url, header={"jwk": None})),
+    "of-another-typ": (401, lambda url: bound(url, header={"typ": "JWT"})),
+    "unsigned": (401, lambda url: bound(url, signer="", algorithm="none")),
+    "signed-with-RS256": (401, lambda url: bound(url, OTHER_KEYS["RS256"], algorithm="RS256")),
+    "for-another-token": (401, lambda url: bound(url, ath=sha256(b"another"))),
+    "for-no-token": (401, lambda url: bound(url, ath=None)),
+    "for-another-method": (401, lambda url: bound(url, htm="POST")),
+    "for-another-path": (401, lambda url: bound(url, htu=url + "/1")),
+    "for-another-host": (401, lambda url: bound(url, htu="https://api.example.com/invoices")),
+    "for-no-address": (401, lambda url: bound(url, htu=None)),
+    "of-two-minutes-ago": (401, lambda url: bound(url, iat=int(time.time()) - 120)),
+    "of-two-minutes-ahead": (401, lambda url: bound(url, iat=int(time.time()) + 120)),
+    "of-no-time": (401, lambda url: bound(url, iat=None)),
+    "without-jti": (401, lambda url: bound(url, jti=None)),
+}
+
+# --- lists of revoked tokens ---
 
 
 def longest_list(token_ids):
@@ -215,15 +300,29 @@ ANSWERS = {"/token": [503, 200], "/api": [200, 429, 200, 401, 200, 401, 401, 200
 RETRY_AFTER = 1  # seconds that 429 and 503 ask the caller to wait
 
 story = []
+used = set()
 not_before = 0.0
 
 
-def answer_in_turn(path):
+def nonce_demanded(path, proof):
+    """RFC 9449 §8 and §9: the token endpoint and the API each have a nonce. A caller without DPoP sends no proof. A caller
+    keeps one nonce for each origin, and both paths are of one, so it is told again after each change of path."""
+    if not proof or jwt.decode(proof, options={"verify_signature": False}).get("nonce") == path:
+        return False
+    story.append(f"{path} nonce")
+    return True
+
+
+def answer_in_turn(path, *once):
+    """Takes what may be sent only once: an assertion and a DPoP proof. Callers with a secret send neither."""
     global not_before
+    if any(one in used for one in once if one):
+        story.append(f"{path} repeats an assertion or a proof")
+    used.update(once)
     if time.time() < not_before:
         story.append(f"{path} too early")
         return 503
-    met = sum(line.startswith(path) for line in story)
+    met = sum(line.startswith(path) and not line.endswith(" nonce") for line in story)
     status = ANSWERS[path][min(met, len(ANSWERS[path]) - 1)]
     not_before = time.time() + RETRY_AFTER if status in (429, 503) else 0.0
     story.append(f"{path} {status}")
@@ -263,30 +362,46 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, str(fetched))
         elif name in KINDS:
             self.answer(200, KINDS[name][1]())
+        elif self.path == "/proofs":
+            self.answer(200, "".join(f"{status} {kind}\n" for kind, (status, _) in PROOFS.items()))
+        elif self.path.startswith("/proofs/"):
+            kind, _, url = self.path.removeprefix("/proofs/").partition("?")
+            self.answer(200, "\n".join(PROOFS[kind][1](url)) + "\n")
         elif self.path == "/api":
-            self.answer(answer_in_turn("/api"), "{}")
+            proof = self.headers.get("DPoP")
+            if nonce_demanded("/api", proof):
+                self.answer(401, "{}", {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"', "DPoP-Nonce": "/api"})
+            else:
+                self.answer(answer_in_turn("/api", proof), "{}")
         elif self.path == "/story":
             self.answer(200, "\n".join(story))
         else:
             self.answer(404, "")
 
     def do_POST(self):
+        headers = None
         form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
         if self.path == "/introspect":
             caller = b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().split(":")[0]
             status, answer = (200, introspect(form["token"][0])) if caller == "apache-api" else (401, {})
+        elif nonce_demanded("/token", self.headers.get("DPoP")):
+            status, answer, headers = 400, {"error": "use_dpop_nonce"}, {"DPoP-Nonce": "/token"}
         else:
-            status = answer_in_turn("/token")
-            granted = {"access_token": f"t{len(story)}", "token_type": "Bearer", "expires_in": 600}
+            proof = self.headers.get("DPoP")
+            status = answer_in_turn("/token", *form.get("client_assertion", []), proof)
+            token_type = "DPoP" if proof else "Bearer"
+            granted = {"access_token": f"t{len(story)}", "token_type": token_type, "expires_in": 600}
             answer = granted if status == 200 else {"error": "temporarily_unavailable"}
-        self.answer(status, json.dumps(answer))
+        self.answer(status, json.dumps(answer), headers)
 
-    def answer(self, status, body):
+    def answer(self, status, body, headers=None):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         if status in (429, 503):
             self.send_header("Retry-After", str(RETRY_AFTER))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())
 

@@ -22,7 +22,9 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
 
         // 401: the token expired on its way, or was revoked, or its key was withdrawn, so a new token may succeed.
         // After 403 a new token would not help, because it would have the same scopes.
-        if (response.StatusCode != HttpStatusCode.Unauthorized || !credentials.Drop(token) || !CanBeSentAgain(request.Content))
+        if (response.StatusCode != HttpStatusCode.Unauthorized
+            || !credentials.Drop(token)
+            || !Patience.CanBeSentAgain(request.Content))
             return response;
 
         response.Dispose();
@@ -32,12 +34,12 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
     // 429 and 503 ask to wait. HttpClient.Timeout limits all attempts together.
     private async Task<HttpResponseMessage> SendPatientlyAsync(HttpRequestMessage request, string token, CancellationToken ct)
     {
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        request.Headers.Authorization = new AuthenticationHeaderValue(credentials.Scheme, token);
         for (var attempt = 1; ; attempt++)
         {
             var response = await base.SendAsync(request, ct);
             if (response.StatusCode is not (HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable)
-                || !CanBeSentAgain(request.Content)
+                || !Patience.CanBeSentAgain(request.Content)
                 || Patience.Wait(Patience.RetryAfter(response, credentials.Clock.GetUtcNow()), attempt) is not { } wait)
                 return response;
 
@@ -45,9 +47,31 @@ public sealed class ClientCredentialsHandler(ClientCredentials credentials, Uri 
             await Task.Delay(wait, credentials.Clock, ct);
         }
     }
+}
 
-    // Content in memory can be sent again. A stream may have been read to its end.
-    private static bool CanBeSentAgain(HttpContent? content) => content is null or ByteArrayContent or ReadOnlyMemoryContent or JsonContent;
+/// <summary>How a client authenticates at the token endpoint: <see cref="ClientSecret"/> or <c>ClientKey</c>.</summary>
+public abstract class ClientAuthentication
+{
+    /// <summary>Adds what authenticates the client to the headers, or returns what belongs into the form.</summary>
+    internal abstract IEnumerable<KeyValuePair<string, string?>> AddTo(HttpRequestMessage request, DateTimeOffset now);
+}
+
+/// <summary>A client with a secret (<c>client_secret_basic</c>, RFC 6749 §2.3.1).</summary>
+/// <param name="clientId">The client_id of this program.</param>
+/// <param name="secret">From the environment or a vault; never in the code.</param>
+public sealed class ClientSecret(string clientId, string secret) : ClientAuthentication
+{
+    // RFC 6749 §2.3.1: id and secret are form-encoded before Base64.
+    private readonly string authorization =
+        Convert.ToBase64String(Encoding.ASCII.GetBytes($"{FormEncode(clientId)}:{FormEncode(secret)}"));
+
+    internal override IEnumerable<KeyValuePair<string, string?>> AddTo(HttpRequestMessage request, DateTimeOffset now)
+    {
+        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", authorization);
+        return [];
+    }
+
+    private static string FormEncode(string value) => Uri.EscapeDataString(value).Replace("%20", "+", StringComparison.Ordinal);
 }
 
 /// <summary>
@@ -76,7 +100,7 @@ public sealed class ClientCredentials
 
     private readonly HttpClient http;
     private readonly Uri endpoint;
-    private readonly string authorization;
+    private readonly ClientAuthentication client;
     private readonly string? scope;
     private readonly string? resource;
 
@@ -88,27 +112,33 @@ public sealed class ClientCredentials
 
     /// <param name="http">Has a timeout, and no <see cref="ClientCredentialsHandler"/>.</param>
     /// <param name="endpoint">The token_endpoint of the server's metadata.</param>
-    /// <param name="clientId">The client_id of this program.</param>
-    /// <param name="clientSecret">From the environment or a vault; never in the code.</param>
+    /// <param name="client">How this program authenticates.</param>
     /// <param name="scope">The requested scopes; null: the client's default scopes.</param>
     /// <param name="resource">The API (RFC 8707), if the scopes do not determine it; null: they do.</param>
+    /// <param name="isBound">
+    /// Whether the token is bound to a key (RFC 9449). Then <paramref name="http"/> and the client of the API each have a
+    /// <c>DpopHandler</c> with the same key.
+    /// </param>
     /// <param name="clock">The system's clock, except in tests.</param>
     public ClientCredentials(
-        HttpClient http, Uri endpoint, string clientId, string clientSecret, string? scope = null, string? resource = null,
-        TimeProvider? clock = null)
+        HttpClient http, Uri endpoint, ClientAuthentication client, string? scope = null, string? resource = null,
+        bool isBound = false, TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
         if (endpoint.Scheme != Uri.UriSchemeHttps && !endpoint.IsLoopback)
-            throw new ArgumentException($"The secret would go to {endpoint} unencrypted.", nameof(endpoint));
+            throw new ArgumentException($"The token would come from {endpoint} unencrypted.", nameof(endpoint));
 
         this.http = http;
         this.endpoint = endpoint;
+        this.client = client;
         this.scope = scope;
         this.resource = resource;
+        Scheme = isBound ? "DPoP" : "Bearer";
         Clock = clock ?? TimeProvider.System;
-        // RFC 6749 §2.3.1: id and secret are form-encoded before Base64.
-        authorization = Convert.ToBase64String(Encoding.ASCII.GetBytes($"{FormEncode(clientId)}:{FormEncode(clientSecret)}"));
     }
+
+    /// <summary>The scheme by which an API gets the token, and the type that the token must have.</summary>
+    internal string Scheme { get; }
 
     internal TimeProvider Clock { get; }
 
@@ -202,16 +232,19 @@ public sealed class ClientCredentials
         // The time is read before the request, so the token is never believed to live longer than it does.
         var now = Clock.GetUtcNow();
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
-        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", authorization);
-        KeyValuePair<string, string?>[] form = [new("grant_type", "client_credentials"), new("scope", scope), new("resource", resource)];
+        KeyValuePair<string, string?>[] form =
+        [
+            new("grant_type", "client_credentials"), new("scope", scope), new("resource", resource), .. client.AddTo(request, now),
+        ];
         request.Content = new FormUrlEncodedContent(form.Where(parameter => parameter.Value is not null));
         try
         {
             using var response = await http.SendAsync(request);
             var body = Json(await response.Content.ReadAsStringAsync());
-            // RFC 6749 §7.1: a client must not use a token of a type that it does not understand.
+            // RFC 6749 §7.1: a client must not use a token of a type that it does not understand. RFC 9449 §5: a server
+            // that knows no DPoP would issue an unbound one.
             return response.IsSuccessStatusCode && Text(body, "access_token") is { } token
-                && string.Equals(Text(body, "token_type"), "Bearer", StringComparison.OrdinalIgnoreCase)
+                && string.Equals(Text(body, "token_type"), Scheme, StringComparison.OrdinalIgnoreCase)
                 ? new Token(token, now, now + Lifetime(body))
                 : throw TokenRequestException.Of(response, Text(body, "error"), Text(body, "error_description"), now);
         }
@@ -242,8 +275,6 @@ public sealed class ClientCredentials
     private static string? Text(JsonElement body, string name) =>
         body.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
-    private static string FormEncode(string value) => Uri.EscapeDataString(value).Replace("%20", "+", StringComparison.Ordinal);
-
     // This is a class because the ToString of a record would show the token.
     private sealed class Token(string value, DateTimeOffset askedAt, DateTimeOffset expiresAt)
     {
@@ -271,6 +302,10 @@ internal static class Patience
 
     /// <summary>Adds up to a quarter, because other replicas were told to wait as long.</summary>
     public static TimeSpan WithJitter(TimeSpan time) => time * (1 + 0.25 * Random.Shared.NextDouble());
+
+    /// <summary>Whether content is in memory. A stream may have been read to its end.</summary>
+    public static bool CanBeSentAgain(HttpContent? content) =>
+        content is null or ByteArrayContent or ReadOnlyMemoryContent or JsonContent;
 
     /// <returns>Null: the answer does not say.</returns>
     public static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)

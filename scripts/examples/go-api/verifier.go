@@ -141,6 +141,10 @@ func (v *Verifier) check(claims Claims, now time.Time) error {
 	if !claims.isFor(v.audience) {
 		return BadToken("for another audience")
 	}
+	// A token with cnf is bound to a key (RFC 9449). This API verifies no proofs, so a thief could use such a token here.
+	if _, bound := claims["cnf"]; bound {
+		return BadToken("bound to a key")
+	}
 	if exp, ok := seconds(claims["exp"]); !ok || !now.Before(exp.Add(clockTolerance)) {
 		return BadToken("expired, or without exp")
 	}

@@ -156,6 +156,9 @@ final class Verifier {
         var aud = claims.path("aud"); // one id, or a list of them
         require(isText(aud, audience) || StreamSupport.stream(aud.spliterator(), false)
             .anyMatch(id -> isText(id, audience)), "for another audience");
+        // A token with cnf is bound to a key (RFC 9449). This API verifies no proofs, so a thief could use such a token
+        // here.
+        require(!claims.has("cnf"), "bound to a key");
         var exp = claims.path("exp");
         require(exp.isNumber() && now < exp.asDouble() + CLOCK_TOLERANCE, "expired, or without exp");
         require(claims.path("iat").isNumber(), "without iat");

@@ -1,11 +1,15 @@
-// An API that accepts TokenService's access tokens and answers as RFC 6750 §3 says:
+// An API that accepts TokenService's access tokens and answers as RFC 6750 §3 and RFC 9449 §7 say:
 //   ISSUER=http://127.0.0.1:8080 AUDIENCE=https://api.example.com npm start
 
 import { createServer } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
+import { BadProof, PROOF_ALGORITHMS, verifyProof } from './dpop.js'
 import { followRevokedTokens } from './revoked-tokens.js'
 
 const { ISSUER, AUDIENCE, PORT = '3000', LIST_SECONDS = '60' } = process.env
+// The address that callers use, which a proof names. Behind a proxy it is the proxy's.
+const { PUBLIC_URL = `http://127.0.0.1:${PORT}` } = process.env
+const ALGS = `algs="${PROOF_ALGORITHMS.join(' ')}"`
 
 // Keys come from the issuer's own metadata, never from an address inside a token. jose caches them, and fetches them
 // again for an unknown key, at most every 30 seconds, so a rotation at the issuer needs no work here.
@@ -44,12 +48,26 @@ createServer(async (request, response) => {
 }).listen(Number(PORT), '127.0.0.1', () => console.log(`Listening on http://127.0.0.1:${PORT}`))
 
 async function authenticate(request) {
-  const [scheme, token] = (request.headers.authorization ?? '').split(/ +(.*)/)
-  if (scheme.toLowerCase() !== 'bearer') throw new Refusal(401, 'Bearer') // no credential: a challenge, and no error
+  const [, scheme, token] = /^(Bearer|DPoP)(?: +(.*))?$/i.exec(request.headers.authorization ?? '') ?? []
+  if (!scheme) throw new Refusal(401, ['Bearer', `DPoP ${ALGS}`]) // no credential: challenges, and no error
 
+  const isDpop = scheme.toLowerCase() === 'dpop'
   const claims = await verify(token ?? '')
-  if (!claims || isRevoked(claims)) throw new Refusal(401, 'Bearer error="invalid_token"')
+  // A token with cnf is bound to a key, and is no bearer token (RFC 9449 §7.2).
+  if (!claims || isRevoked(claims) || isDpop !== 'cnf' in claims)
+    throw new Refusal(401, isDpop ? `DPoP error="invalid_token", ${ALGS}` : 'Bearer error="invalid_token"')
+  if (isDpop) await requireProof(request, token, claims.cnf)
   return claims
+}
+
+async function requireProof(request, token, cnf) {
+  try {
+    await verifyProof(request, PUBLIC_URL + request.url.split('?')[0], token, cnf)
+  } catch (error) {
+    if (!(error instanceof BadProof)) throw error
+    console.error(error.message)
+    throw new Refusal(401, `DPoP error="invalid_dpop_proof", ${ALGS}`)
+  }
 }
 
 // Returns the claims of a good access token, and undefined for a bad one.
@@ -63,7 +81,7 @@ async function verify(token) {
 
 function requireScope(token, scope) {
   if (!String(token.scope).split(' ').includes(scope))
-    throw new Refusal(403, `Bearer error="insufficient_scope", scope="${scope}"`)
+    throw new Refusal(403, `${token.cnf ? 'DPoP' : 'Bearer'} error="insufficient_scope", scope="${scope}"`)
 }
 
 // A JWKS that could not be fetched is not the token's fault; jose reports it with these two codes.
@@ -85,7 +103,7 @@ function send(response, status, headers = {}, body = undefined) {
 
 class Refusal extends Error {
   constructor(status, challenge) {
-    super(challenge)
+    super()
     this.status = status
     this.challenge = challenge
   }

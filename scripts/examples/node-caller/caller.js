@@ -1,15 +1,26 @@
 // Calls an API a few times with one token:
 //   export ISSUER=http://127.0.0.1:8080 CLIENT_ID=… CLIENT_SECRET=…
 //   SCOPE=invoices:read API_URL=http://127.0.0.1:3000/invoices npm start
+// CLIENT_KEY, the path of the client's private key, in place of CLIENT_SECRET: the client signs assertions (RFC 7523). The
+// file is what "TokenService client-key new" writes: a JWK, or a PEM file, of which CLIENT_KEY_ALG says for what it is if
+// that is not ES256. With DPOP=on the token is bound to a key that this process makes (RFC 9449).
 
+import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import * as openid from 'openid-client'
+import { importJWK, importPKCS8 } from 'jose'
+import * as oauth from 'oauth4webapi'
 
-const { ISSUER, CLIENT_ID, CLIENT_SECRET, SCOPE, API_URL, CALLS = '3' } = process.env
+const { ISSUER, CLIENT_ID, CLIENT_SECRET, CLIENT_KEY, CLIENT_KEY_ALG = 'ES256', DPOP } = process.env
+const { SCOPE, API_URL, CALLS = '3' } = process.env
+
+const client = { client_id: CLIENT_ID }
+const authentication = CLIENT_KEY ? oauth.PrivateKeyJwt(await readKey(CLIENT_KEY)) : oauth.ClientSecretBasic(CLIENT_SECRET)
+// The key of all tokens of this process. It also keeps the nonces of the server and of the API.
+const dpop = DPOP === 'on' ? oauth.DPoP(client, await oauth.generateKeyPair('ES256')) : undefined
 
 /** One token for the whole process, renewed before it expires. */
 class TokenSource {
-  #config
+  #server
   #token
   #pending
 
@@ -27,7 +38,7 @@ class TokenSource {
 
   async #renew() {
     try {
-      const granted = await openid.clientCredentialsGrant(await this.#discover(), { scope: SCOPE })
+      const granted = await withNonce(() => this.#request())
       const now = Date.now()
       this.#token = {
         value: granted.access_token,
@@ -43,19 +54,46 @@ class TokenSource {
     return this.#token.value
   }
 
-  async #discover() {
-    this.#config ??= await openid.discovery(
-      new URL(ISSUER),
-      CLIENT_ID,
-      undefined,
-      openid.ClientSecretBasic(CLIENT_SECRET),
-      {
-        algorithm: 'oauth2', // RFC 8414
-        execute: new URL(ISSUER).hostname === '127.0.0.1' ? [openid.allowInsecureRequests] : [],
-        [openid.customFetch]: patientFetch,
-      },
+  async #request() {
+    const server = (this.#server ??= await discover())
+    const response = await patiently(() =>
+      oauth.clientCredentialsGrantRequest(server, client, authentication, { scope: SCOPE }, optionsFor(ISSUER)),
     )
-    return this.#config
+    const granted = await oauth.processClientCredentialsResponse(server, client, response)
+    if (dpop && granted.token_type !== 'dpop') throw new Error('The token is not bound.')
+    return granted
+  }
+}
+
+/** RFC 8414. */
+async function discover() {
+  const issuer = new URL(ISSUER)
+  const options = { ...optionsFor(ISSUER), algorithm: 'oauth2' }
+  return oauth.processDiscoveryResponse(issuer, await patiently(() => oauth.discoveryRequest(issuer, options)))
+}
+
+async function readKey(path) {
+  const text = await readFile(path, 'utf8')
+  if (!text.startsWith('{')) return importPKCS8(text, CLIENT_KEY_ALG) // without kid: the server tries all keys of the client
+  const jwk = JSON.parse(text)
+  return { key: await importJWK(jwk), kid: jwk.kid }
+}
+
+function optionsFor(address) {
+  return {
+    DPoP: dpop,
+    signal: () => AbortSignal.timeout(10_000),
+    [oauth.allowInsecureRequests]: new URL(address).hostname === '127.0.0.1',
+  }
+}
+
+/** RFC 9449 §8 and §9: a server that wants a nonce says so once, and dpop has kept the nonce of its answer. */
+async function withNonce(send) {
+  try {
+    return await send()
+  } catch (error) {
+    if (!oauth.isDPoPNonceError(error)) throw error
+    return send()
   }
 }
 
@@ -67,10 +105,13 @@ function renewAfter(lifetime) {
   return Math.max(Math.min(0.8 * lifetime, lifetime - 60), 0.5 * lifetime) - 0.1 * lifetime * Math.random()
 }
 
-/** A fetch that waits as 429 and 503 ask, at most three times and at most a minute each. */
-async function patientFetch(url, options) {
+/**
+ * Waits as 429 and 503 ask, at most three times and at most a minute each. Each attempt makes a new request, because an
+ * assertion and a proof work once.
+ */
+async function patiently(send) {
   for (let attempt = 1; ; attempt++) {
-    const response = await fetch(url, { ...options, signal: AbortSignal.timeout(10_000) })
+    const response = await send()
     if (![429, 503].includes(response.status) || attempt > 3) return response
 
     const seconds = retryAfter(response) ?? 2 ** (attempt - 1)
@@ -93,22 +134,28 @@ function retryAfter(response) {
 const tokens = new TokenSource()
 
 /** On 401 the token was revoked, or its key withdrawn: tries once with a new token. */
-async function call(url, options = {}) {
+async function call(method, url) {
   const token = await tokens.get()
-  const response = await callWith(token, url, options)
+  const response = await callWith(token, method, url)
   if (response.status !== 401) return response
 
   await response.body?.cancel()
   tokens.drop(token)
-  return callWith(await tokens.get(), url, options)
+  return callWith(await tokens.get(), method, url)
 }
 
-function callWith(token, url, options) {
-  return patientFetch(url, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } })
+async function callWith(token, method, url) {
+  const send = () => oauth.protectedResourceRequest(token, method, new URL(url), undefined, undefined, optionsFor(url))
+  try {
+    return await withNonce(() => patiently(send))
+  } catch (error) {
+    if (!(error instanceof oauth.WWWAuthenticateChallengeError)) throw error
+    return error.response // 401 or 403
+  }
 }
 
 const show = async () => {
-  const response = await call(API_URL)
+  const response = await call('GET', API_URL)
   console.log(response.status, await response.text())
   if (!response.ok) process.exitCode = 1
 }

@@ -1,4 +1,4 @@
-"""An API that accepts TokenService's access tokens and answers as RFC 6750 §3 says.
+"""An API that accepts TokenService's access tokens and answers as RFC 6750 §3 and RFC 9449 §7 say.
 
     ISSUER=http://127.0.0.1:8080 AUDIENCE=https://api.example.com flask --app api run
 """
@@ -14,12 +14,17 @@ from urllib.request import urlopen
 import jwt
 from flask import Flask, g, jsonify, request
 
+import dpop
+
 ISSUER = os.environ["ISSUER"]
 AUDIENCE = os.environ["AUDIENCE"]
 ALGORITHMS = ["ES256", "ES384", "RS256", "PS256"]
 REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "jti", "sub", "client_id"]
 CLOCK_TOLERANCE = 30  # seconds
 LIST_SECONDS = float(os.environ.get("LIST_SECONDS", "60"))
+# The address that callers use, which a proof names. Behind a proxy it is the proxy's.
+PUBLIC_URL = os.environ.get("PUBLIC_URL", "http://127.0.0.1:3000")
+ALGS = f'algs="{" ".join(dpop.ALGORITHMS)}"'
 MAX_LIST_BYTES = 250 * 1024  # the issuer's list never has more than 165,000 characters
 
 # PyJWT before 2.7 has no timeout when it fetches keys.
@@ -124,8 +129,8 @@ def verify(token):
     return claims
 
 
-def refuse(status, challenge):
-    return "", status, {"WWW-Authenticate": challenge}
+def refuse(status, *challenges):
+    return "", status, [("WWW-Authenticate", challenge) for challenge in challenges]
 
 
 def requires_scope(scope):
@@ -133,18 +138,29 @@ def requires_scope(scope):
         @wraps(view)
         def guarded(*args, **kwargs):
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer":
-                return refuse(401, "Bearer")  # no credential: a challenge, and no error
+            scheme, token = {"bearer": "Bearer", "dpop": "DPoP"}.get(scheme.lower()), token.strip()
+            if scheme is None:
+                return refuse(401, "Bearer", f"DPoP {ALGS}")  # no credential: challenges, and no error
+            algs = f", {ALGS}" if scheme == "DPoP" else ""
             try:
-                g.token = verify(token.strip())
+                g.token = verify(token)
+                # A token with cnf is bound to a key, and is no bearer token (RFC 9449 §7.2).
+                if ("cnf" in g.token) != (scheme == "DPoP"):
+                    raise jwt.InvalidTokenError(f"not for {scheme}")
+                if scheme == "DPoP":
+                    address, proofs = PUBLIC_URL + request.path, request.headers.getlist("DPoP")
+                    dpop.verify_proof(proofs, request.method, address, token, g.token["cnf"])
             except IssuerUnavailable:
                 app.logger.exception("Nothing to verify with")
                 return "", 503, {"Retry-After": "5"}
+            except dpop.BadProof as error:
+                app.logger.info("%s", error)
+                return refuse(401, f'DPoP error="invalid_dpop_proof"{algs}')
             # RecursionError: JSON so deeply nested that Python gives up.
             except (jwt.PyJWTError, ValueError, RecursionError):
-                return refuse(401, 'Bearer error="invalid_token"')
+                return refuse(401, f'{scheme} error="invalid_token"{algs}')
             if scope not in str(g.token.get("scope")).split():
-                return refuse(403, f'Bearer error="insufficient_scope", scope="{scope}"')
+                return refuse(403, f'{scheme} error="insufficient_scope", scope="{scope}"')
             return view(*args, **kwargs)
 
         return guarded

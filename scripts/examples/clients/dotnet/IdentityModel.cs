@@ -1,3 +1,4 @@
+using Duende.IdentityModel;
 using Duende.IdentityModel.Client;
 
 namespace Clients;
@@ -16,10 +17,21 @@ internal static class IdentityModel
         {
             Address = discovery.TokenEndpoint,
             ClientId = settings.ClientId,
-            ClientSecret = settings.ClientSecret,
             Scope = settings.Scope,
         };
-        if (settings.Method != "")
+        if (settings.Method == "private_key_jwt")
+        {
+            // Without the style, the client_id would go into Basic too.
+            request.ClientCredentialStyle = ClientCredentialStyle.PostBody;
+            request.ClientAssertion.Type = OidcConstants.ClientAssertionTypes.JwtBearer;
+            request.ClientAssertion.Value = Assertion.Sign(settings, discovery.Issuer!);
+        }
+        else
+        {
+            request.ClientSecret = settings.ClientSecret;
+        }
+
+        if (settings.Method.StartsWith("client_secret", StringComparison.Ordinal))
         {
             request.ClientCredentialStyle = settings.Method == "client_secret_post"
                 ? ClientCredentialStyle.PostBody

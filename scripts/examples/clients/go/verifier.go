@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -29,10 +30,26 @@ func main() {
 
 	tokens := bufio.NewScanner(os.Stdin)
 	for tokens.Scan() {
-		if _, err := verifier.Verify(ctx, tokens.Text()); err != nil {
+		if err := verify(ctx, verifier, tokens.Text()); err != nil {
 			fmt.Println("refused", err)
 		} else {
 			fmt.Println("accepted")
 		}
 	}
+}
+
+func verify(ctx context.Context, verifier *oidc.IDTokenVerifier, text string) error {
+	token, err := verifier.Verify(ctx, text)
+	if err != nil {
+		return err
+	}
+	// A token with cnf is bound to a key (RFC 9449), which go-oidc does not check.
+	var claims map[string]any
+	if err := token.Claims(&claims); err != nil {
+		return err
+	}
+	if _, bound := claims["cnf"]; bound {
+		return errors.New("bound to a key")
+	}
+	return nil
 }

@@ -11,7 +11,8 @@ async function authorize(r) {
   if (answer.status !== 200) return r.return(503)
 
   const token = await answer.json()
-  if (!token.active) return refuse(r, 401, 'Bearer error="invalid_token"')
+  // A token with cnf is bound to a key (RFC 9449), and nginx checks no proofs.
+  if (!token.active || token.cnf) return refuse(r, 401, 'Bearer error="invalid_token"')
   if (!(token.scope || '').split(' ').includes(SCOPE))
     return refuse(r, 403, `Bearer error="insufficient_scope", scope="${SCOPE}"`)
 

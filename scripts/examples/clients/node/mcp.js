@@ -1,8 +1,9 @@
 // The MCP TypeScript SDK: an MCP server that demands tokens, and an MCP client that gets one. Prints the token.
 
+import { readFile } from 'node:fs/promises'
 import express from 'express'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { ClientCredentialsProvider } from '@modelcontextprotocol/sdk/client/auth-extensions.js'
+import { ClientCredentialsProvider, PrivateKeyJwtProvider } from '@modelcontextprotocol/sdk/client/auth-extensions.js'
 import { discoverAuthorizationServerMetadata } from '@modelcontextprotocol/sdk/client/auth.js'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -14,17 +15,12 @@ import {
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 
-const { ISSUER, CLIENT_ID, CLIENT_SECRET, SCOPE, RESOURCE } = process.env
+const { ISSUER, CLIENT_ID, CLIENT_SECRET, CLIENT_KEY, SCOPE, RESOURCE } = process.env
 const resource = new URL(RESOURCE)
 
 const metadata = await discoverAuthorizationServerMetadata(ISSUER)
 const http = await serve()
-const provider = new ClientCredentialsProvider({
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-  expectedIssuer: ISSUER,
-  scope: SCOPE,
-})
+const provider = await makeProvider()
 const client = new Client({ name: 'client', version: '1.0.0' })
 await client.connect(new StreamableHTTPClientTransport(resource, { authProvider: provider }))
 const { tools } = await client.listTools()
@@ -32,6 +28,13 @@ if (tools[0].name !== 'list-invoices') throw new Error('The tool is missing.')
 console.log(provider.tokens().access_token)
 await client.close()
 http.close()
+
+async function makeProvider() {
+  const options = { clientId: CLIENT_ID, expectedIssuer: ISSUER, scope: SCOPE }
+  if (!CLIENT_KEY) return new ClientCredentialsProvider({ ...options, clientSecret: CLIENT_SECRET })
+  const privateKey = JSON.parse(await readFile(CLIENT_KEY, 'utf8'))
+  return new PrivateKeyJwtProvider({ ...options, privateKey, algorithm: privateKey.alg }) // aud is the issuer
+}
 
 function serve() {
   const keys = createRemoteJWKSet(new URL(metadata.jwks_uri))
