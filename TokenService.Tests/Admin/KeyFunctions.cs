@@ -269,8 +269,8 @@ public sealed class KeyFunctions : AdminFixture
     [TestCase("{\"a\": 1}", "{\"a\": 1}")]
     [TestCase(" {\n} ", "{}")]
     [TestCase("", null)]
-    [TestCase("{\"d\": \"" + Plaintext, null)]
-    [TestCase("{\"d\": \"\\u0000\"}", null)]
+    [TestCase("{\"x\": \"" + Plaintext, null)]
+    [TestCase("{\"x\": \"\\u0000\"}", null)]
     public async Task Text_that_is_not_JSON_is_refused_and_not_shown(string text, string? expected)
     {
         var call = $"select token_service.read_jwk('{text}')";
@@ -278,6 +278,43 @@ public sealed class KeyFunctions : AdminFixture
             await IsRefusedAsync(call, PostgresErrorCodes.CheckViolation, "The public_jwk is not JSON.", OneJwkOfText);
         else
             Assert.That(await RowsAsync(call), Is.EqualTo([expected]));
+    }
+
+    [TestCase("{\"d\": \"" + Plaintext)]
+    [TestCase("{\"d\": \"\\u0000\"}")]
+    [TestCase("-----BEGIN PRIVATE KEY----- " + Plaintext)]
+    public async Task Text_with_a_private_key_that_is_not_JSON_is_refused_as_leaked(string text) => await IsRefusedAsync(
+        $"select token_service.read_jwk('{text}')", PostgresErrorCodes.CheckViolation, "The public_jwk is not JSON.",
+        "It looks like a private key, which is leaked now. Make a new key with \"TokenService client-key new\", and pass its "
+        + "public half only.");
+
+    [Test]
+    public async Task A_private_key_in_another_place_is_not_repeated_and_not_kept()
+    {
+        var client = await ClientAsync();
+        const string jwk = $$"""{"kty": "OKP", "d": "{{Plaintext}}"}""";
+
+        await IsRefusedAsync(
+            Call("add_key", new(Arguments(client, "b")) { ["p_label"] = $"'{jwk}'" }), PostgresErrorCodes.CheckViolation,
+            "The label of the key is a private key, which is leaked now.",
+            "Do not use it anywhere. Make a new key with \"TokenService client-key new\".");
+        await IsRefusedAsync(
+            Call("add_key", Arguments(jwk, "b")), PostgresErrorCodes.NoDataFound, "There is no client \"…\".",
+            "scripts/list-clients.sql shows those there are, scripts/create-client.sql makes one.");
+    }
+
+    [Test]
+    public async Task A_key_that_another_client_has_is_added_with_a_warning()
+    {
+        var (first, second) = (await ClientAsync(), await ClientAsync());
+        var jwk = PublicJwk.NewP256();
+        await Database.ExecuteAsync($"select token_service.add_key('{first}', '{jwk}')");
+
+        Assert.That(
+            await WarningsOfAsync($"select token_service.add_key('{second}', '{jwk}')"),
+            Has.One.EqualTo(
+                $"WARNING: Another client has the same key as client \"{second}\". The holder of its private half can authenticate as "
+                + "both. Give each client a key of its own."));
     }
 
     private const string OneJwkOfText =

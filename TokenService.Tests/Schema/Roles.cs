@@ -354,6 +354,7 @@ public sealed class Roles : AdminFixture
                 "keep_last_use | -",
                 "keep_verified_secrets | app as owner",
                 "lock_signing_keys | app as owner",
+                "looks_private | admin",
                 "newest_kid | admin as owner",
                 "newest_secret_id | admin as owner",
                 "notify_change | -",
