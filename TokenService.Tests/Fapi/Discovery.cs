@@ -43,7 +43,7 @@ public sealed class Discovery(string path) : FapiFixture
                 var isList = member.Name.EndsWith("_supported", StringComparison.Ordinal);
                 Assert.That(member.Value.ValueKind, Is.EqualTo(isList ? JsonValueKind.Array : JsonValueKind.String), member.Name);
                 if (isList)
-                    Assert.That(member.Value.EnumerateArray().Select(item => item.ValueKind), Is.All.EqualTo(JsonValueKind.String), member.Name);
+                    Assert.That(member.Value.EnumerateArray(), Is.All.Property("ValueKind").EqualTo(JsonValueKind.String), member.Name);
                 else
                     Assert.That(member.Value.GetString(), Does.StartWith("https://"), member.Name);
             }
@@ -51,7 +51,8 @@ public sealed class Discovery(string path) : FapiFixture
     }
 
     [Test]
-    public void The_client_credentials_grant_is_supported() => Assert.That(List("grant_types_supported"), Does.Contain("client_credentials"));
+    public void The_client_credentials_grant_is_supported() =>
+        Assert.That(List("grant_types_supported"), Does.Contain("client_credentials"));
 
     [Test]
     public void Clients_may_authenticate_by_assertions_of_an_allowed_algorithm()

@@ -28,7 +28,8 @@ public sealed class TlsOfTheServer(string kind) : FapiFixture
 
     [Test, Rfc(9325, "3.1.1")]
     public async Task TLS_1_0_and_1_1_are_refused([Values(TlsProbe.Tls10, TlsProbe.Tls11)] int version) => Assert.That(
-        await TlsProbe.OfferAsync(Server.Address, version, TlsProbe.OlderSuites), Is.EqualTo(new TlsReply(null, TlsAlert.ProtocolVersion)));
+        await TlsProbe.OfferAsync(Server.Address, version, TlsProbe.OlderSuites),
+        Is.EqualTo(new TlsReply(null, TlsAlert.ProtocolVersion)));
 
     [Test]
     public async Task TLS_1_2_is_accepted_with_forward_secrecy_and_authenticated_encryption_and_with_nothing_else()
@@ -37,7 +38,9 @@ public sealed class TlsOfTheServer(string kind) : FapiFixture
         {
             foreach (var suite in TlsProbe.OlderSuites)
             {
-                var expected = OfThisCertificate.Contains(suite) ? new TlsReply(suite, null) : new TlsReply(null, TlsAlert.HandshakeFailure);
+                var expected = OfThisCertificate.Contains(suite)
+                    ? new TlsReply(suite, null)
+                    : new TlsReply(null, TlsAlert.HandshakeFailure);
                 Assert.That(await TlsProbe.OfferAsync(Server.Address, TlsProbe.Tls12, suite), Is.EqualTo(expected), $"{suite}");
             }
         }

@@ -22,7 +22,7 @@ public sealed class WhileTheDatabaseIsAway
         using var wire = new DatabaseProxy(database);
         await using var server = await TestServer.StartAsync(
             wire.ConnectionString, new FakeClock(),
-            [$"Issuer={Issuer}", "TlsTerminatedUpstream=true", "Assertions:WhileAway=Memory", .. isFapi ? ["Profile=Fapi2"] : Array.Empty<string>()]);
+            $"Issuer={Issuer}", "TlsTerminatedUpstream=true", "Assertions:WhileAway=Memory", $"Profile={(isFapi ? "Fapi2" : "Baseline")}");
         await server.IsListeningAsync();
         // The memory of a replica must reach back further than any assertion that it accepts on memory alone.
         for (var i = 0; i < 3; i++)

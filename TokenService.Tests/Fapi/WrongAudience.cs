@@ -15,7 +15,8 @@ public sealed class WrongAudience : FapiFixture
     public async Task Another_address_is_refused() => await IsRefusedAsync("https://invalid.example.com/");
 
     [Test]
-    public async Task An_address_below_the_issuer_is_refused([Values("/", "/token", "/introspect", "/.well-known/jwks.json")] string path) =>
+    public async Task An_address_below_the_issuer_is_refused(
+        [Values("/", "/token", "/introspect", "/.well-known/jwks.json")] string path) =>
         await IsRefusedAsync(Issuer + path);
 
     [Test]
