@@ -3,21 +3,21 @@ namespace TokenService.Bench;
 internal sealed partial class Proofs
 {
     private async Task MeasureFloodsAsync(
-        string connection, IReadOnlyList<BenchClient> known, KeyClient attacked, KeyClient nearby, CancellationToken ct)
+        string connection, IReadOnlyList<BenchClient> known, KeyClient attacked, CancellationToken ct)
     {
         Log("Floods.");
         await using var server = await ServeAsync(Build.Jit, connection, known[0], ct, ("Events__File", "/dev/null"));
         await WarmUpAsync(server, await Wrk.FileAsync(Folder, "known", known, ct), ct);
         using (var own = new Connection(server.Port))
         {
-            if (own.Ask(nearby.Request(), TimeSpan.FromSeconds(5)).Status != 200)
+            if (own.Ask(attacked.Request(), TimeSpan.FromSeconds(5)).Status != 200)
                 throw new InvalidOperationException("A client with a right assertion got no token.");
         }
 
         await ServeKnownAsync(server, known, 1, ct);
         var calm = await ServeKnownAsync(server, known, arguments.Seconds, ct);
         AddCalm("Floods, calm", calm);
-        foreach (var flood in new ProofFloods(server.Port, Folder, attacked, nearby, known[^1], MakeOnAllCores).All)
+        foreach (var flood in new ProofFloods(server.Port, Folder, attacked, known[^1], MakeOnAllCores).All)
         {
             var section = $"Flood beside {KnownPerSecond} requests/s of recognised clients: {flood.Name}";
             Log(section);

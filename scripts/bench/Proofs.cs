@@ -68,12 +68,12 @@ internal sealed partial class Proofs(ProofsArguments arguments, Cores cores, str
         await using var database = NpgsqlDataSource.Create(connection);
         var known = await Workload.MakeAsync(database, "known", 10, Workload.DefaultCost, ct);
         var keyClients = await Workload.MakeKeyClientsAsync(
-            database, ct, ("es256", "ES256"), ("ps256", "PS256"), ("attacked", "ES256"), ("attacked-nearby", "ES256"));
+            database, ct, ("es256", "ES256"), ("ps256", "PS256"), ("attacked", "ES256"));
         if (Cores.Load is { } load)
             Cores.PinSelf(load);
 
         await MeasureTokensAsync(connection, database, known[0], keyClients[0], keyClients[1], ct);
         await MeasureReplicasAsync(connection, database, known, keyClients[0], ct);
-        await MeasureFloodsAsync(connection, known, keyClients[2], keyClients[3], ct);
+        await MeasureFloodsAsync(connection, known, keyClients[2], ct);
     }
 }
