@@ -5,8 +5,8 @@
 --   psql -v resource=https://api.example.com -v constraint=dpop -f scripts/require-sender-constraint.sql
 --   psql -v client_id=billing -v constraint=dpop -f scripts/require-sender-constraint.sql
 --
---   client_id    all tokens of this client, for whatever API; or
---   resource     all tokens for this API, of whatever client. What the client and the API require is both obeyed
+--   client_id    all tokens of this client, for every API; or
+--   resource     all tokens for this API, of every client. What the client and the API require is both obeyed
 --   constraint   dpop; 'none' removes the requirement
 
 \set ON_ERROR_STOP on

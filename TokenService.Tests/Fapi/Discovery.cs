@@ -3,7 +3,7 @@ using TokenService.Tests.Harness;
 
 namespace TokenService.Tests.Fapi;
 
-/// <summary>What the suite demands of the metadata, which it reads at either address.</summary>
+/// <summary>The suite's demands on the metadata, which it reads at either address.</summary>
 [TestFixture("/.well-known/oauth-authorization-server"), TestFixture("/.well-known/openid-configuration")]
 [FapiModule("discovery-end-point-verification"), Rfc(8414, "2"), Rfc(8414, "3.3")]
 public sealed class Discovery(string path) : FapiFixture

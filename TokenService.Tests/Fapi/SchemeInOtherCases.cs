@@ -13,7 +13,7 @@ public sealed class SchemeInOtherCases : FapiApiFixture
         IsServed(await CallAsync($"{scheme} {token}", ApiProof(First.DpopKey, token).Signed()), First);
     }
 
-    // RFC 9449 §7.2. In whatever case, this scheme is not for a bound token.
+    // RFC 9449 §7.2. In any case of its letters this scheme is not for a bound token.
     [Test, Rfc(9449, "7.2")]
     public async Task The_resource_refuses_a_bound_token_with_the_scheme_of_others([Values("Bearer", "bEARER")] string scheme)
     {

@@ -88,7 +88,7 @@ internal sealed class ExampleApi : IAsyncDisposable
     public Task<Answer> GetAsync(string? authorization) => SendAsync(HttpMethod.Get, authorization);
 
     /// <summary>Stops it as an operator does.</summary>
-    /// <returns>What it logged since it listened.</returns>
+    /// <returns>The lines that it logged since it listened.</returns>
     public async Task<string> StopAsync()
     {
         await Tool.RunAsync("sh", ["-c", $"kill -TERM {process.Id}"]);

@@ -9,14 +9,14 @@ internal sealed class UnrecordedId(OneTimeId id)
 {
     public OneTimeId Id { get; } = id;
 
-    /// <summary>True when the statement may have reached the database, whatever its outcome.</summary>
+    /// <summary>True when the statement may have reached the database, with success or without.</summary>
     public bool IsSent { get; set; }
 }
 
 /// <summary>Records in the database which assertions were used.</summary>
 internal sealed class UsedIdStore(NpgsqlDataSource postgres)
 {
-    // The primary key decides which of two requests was first, at whichever replicas they arrived. The order of the keys
+    // The primary key decides which of two requests was first, also when they arrived at two replicas. The order of the keys
     // keeps two replicas that insert the same ones from waiting for each other. A crash of the database may forget the
     // last half second; waiting for the disk would make each assertion cost as much as a hundred tokens.
     private const string Insert = """

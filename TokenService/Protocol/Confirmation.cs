@@ -1,9 +1,9 @@
 namespace TokenService.Protocol;
 
-/// <summary>What a token is bound to: the claim <c>cnf</c> (RFC 7800 §3.1).</summary>
+/// <summary>The key that a token is bound to: the claim <c>cnf</c> (RFC 7800 §3.1).</summary>
 /// <param name="KeyThumbprint">
-/// <c>jkt</c>: the JWK thumbprint of the key whose holder may use the token (RFC 9449 §6.1). Null: whoever has the token
-/// may use it.
+/// <c>jkt</c>: the JWK thumbprint of the key whose holder may use the token (RFC 9449 §6.1). Null: everybody who
+/// has the token may use it.
 /// </param>
 internal readonly record struct Confirmation(string? KeyThumbprint)
 {

@@ -34,7 +34,7 @@ internal sealed class Metrics
 
     public void EventsDropped(int count) => eventsDropped.Add(count);
 
-    /// <param name="kind">What was sent again: <c>assertion</c> or <c>dpop_proof</c>.</param>
+    /// <param name="kind">The statement that was sent again: <c>assertion</c> or <c>dpop_proof</c>.</param>
     public void Replayed(string kind) => replays.Add(1, new KeyValuePair<string, object?>("kind", kind));
 
     public void NonceDemanded() => challenges.Add(1);

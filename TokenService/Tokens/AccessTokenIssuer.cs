@@ -66,7 +66,7 @@ internal sealed class AccessTokenIssuer(
 
     /// <summary>Signs a token.</summary>
     /// <param name="token">The token that was prepared a moment ago.</param>
-    /// <param name="confirmation">What the token is bound to.</param>
+    /// <param name="confirmation">The key that the token is bound to.</param>
     public AccessToken Issue(PreparedToken token, Confirmation confirmation)
     {
         var now = clock.GetUtcNow().ToUnixTimeSeconds();

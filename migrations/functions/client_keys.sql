@@ -228,7 +228,7 @@ begin
             hint = 'Revoke one with scripts/revoke-key.sql: scripts/credentials-report.sql shows which are not used.';
     end if;
 
-    -- Nothing but the key itself is kept of the JWK.
+    -- Only the key itself is kept of the JWK.
     v_jwk := token_service.public_members(p_public_jwk);
     v_kid := coalesce(
         p_kid,

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace TokenService.Bench;
 
-/// <summary>How long each core of the machine was busy, in ticks since its start, whoever used it.</summary>
+/// <summary>How long each core of the machine was busy, in ticks since its start, by all processes.</summary>
 internal sealed class CoreTimes
 {
     private readonly Dictionary<string, (double Busy, double All)> cores;

@@ -3,7 +3,7 @@ using Npgsql;
 
 namespace TokenService.Bench;
 
-/// <summary>What PostgreSQL has used so far.</summary>
+/// <summary>The resources that PostgreSQL has used so far.</summary>
 /// <param name="ProcessorTime">Of each of its processes.</param>
 /// <param name="WalBytes">The length of its log, from the beginning.</param>
 internal sealed record PostgresUsed(IReadOnlyDictionary<int, TimeSpan> ProcessorTime, long WalBytes)
