@@ -113,7 +113,6 @@ public sealed class ClientAuthentication : ServerFixture
     [TestCase("grant_type=client_credentials", Description = "no credentials")]
     [TestCase("grant_type=client_credentials&client_id=billing", Description = "a name alone, as a public client sends it")]
     [TestCase("grant_type=client_credentials&client_id=billing&client_secret=", Description = "RFC 6749 §2.3.1: the empty secret")]
-    [TestCase("grant_type=client_credentials&client_id=billing&client_assertion=x")]
     [TestCase("grant_type=password&username=billing&password=x",
         Description = "the client is authenticated before the grant type is read")]
     [TestCase("")]
