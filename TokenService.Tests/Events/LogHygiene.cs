@@ -68,6 +68,54 @@ public sealed class LogHygiene : ServerFixture
         }
     }
 
+    // The header of a JWT is the same for many, so only payload and signature are looked for.
+    [Test, Rfc(7523, "3.2")]
+    public async Task Assertions_proofs_and_what_is_in_them_are_not_logged()
+    {
+        var (key, stranger) = (await Database.CreateKeyClientAsync("signer"), TestKey.Create());
+        var good = Assertion(key).Signed();
+        string[] assertions =
+        [
+            good, Assertion(stranger).Signed(), Assertion(key).WithClaim("aud", "https://elsewhere.example.com").Signed(),
+            Assertion(key).WithClaim("exp", 1).Signed(), Assertion(key, "an-unknown-kid-5f2c").Signed(), good + "x",
+        ];
+        string[] proofs = [SignedJwt.Proof(Server, key).Signed(), SignedJwt.Proof(Server, key).SignedBy(stranger)];
+        List<TokenRequestBuilder> requests = [];
+        foreach (var jwt in assertions)
+        {
+            requests.AddRange(
+            [
+                TokenRequestBuilder.ByAssertion(jwt), TokenRequestBuilder.ByAssertion(jwt),
+                TokenRequestBuilder.ByAssertion(jwt).With("client_id", jwt), TokenRequestBuilder.ByAssertion(jwt).WithScope(jwt),
+                TokenRequestBuilder.ByPost(new TestClient("signer", jwt)), TokenRequestBuilder.For(new TestClient("signer", jwt)),
+                TokenRequestBuilder.Anonymous().With("client_assertion_type", jwt).With("client_assertion", jwt),
+                TokenRequestBuilder.Anonymous().WithAuthorization($"Bearer {jwt}"),
+                TokenRequestBuilder.Anonymous().WithPath($"/token?client_assertion={jwt}"),
+            ]);
+        }
+
+        foreach (var proof in proofs)
+        {
+            requests.AddRange(
+            [
+                TokenRequestBuilder.For(Client).WithHeader("DPoP", proof), TokenRequestBuilder.For(Client).WithHeader("DPoP", proof),
+                TokenRequestBuilder.ByAssertion(proof), TokenRequestBuilder.For(Client).WithHeader("DPoP", $"{proof}, {proof}"),
+            ]);
+        }
+
+        foreach (var request in requests)
+            await request.SendAsync(Server);
+
+        await Soon.IsAsync("all events are written", () => Server.Events.Lines.Count >= requests.Count);
+        var confidential = assertions.Concat(proofs).SelectMany(jwt => jwt.Split('.')[1..]).Append("an-unknown-kid-5f2c")
+            .Append(key.Jwk["x"]!.GetValue<string>());
+        var lines = Server.Log.Lines.Concat(Server.Events.Lines).ToList();
+        foreach (var value in confidential.Where(part => part.Length > 10))
+            Assert.That(lines.Where(line => line.Contains(value, StringComparison.Ordinal)), Is.Empty);
+
+        SignedJwt Assertion(TestKey by, string kid = "k1") => SignedJwt.Assertion(Server, "signer", by, kid);
+    }
+
     private static string Basic(string id, string secret) =>
         TokenRequestBuilder.Base64($"{id}:{Uri.EscapeDataString(secret).Replace("%20", "+", StringComparison.Ordinal)}");
 

@@ -301,6 +301,25 @@ public sealed class Uses : ServerFixture
         Assert.That(server.Log.Lines, Has.None.Contains($"Client {endsLater.Id} still uses"));
     }
 
+    [Test]
+    public async Task The_server_warns_of_a_used_key_that_ends_within_14_days()
+    {
+        await using var server = await TestServer.StartAsync(Database);
+        var key = await Database.CreateKeyClientAsync("key-ends");
+        var endsAt = server.Clock.GetUtcNow() + TimeSpan.FromDays(14);
+        await Database.ExecuteAsync(
+            "update token_service.client_key set expires_at = @endsAt where client_id = 'key-ends'", new { endsAt });
+
+        (await TokenRequestBuilder.ByAssertion(SignedJwt.Assertion(server, "key-ends", key).Signed()).SendAsync(server)).IsGrant();
+        await WrittenAsync(server);
+
+        var warning =
+            $"Warning TokenService.Usage.UsageWriter: Client key-ends still uses key k1, which ends at {endsAt:u}: rotate it before then";
+        await Soon.IsAsync(
+            "the warning is logged", () => server.Log.Lines.Count(line => line.StartsWith(warning, StringComparison.Ordinal)) == 1);
+        Assert.That((Ending(server, "token_service.client_key.ending"), Ending(server)), Is.EqualTo((1, 0)));
+    }
+
     private long Now => Server.Clock.GetUtcNow().ToUnixTimeSeconds();
 
     private Task<TestClient> CreateAsync() => Database.CreateClientAsync($"client-{++number}");
@@ -353,14 +372,14 @@ public sealed class Uses : ServerFixture
     private static string SecretId(TestClient client) =>
         GeneratedSecret.TryParse(client.Secret, out var secret) ? secret.Selector : throw new InvalidOperationException();
 
-    private static int Ending(TestServer server)
+    private static int Ending(TestServer server, string gauge = "token_service.client_secret.ending")
     {
         var meters = server.Services.GetRequiredService<IMeterFactory>();
         var ending = 0;
         using var listener = new MeterListener();
         listener.InstrumentPublished = (instrument, _) =>
         {
-            if (instrument.Name == "token_service.client_secret.ending" && instrument.Meter.Scope == meters)
+            if (instrument.Name == gauge && instrument.Meter.Scope == meters)
                 listener.EnableMeasurementEvents(instrument);
         };
         listener.SetMeasurementEventCallback<int>((_, value, _, _) => ending = value);
