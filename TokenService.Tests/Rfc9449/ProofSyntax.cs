@@ -341,7 +341,7 @@ public sealed class ProofSyntax : ProofFixture
         var (good, bad) = (Proof().Signed(), Proof().SignedBy(TestKey.Create()));
         await SendAsync(good);
         await SendAsync(good);
-        await SendAsync(bad);
+        await Server.Events.OfAsync((await SendAsync(bad)).RequestId); // the events are written in order
 
         var logged = string.Join('\n', Server.Log.Lines.Concat(Server.Events.Lines));
         foreach (var part in new[] { good, bad }.SelectMany(jwt => jwt.Split('.')))
