@@ -34,7 +34,8 @@ internal sealed class CapturedEvents : EventOutput
     public static string IdOf(string line)
     {
         var members = JsonElement.Parse(line);
-        var isGrant = members.TryGetProperty("kid", out _); // only the event of an issued token has one
+        // The event of a token has its kid. It is no grant if a write of events failed just before the token was to be sent.
+        var isGrant = members.TryGetProperty("kid", out _) && members.GetProperty("outcome").ValueEquals("granted");
         return members.GetProperty(isGrant ? "jti" : "request_id").GetString()!;
     }
 
