@@ -157,7 +157,13 @@ public sealed class KnownClients
         Assert.That((await Clients.FindAsync(id, CancellationToken.None))?.Id, Is.EqualTo(client.Id));
     }
 
-    private Task<TestClient> CreateAsync() => database.CreateClientAsync($"client-{++number}");
+    private async Task<TestClient> CreateAsync()
+    {
+        var client = await database.CreateClientAsync($"client-{++number}");
+        // A notification of its creation that arrives after it was read makes the server forget it.
+        await server.HasReceivedNotificationsAsync();
+        return client;
+    }
 
     private async Task<Hold> LockAsync(string table)
     {
