@@ -130,12 +130,13 @@ public sealed class ImportsThatEndEarly : ImportFixture
 
     private Task<int> CountAsync() => Database.ReadAsync<int>("select count(*) from token_service.client");
 
-    // Each hash takes long enough that the import is still at work when the test ends it.
+    // Each hash takes long enough that the import is still at work when the test ends it. A shell starts what runs in its
+    // background with SIGINT ignored, and children inherit that, so the import is given the default back.
     private Process Start(string file)
     {
         var start = new ProcessStartInfo(
-            Tool.Command[0],
-            [.. Tool.Command[1..], "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile])
+            "env",
+            ["--default-signal=INT", .. Tool.Command, "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
