@@ -136,7 +136,10 @@ public sealed class ImportsThatEndEarly : ImportFixture
     {
         var start = new ProcessStartInfo(
             "env",
-            ["--default-signal=INT", .. Tool.Command, "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile])
+            [
+                "--default-signal=INT", .. Tool.Command,
+                "import", "--from", "csv", file, "--apply", "--cores", "1", "--secrets-file", SecretsFile,
+            ])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
