@@ -75,7 +75,8 @@ internal sealed class DpopProofs(
 
         if (proof.IsSignedBy(key))
         {
-            keys.Set(id, key);
+            if (!isCached)
+                keys.Set(id, key);
             return null;
         }
 
